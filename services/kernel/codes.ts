@@ -1,0 +1,109 @@
+// The closed table of codes: what happened, and what to do. docs/codes.md is generated from it.
+
+/** `final` codes end a study; `waiting` ones leave it to be retried, replayed or decided; `info` ones count. */
+export type CodeKind = 'final' | 'waiting' | 'info' | 'start';
+
+interface CodeRow {
+  readonly kind: CodeKind;
+  readonly meaning: string;
+  readonly remedy: string;
+}
+
+const rows = {
+  // intake: before a study is in a PACS
+  NOT_DICOM: { kind: 'final', meaning: 'The file is not a DICOM Part 10 file.', remedy: 'Remove it from the folder, or export it again from the PACS.' },
+  TRUNCATED: { kind: 'final', meaning: 'The file ends before its last element does.', remedy: 'Export or send the study again.' },
+  BAD_ELEMENT: { kind: 'final', meaning: 'An element can\'t be read as its VR and length say.', remedy: 'Export the study again; if it recurs, report the scanner\'s software version.' },
+  LIMIT_EXCEEDED: { kind: 'final', meaning: 'The file is nested deeper or has more elements than any real one.', remedy: 'Check where the file comes from; it looks made to harm.' },
+  MISSING_UID: { kind: 'final', meaning: 'StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID is missing or empty.', remedy: 'Export the study from the PACS that still has its UIDs.' },
+  MIXED_PATIENTS: { kind: 'final', meaning: 'One study holds instances of more than one patient.', remedy: 'Correct the study in the PACS, then send it again.' },
+  UID_COLLISION: { kind: 'final', meaning: 'Two files have the same SOPInstanceUID and different bytes.', remedy: 'Find out which is right and send only that one.' },
+  PACS_REFUSED: { kind: 'final', meaning: 'The PACS would not take the file.', remedy: 'See the PACS log of that centre for the reason.' },
+  // gateway and ingest
+  OUT_OF_SCOPE: { kind: 'info', meaning: 'The centre\'s own rule leaves the study out; it is counted and never pulled.', remedy: 'Change the centre\'s rule if it should come.' },
+  NOT_YET_STABLE: { kind: 'waiting', meaning: 'The study may still be receiving images.', remedy: 'Wait.' },
+  NOT_ANNOUNCED: { kind: 'waiting', meaning: 'The PACS lists the study, the gateway has not announced it.', remedy: 'Look at the gateway\'s status page; run a census.' },
+  PACS_UNREACHABLE: { kind: 'waiting', meaning: 'The centre\'s PACS does not answer.', remedy: 'Check network and PACS of the centre; the study waits and is tried again.' },
+  PACS_UNAUTHORISED: { kind: 'waiting', meaning: 'The PACS refused the user or password (401 or 403).', remedy: 'Correct the centre\'s credential; the study waits and is tried again.' },
+  PACS_ERROR: { kind: 'waiting', meaning: 'The PACS answered with an error.', remedy: 'See the PACS log; the study is tried again.' },
+  STUDY_VANISHED: { kind: 'final', meaning: 'The study was announced, and then was not in the PACS.', remedy: 'If it was deleted by mistake, send it to the PACS again.' },
+  STUDY_CHANGED: { kind: 'info', meaning: 'The study changed between announcement and pull; its newer revision is on the way.', remedy: 'Nothing.' },
+  INCOMPLETE_TRANSFER: { kind: 'waiting', meaning: 'Fewer instances came than the PACS lists.', remedy: 'Nothing; it is pulled again.' },
+  CENTRE_MISMATCH: { kind: 'final', meaning: 'The event names another centre than its topic does.', remedy: 'Check the gateway that writes to this topic: it is wrong or forged.' },
+  TRANSCODED_BY_SOURCE: { kind: 'info', meaning: 'The PACS sent another transfer syntax than it stores.', remedy: 'Configure the PACS to send the stored one.' },
+  DUPLICATE_OF: { kind: 'info', meaning: 'Another centre sent the same instances before.', remedy: 'Nothing.' },
+  CONFLICTING_COPY: { kind: 'waiting', meaning: 'Another centre sent the same study with other instances.', remedy: 'An operator decides which copy stands.' },
+  SUPERSEDED: { kind: 'info', meaning: 'A newer revision of the study is already published.', remedy: 'Nothing.' },
+  // anonymise
+  NO_PATIENT_IDENTITY: { kind: 'final', meaning: 'PatientID is empty, a placeholder or has several values.', remedy: 'Correct the study in the PACS, then send it again.' },
+  PATIENT_WITHDRAWN: { kind: 'final', meaning: 'The patient withdrew; nothing of theirs is taken.', remedy: 'Nothing.' },
+  NOTHING_KEPT: { kind: 'final', meaning: 'No instance of the study may cross the boundary.', remedy: 'See the codes of its instances.' },
+  NOT_PRIMARY_AXIAL_CT: { kind: 'final', meaning: 'The instance is no primary axial CT image (screen, report, topogram, reformat).', remedy: 'Nothing; it is left behind.' },
+  LOCALIZER: { kind: 'final', meaning: 'A topogram.', remedy: 'Nothing; it is left behind.' },
+  SECONDARY_CAPTURE: { kind: 'final', meaning: 'A secondary capture: a screen or a scanned form.', remedy: 'Nothing; it is left behind.' },
+  STRUCTURED_REPORT: { kind: 'final', meaning: 'A report or dose record.', remedy: 'Nothing; it is left behind.' },
+  DERIVED_IMAGE: { kind: 'final', meaning: 'A derived or secondary image.', remedy: 'Nothing; it is left behind.' },
+  BURNED_IN_TEXT: { kind: 'final', meaning: 'Text is drawn into the pixels, or BurnedInAnnotation says so.', remedy: 'Send the study without annotations.' },
+  EMBEDDED_OVERLAY: { kind: 'final', meaning: 'Bits outside the stored ones hold an overlay.', remedy: 'Export the study with overlays separated.' },
+  NO_PIXELS: { kind: 'final', meaning: 'The instance has no PixelData.', remedy: 'Send the study again with its images.' },
+  UNKNOWN_CHARSET: { kind: 'final', meaning: 'SpecificCharacterSet names no known character set.', remedy: 'Correct the scanner\'s character set.' },
+  HELD_BY_VERIFIER: { kind: 'waiting', meaning: 'The independent check found something that may identify the patient; nothing was published.', remedy: 'A person of the security role decides.' },
+  // assess
+  NOT_CT: { kind: 'final', meaning: 'The series is no CT.', remedy: 'Nothing.' },
+  UNSUPPORTED_SYNTAX: { kind: 'final', meaning: 'No decoder for the transfer syntax.', remedy: 'Send the study in a syntax of docs/services.' },
+  BAD_PIXELS: { kind: 'final', meaning: 'The pixels can\'t be decoded.', remedy: 'Send the study again.' },
+  LOSSY: { kind: 'final', meaning: 'The pixels went through lossy compression.', remedy: 'Send the original images.' },
+  MULTI_FRAME: { kind: 'final', meaning: 'An enhanced or multi-frame CT object; only single-frame images are read.', remedy: 'Export the study as single-frame CT images.' },
+  NOT_HOUNSFIELD: { kind: 'final', meaning: 'RescaleSlope or RescaleIntercept is missing, or RescaleType is not HU.', remedy: 'Send the original images.' },
+  NO_PIXEL_SPACING: { kind: 'final', meaning: 'PixelSpacing is missing.', remedy: 'Send the original images.' },
+  NOT_A_VOLUME: { kind: 'final', meaning: 'The images do not lie side by side in space.', remedy: 'Nothing.' },
+  MIXED_GEOMETRY: { kind: 'final', meaning: 'The images differ in size, spacing or orientation.', remedy: 'Nothing.' },
+  DUPLICATE_POSITION: { kind: 'final', meaning: 'Two images lie at the same place.', remedy: 'Nothing.' },
+  MISSING_SLICE: { kind: 'final', meaning: 'A gap between slices: at least one is missing.', remedy: 'Send the missing slices; the study is judged again.' },
+  IRREGULAR_SPACING: { kind: 'final', meaning: 'The distance between slices varies.', remedy: 'Nothing; it is never resampled in silence.' },
+  GANTRY_TILT: { kind: 'final', meaning: 'The gantry was tilted.', remedy: 'Nothing; it is never resampled in silence.' },
+  OBLIQUE: { kind: 'final', meaning: 'The slices are not axial within 8 degrees.', remedy: 'Nothing.' },
+  SHORT_COVERAGE: { kind: 'final', meaning: 'The scan covers less than 180 mm.', remedy: 'Nothing.' },
+  TOO_FEW_SLICES: { kind: 'final', meaning: 'Fewer slices than the rule asks for.', remedy: 'Nothing.' },
+  SPACING_TOO_WIDE: { kind: 'final', meaning: 'Slices are more than 10 mm apart.', remedy: 'Nothing.' },
+  LUNGS_NOT_FOUND: { kind: 'final', meaning: 'No lungs were found in the volume.', remedy: 'Nothing; probably not a chest CT.' },
+  LUNGS_CUT: { kind: 'final', meaning: 'The lungs reach the first or last slice.', remedy: 'Nothing.' },
+  HEAD_IN_FIELD: { kind: 'final', meaning: 'The scan goes more than 40 mm above the lung apex.', remedy: 'Nothing; a face must not be released.' },
+  CONTRAST_UNCERTAIN: { kind: 'info', meaning: 'The signs of a contrast agent contradict each other.', remedy: 'The cohort file decides.' },
+  NO_ELIGIBLE_SERIES: { kind: 'final', meaning: 'No series of the study passes the gates.', remedy: 'See the codes of its series.' },
+  // select
+  COHORT_FULL: { kind: 'final', meaning: 'The cohort has its size.', remedy: 'Open another cohort.' },
+  QUOTA_FULL: { kind: 'final', meaning: 'The study\'s quota cell is full.', remedy: 'Open another cohort.' },
+  CENTRE_CAP: { kind: 'final', meaning: 'The centre has its share of the cohort.', remedy: 'Open another cohort.' },
+  PATIENT_ALREADY_SELECTED: { kind: 'final', meaning: 'Another study of the same patient was selected.', remedy: 'Nothing: one study per patient.' },
+  AWAITING_ROUND: { kind: 'waiting', meaning: 'Assessed; the next selection round decides.', remedy: 'Wait, or close a round.' },
+  // label, release
+  AWAITING_READING: { kind: 'waiting', meaning: 'Waits for readers.', remedy: 'Invite readers.' },
+  AWAITING_RELEASE: { kind: 'waiting', meaning: 'Graded; in no released version yet.', remedy: 'Build and approve a release.' },
+  READER_REJECTED: { kind: 'final', meaning: 'Readers judged the study unusable.', remedy: 'Nothing.' },
+  IDENTITY_VISIBLE: { kind: 'final', meaning: 'A reader saw an identity; the study is quarantined.', remedy: 'The security role decides.' },
+  // our own or a dependency's faults: retried, then dead and replayable
+  STORE_UNAVAILABLE: { kind: 'waiting', meaning: 'The object store does not answer.', remedy: 'Check the object store; it is tried again.' },
+  STORE_FULL: { kind: 'waiting', meaning: 'The object store has no room.', remedy: 'Add room; ingest takes no new study until then.' },
+  DATABASE_UNAVAILABLE: { kind: 'waiting', meaning: 'The database does not answer.', remedy: 'Check the database; it is tried again.' },
+  VAULT_UNAVAILABLE: { kind: 'waiting', meaning: 'The identity vault does not answer.', remedy: 'Check the vault; it is tried again.' },
+  BUS_UNAVAILABLE: { kind: 'waiting', meaning: 'Kafka does not answer.', remedy: 'Check the brokers; it is tried again.' },
+  MANIFEST_MISSING: { kind: 'waiting', meaning: 'The event names a manifest that is not in the store.', remedy: 'Check the bucket\'s retention; replay the stage before.' },
+  OBJECT_CORRUPT: { kind: 'waiting', meaning: 'An object\'s bytes do not have the hash that the manifest says.', remedy: 'Check the object store\'s disks; replay the stage before.' },
+  SCHEMA_AHEAD: { kind: 'waiting', meaning: 'The event was written by a newer version.', remedy: 'Update this stage; the event waits.' },
+  BAD_EVENT: { kind: 'waiting', meaning: 'The record can\'t be decoded or its ce_type does not match.', remedy: 'See the dead letter: its bytes and headers are kept.' },
+  JOB_TIMEOUT: { kind: 'waiting', meaning: 'The job took longer than its limit.', remedy: 'It is tried again; then replay the dead letter.' },
+  UNEXPECTED: { kind: 'waiting', meaning: 'An error nobody foresaw.', remedy: 'See the log by trace id; replay the dead letter when mended.' },
+  LOG_TRUNCATED: { kind: 'start', meaning: 'The committed offset is no longer in the log.', remedy: 'Restore the topic from the event log; the stage does not jump.' },
+  BAD_CONFIG: { kind: 'start', meaning: 'The configuration has errors; all are listed.', remedy: 'Correct them; exit code 78.' },
+  DENIED_BY_BROKER: { kind: 'start', meaning: 'Kafka refused the user for a topic or group.', remedy: 'Check the ACLs that topics.json derives.' },
+} as const satisfies Record<string, CodeRow>;
+
+export type Code = keyof typeof rows;
+
+/** The table: kind, meaning and remedy of every code. */
+export const CODES: Readonly<Record<Code, CodeRow>> = rows;
+
+export function isCode(text: string): text is Code {
+  return Object.hasOwn(rows, text);
+}

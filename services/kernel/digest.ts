@@ -1,0 +1,34 @@
+// Digests and the ids that are made of them.
+import { createHash } from 'node:crypto';
+import type { ClinicalRevision } from './ids.ts';
+
+export function sha256Hex(...parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest('hex');
+}
+
+/** SHA-256 of the parts with their lengths, so that no two lists of parts give the same bytes. */
+export function digestOfParts(parts: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part);
+  return hash.digest('hex');
+}
+
+/** `ce_id` of an event: a pure function of its cause, so that every attempt publishes the same id. */
+export function eventId(causeId: string, type: string, ordinal: number): string {
+  return digestOfParts(['event', causeId, type, String(ordinal)]).slice(0, 32);
+}
+
+export interface ListedInstance {
+  readonly seriesInstanceUid: string;
+  readonly sopInstanceUid: string;
+  /** Hash of the instance where the server gives it, so that a correction with equal counts is seen. */
+  readonly hash?: string;
+}
+
+/** Revision of a study: digest of its sorted instance list. The order of the list does not matter. */
+export function revisionOf(instances: readonly ListedInstance[]): ClinicalRevision {
+  const lines = instances.map((i) => `${i.seriesInstanceUid}/${i.sopInstanceUid}/${i.hash ?? ''}`).sort();
+  return digestOfParts(['revision', ...lines]).slice(0, 32) as ClinicalRevision;
+}

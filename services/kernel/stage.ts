@@ -1,0 +1,31 @@
+// The shape of a stage: an event in, an outcome out.
+import type { EventRecord, EventType } from '../../schemas/events.gen.ts';
+import type { Outcome } from './outcome.ts';
+
+export type Zone = 'clinical' | 'research';
+
+/** A decoded event with what its envelope said. */
+export type EventIn<T extends EventType = EventType> = Extract<EventRecord, { type: T }> & {
+  readonly id: string;
+  readonly source: string;
+  readonly timeMs: number;
+  /** Logical topic (without any prefix), partition and offset it was read from. */
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly key: string;
+  /** CloudEvents `sequence` extension of a source's outbox, when there is one. */
+  readonly sequence?: bigint;
+};
+
+export interface Stage<T extends EventType, Ports> {
+  readonly name: string;
+  /** Where the stage's retry and dead topics, rejections and skips go. */
+  readonly zone: Zone;
+  /** Logical topic names as in schemas/topics.json; `<centre>` stands for every centre. */
+  readonly consumes: readonly string[];
+  readonly produces: readonly string[];
+  /** Longest time one job may take. */
+  readonly jobTimeoutMs: number;
+  handle(event: EventIn<T>, ports: Ports, signal: AbortSignal): Promise<Outcome>;
+}

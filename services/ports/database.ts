@@ -1,0 +1,20 @@
+// A relational database with transactions, and the outbox that lives in the same transaction.
+import type { NewEvent } from '../kernel/outcome.ts';
+
+export interface Queryable {
+  /** Positional parameters ($1, $2). Rows come as plain objects; bigint columns as strings. */
+  query<Row extends object = Record<string, unknown>>(sql: string, params?: readonly unknown[]): Promise<readonly Row[]>;
+}
+
+export interface Transaction extends Queryable {
+  /** True when this event id was not seen before (inserted into `inbox` now). */
+  firstSight(eventId: string): Promise<boolean>;
+  /** Adds an event to the outbox; it is published after the commit, in order per key. */
+  enqueue(event: NewEvent & { cause: string; ordinal?: number }): Promise<void>;
+}
+
+/** Every method throws Fault('DATABASE_UNAVAILABLE', true) when the server does not answer. */
+export interface Database extends Queryable {
+  transaction<T>(work: (tx: Transaction) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  close(): Promise<void>;
+}
