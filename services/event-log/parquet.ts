@@ -1,0 +1,63 @@
+// Rows to a Parquet file (zstd) and its metadata back, by DuckDB in process.
+import { randomUUID } from 'node:crypto';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
+import type { Column } from './columns.ts';
+
+export interface Batch {
+  readonly columns: readonly Column[];
+  readonly rows: readonly Readonly<Record<string, unknown>>[];
+  readonly firstOffset: bigint;
+  /** First offset that is not in the file. */
+  readonly nextOffset: bigint;
+}
+
+const quote = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+/** A connection of its own, in memory. */
+export async function openDuckDb(): Promise<DuckDBConnection> {
+  return (await DuckDBInstance.create(':memory:')).connect();
+}
+
+async function withTempFiles<T>(work: (path: (ending: string) => string) => Promise<T>): Promise<T> {
+  const base = join(tmpdir(), `ctstream-parquet-${randomUUID()}`);
+  const used: string[] = [];
+  try {
+    return await work((ending) => {
+      used.push(`${base}.${ending}`);
+      return `${base}.${ending}`;
+    });
+  } finally {
+    await Promise.all(used.map((path) => rm(path, { force: true })));
+  }
+}
+
+/** Bytes of a Parquet file with exactly these columns and types. */
+export async function toParquet(db: DuckDBConnection, batch: Batch): Promise<Uint8Array> {
+  return withTempFiles(async (path) => {
+    const json = path('ndjson');
+    const parquet = path('parquet');
+    const text = batch.rows.map((row) => JSON.stringify(row, (_, v: unknown) => (typeof v === 'bigint' ? v.toString() : v))).join('\n');
+    await writeFile(json, text, { mode: 0o600 });
+    const columns = batch.columns.map((c) => `${quote(c.name)}: ${quote(c.type)}`).join(', ');
+    await db.run(
+      `COPY (SELECT * FROM read_json(${quote(json)}, format='newline_delimited', maximum_object_size=67108864, columns={${columns}}))
+       TO ${quote(parquet)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {first_offset: '${batch.firstOffset}', next_offset: '${batch.nextOffset}'})`,
+    );
+    return readFile(parquet);
+  });
+}
+
+/** First offset after those in the file. @throws Error when it is not one of ours. */
+export async function nextOffsetOf(db: DuckDBConnection, bytes: Uint8Array): Promise<bigint> {
+  return withTempFiles(async (path) => {
+    const file = path('parquet');
+    await writeFile(file, bytes, { mode: 0o600 });
+    const result = await db.runAndReadAll(`SELECT value::VARCHAR AS value FROM parquet_kv_metadata(${quote(file)}) WHERE key::VARCHAR = 'next_offset'`);
+    const value = result.getRowObjectsJson()[0]?.['value'];
+    if (typeof value !== 'string') throw new Error('the Parquet file does not say its next_offset');
+    return BigInt(value);
+  });
+}

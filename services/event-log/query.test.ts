@@ -1,0 +1,61 @@
+// Archived rows come back typed, once per id, from files that follow each other.
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { columnsOfTopic } from './archive.ts';
+import { snakeCase } from './columns.ts';
+import { nextOffsetOf, openDuckDb, toParquet } from './parquet.ts';
+import { createViews, runQuery, tableNames, tableOfTopic } from './query.ts';
+
+let dir: string;
+let db: DuckDBConnection;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ctstream-query-'));
+  db = await openDuckDb();
+});
+afterAll(async () => {
+  db.closeSync();
+  await rm(dir, { recursive: true, force: true });
+});
+
+const row = (offset: number, id: string): Record<string, unknown> => ({
+  topic: 'ct.research.study-excluded.v1', partition: 0, record_offset: offset, record_key: 'k', event_id: id, event_type: 'ctstream.research.v1.StudyExcluded',
+  event_source: 'select', event_time: '2026-01-02 03:04:05.678', outbox_sequence: offset + 1, study_id: `s${id}`, revision: 'r', cohort: "o'clock", round: 1, code: 'COHORT_FULL', detail: '',
+});
+
+test('names become snake_case', () => {
+  expect(snakeCase('studyInstanceUid')).toBe('study_instance_uid');
+  expect(snakeCase('manifestSha256')).toBe('manifest_sha256');
+  expect(tableOfTopic('ct.clinical.c01.study-available.v1')).toBe('clinical.study_available');
+  expect(tableOfTopic('ct.clinical.ingest.retry.30s')).toBe('clinical.parked');
+});
+
+test('an empty log has every table, with typed columns and no rows', async () => {
+  await createViews(db, join(dir, 'nowhere'));
+  for (const table of tableNames()) expect((await runQuery(db, `SELECT count(*)::INTEGER AS n FROM ${table}`)).rows).toEqual([{ n: 0 }]);
+});
+
+test('typed rows, a row per id, and the offset where the next file starts', async () => {
+  const topic = 'ct.research.study-excluded.v1';
+  const columns = columnsOfTopic(topic);
+  const first = await toParquet(db, { columns, rows: [row(0, 'a'), row(1, 'b')], firstOffset: 0n, nextOffset: 2n });
+  const second = await toParquet(db, { columns, rows: [row(2, 'b'), row(3, 'c')], firstOffset: 2n, nextOffset: 9_007_199_254_740_993n });
+  expect(await nextOffsetOf(db, first)).toBe(2n);
+  expect(await nextOffsetOf(db, second)).toBe(9_007_199_254_740_993n);
+  await mkdir(join(dir, topic, '0'), { recursive: true });
+  await writeFile(join(dir, topic, '0', `${'0'.repeat(20)}.parquet`), first);
+  await writeFile(join(dir, topic, '0', `${'2'.padStart(20, '0')}.parquet`), second);
+  await createViews(db, dir);
+  const result = await runQuery(db, 'SELECT study_id, round, event_time FROM research.study_excluded ORDER BY study_id');
+  expect(result.columns.map((c) => c.type)).toEqual(['VARCHAR', 'INTEGER', 'TIMESTAMP']);
+  expect(result.rows.map((r) => r['study_id'])).toEqual(['sa', 'sb', 'sc']);
+  expect((await runQuery(db, 'SELECT (SELECT count(*)::INTEGER FROM records) AS r, (SELECT count(*)::INTEGER FROM events) AS e')).rows).toEqual([{ r: 4, e: 3 }]);
+});
+
+test('equal rows give equal bytes', async () => {
+  const batch = { columns: columnsOfTopic('ct.research.study-excluded.v1'), rows: [row(0, 'a')], firstOffset: 0n, nextOffset: 1n };
+  expect(Buffer.compare(await toParquet(db, batch), await toParquet(db, batch))).toBe(0);
+});
