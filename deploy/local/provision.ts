@@ -1,0 +1,171 @@
+// Everything that the stages need of a platform before they start: users, topics, ACLs, buckets, policies,
+// databases and the files with their secrets. Doing it twice changes nothing.
+import { createHash, createHmac } from 'node:crypto';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { applyTopics, principals } from '../../services/adapters/kafka-topics.ts';
+import { s3Store } from '../../services/adapters/s3-store.ts';
+import type { Platform } from './platform.ts';
+
+export const BUCKETS = ['ct-clinical', 'ct-research', 'ct-releases', 'ct-quarantine', 'ct-release-candidates', 'ct-event-log'] as const;
+const DATABASES = ['vault', 'select', 'label_queue', 'release'] as const;
+export type DatabaseName = (typeof DATABASES)[number];
+
+type Access = 'read' | 'write';
+
+/** Who may do what in which bucket (design: least right per service). */
+const POLICIES: Readonly<Record<string, Readonly<Partial<Record<(typeof BUCKETS)[number], readonly Access[]>>>>> = {
+  ingest: { 'ct-clinical': ['read', 'write'] },
+  anonymise: { 'ct-clinical': ['read'], 'ct-research': ['read', 'write'], 'ct-quarantine': ['write'] },
+  assess: { 'ct-research': ['read', 'write'] },
+  'label-queue': { 'ct-research': ['read'] },
+  release: { 'ct-research': ['read'], 'ct-release-candidates': ['read', 'write'], 'ct-releases': ['read', 'write'] },
+  'archiver-clinical': { 'ct-event-log': ['read', 'write'] },
+  'archiver-research': { 'ct-event-log': ['read', 'write'] },
+  analyst: { 'ct-event-log': ['read'], 'ct-releases': ['read'] },
+};
+
+export interface ProvisionOptions {
+  readonly centres: readonly string[];
+  /** Before topic, group, bucket and database names; lets several deployments share a platform. */
+  readonly prefix?: string;
+  /** Folder of the secrets' files (0600). */
+  readonly dir: string;
+  readonly cohortFile?: string;
+  readonly readers?: number;
+  /** Fewer partitions than schemas/topics.json says, for tests on a small machine. */
+  readonly partitions?: number;
+}
+
+/** Simulated readers: `reader-1`, ... with the tokens they show. */
+export interface ReaderLogin {
+  readonly id: string;
+  readonly token: string;
+  readonly lead: boolean;
+}
+
+export interface Provisioned {
+  readonly dir: string;
+  readonly prefix: string;
+  readonly bucketPrefix: string;
+  readonly centres: readonly string[];
+  readonly databases: Readonly<Record<DatabaseName, string>>;
+  readonly readers: readonly ReaderLogin[];
+  readonly gatewayToken: string;
+  /** Password of a Kafka principal, secret of a MinIO user. */
+  secretOf(user: string): string;
+  file(name: 'centres.json' | 'gateway-centres.json' | 'readers.json' | 'release-secret' | 'vault-key' | 'cohort.yaml'): string;
+}
+
+/** Derived from the platform's own random secret: every process that may read the state knows the same ones. */
+function deriveSecret(platform: Platform, purpose: string): string {
+  return createHmac('sha256', platform.kafka.admin.password).update(purpose).digest('hex');
+}
+
+function policyJson(bucketPrefix: string, user: string): string {
+  const statements = Object.entries(POLICIES[user] ?? {}).flatMap(([bucket, access]) => {
+    const arn = `arn:aws:s3:::${bucketPrefix}${bucket}`;
+    const actions = [
+      ...(access.includes('read') ? ['s3:GetObject'] : []),
+      ...(access.includes('write') ? ['s3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts'] : []),
+    ];
+    return [
+      { Effect: 'Allow', Action: ['s3:ListBucket', 's3:GetBucketLocation', 's3:ListBucketMultipartUploads'], Resource: [arn] },
+      { Effect: 'Allow', Action: actions, Resource: [`${arn}/*`] },
+    ];
+  });
+  return JSON.stringify({ Version: '2012-10-17', Statement: statements });
+}
+
+async function writeSecret(path: string, text: string): Promise<void> {
+  await writeFile(path, text, { mode: 0o600 });
+}
+
+function centreEntries(platform: Platform, centres: readonly string[], secretOf: (user: string) => string, withKafka: boolean): object[] {
+  return platform.orthancs
+    .filter((o) => centres.includes(o.centre))
+    .map((o) => ({
+      id: o.centre,
+      dicomWebUrl: o.dicomWebUrl,
+      username: o.username,
+      password: o.password,
+      orthanc: { url: o.baseUrl },
+      namespace: `issuer-${o.centre}`,
+      scope: { modalities: ['CT'] },
+      ...(withKafka ? { kafkaUsername: `gateway-${o.centre}`, kafkaPassword: secretOf(`gateway-${o.centre}`) } : {}),
+    }));
+}
+
+function readerLogins(platform: Platform, count: number): ReaderLogin[] {
+  return Array.from({ length: count }, (_, i) => ({ id: `simulated-${i + 1}`, token: deriveSecret(platform, `reader|${i}`), lead: i === count - 1 }));
+}
+
+/** The files with secrets that the stages read at their start. */
+export async function writeFiles(platform: Platform, o: ProvisionOptions, secretOf: (user: string) => string, readers: readonly ReaderLogin[]): Promise<void> {
+  const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+  await mkdir(o.dir, { recursive: true, mode: 0o700 });
+  await writeSecret(join(o.dir, 'centres.json'), JSON.stringify(centreEntries(platform, o.centres, secretOf, false), null, 1));
+  await writeSecret(join(o.dir, 'gateway-centres.json'), JSON.stringify(centreEntries(platform, o.centres, secretOf, true), null, 1));
+  await writeSecret(join(o.dir, 'readers.json'), JSON.stringify(readers.map((r) => ({ id: r.id, token: sha256(r.token), simulated: true, lead: r.lead })), null, 1));
+  await writeSecret(join(o.dir, 'release-secret'), deriveSecret(platform, 'release'));
+  await writeSecret(join(o.dir, 'vault-key'), deriveSecret(platform, 'vault'));
+  await copyFile(o.cohortFile ?? join(import.meta.dirname, '../../services/select/cohorts/demo.yaml'), join(o.dir, 'cohort.yaml'));
+}
+
+/** What a provisioned platform is like, without touching it: for commands that attach to a running one. */
+export function describeProvisioned(platform: Platform, o: ProvisionOptions): Provisioned {
+  const prefix = o.prefix ?? '';
+  const pg = platform.postgres;
+  const secretOf = (user: string): string => deriveSecret(platform, `user|${user}`);
+  const url = (db: string): string => `postgres://${roleName(prefix, db)}:${secretOf(`pg-${db}`)}@${pg.host}:${pg.port}/${roleName(prefix, db)}`;
+  return {
+    dir: o.dir,
+    prefix,
+    bucketPrefix: prefix,
+    centres: o.centres,
+    databases: Object.fromEntries(DATABASES.map((d) => [d, url(d)])) as Record<DatabaseName, string>,
+    readers: readerLogins(platform, o.readers ?? 4),
+    gatewayToken: deriveSecret(platform, 'gateway-token'),
+    secretOf,
+    file: (name) => join(o.dir, name),
+  };
+}
+
+const roleName = (prefix: string, db: string): string => `${prefix}${db}`.replaceAll('-', '_');
+
+/** MinIO user of a service; named with the prefix, since policies belong to users. */
+export function storeUser(prefix: string, service: string): string {
+  return `${prefix}${service}`;
+}
+
+async function provisionStore(platform: Platform, p: Provisioned): Promise<void> {
+  const { minio } = platform;
+  const root = s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: minio.accessKey, secretKey: minio.secretKey, bucketPrefix: p.bucketPrefix });
+  await root.ensureBuckets([...BUCKETS]);
+  for (const user of Object.keys(POLICIES)) {
+    await minio.addUser(storeUser(p.prefix, user), p.secretOf(user), policyJson(p.bucketPrefix, user));
+  }
+}
+
+/** Makes users, topics with ACLs, buckets with policies, databases and files. */
+export async function provision(platform: Platform, o: ProvisionOptions): Promise<Provisioned> {
+  const p = describeProvisioned(platform, o);
+  const kafka = async (): Promise<void> => {
+    await platform.kafka.addUsers(principals([...o.centres]).map((username) => ({ username, password: p.secretOf(username) })));
+    await applyTopics({
+      brokers: platform.kafka.brokers,
+      username: platform.kafka.admin.username,
+      password: platform.kafka.admin.password,
+      prefix: p.prefix,
+      centres: [...o.centres],
+      ...(o.partitions === undefined ? {} : { partitionsOverride: o.partitions }),
+    });
+  };
+  const databases = async (): Promise<void> => {
+    for (const name of DATABASES) {
+      await platform.postgres.createDatabase(roleName(p.prefix, name), { user: roleName(p.prefix, name), password: p.secretOf(`pg-${name}`) });
+    }
+  };
+  await Promise.all([kafka(), provisionStore(platform, p), databases(), writeFiles(platform, o, p.secretOf, p.readers)]);
+  return p;
+}

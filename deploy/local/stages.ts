@@ -1,0 +1,169 @@
+// The stages as processes on a local platform: started, watched, killed and stopped by name.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Platform } from './platform.ts';
+import { freePorts } from './ports.ts';
+import { storeUser, type Provisioned } from './provision.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+
+export const STAGE_NAMES = ['centre-gateway', 'ingest', 'anonymise', 'assess', 'select', 'label-queue', 'release', 'archiver-clinical', 'archiver-research'] as const;
+export type StageName = (typeof STAGE_NAMES)[number];
+
+type Env = Record<string, string>;
+
+interface Spec {
+  readonly main: string;
+  /** Kafka principal; the gateway has one per centre in its file. */
+  readonly kafka?: string;
+  readonly store?: string;
+  readonly database?: 'select' | 'label_queue' | 'release';
+  readonly vault?: true;
+  readonly env?: (p: Provisioned, dir: string) => Env;
+}
+
+const SPECS: Readonly<Record<StageName, Spec>> = {
+  'centre-gateway': {
+    main: 'services/centre-gateway/main.ts',
+    env: (p, dir) => ({ CENTRES_FILE: p.file('gateway-centres.json'), STATE_DIR: join(dir, 'gateway'), GATEWAY_TOKEN: p.gatewayToken, STABLE_AFTER_MS: '2500' }),
+  },
+  ingest: { main: 'services/ingest/main.ts', kafka: 'ingest', store: 'ingest', env: (p) => ({ CENTRES_FILE: p.file('centres.json') }) },
+  anonymise: { main: 'services/anonymise/main.ts', kafka: 'anonymise', store: 'anonymise', vault: true, env: (p) => ({ CENTRES_FILE: p.file('centres.json') }) },
+  assess: { main: 'services/assess/main.ts', kafka: 'assess', store: 'assess' },
+  select: { main: 'services/select/main.ts', kafka: 'select', database: 'select', env: (p) => ({ COHORT_FILE: p.file('cohort.yaml'), SELECT_EVERY_MS: '4000' }) },
+  'label-queue': { main: 'services/label-queue/main.ts', kafka: 'label-queue', store: 'label-queue', database: 'label_queue', env: (p) => ({ READERS_FILE: p.file('readers.json') }) },
+  release: { main: 'services/release/main.ts', kafka: 'release', store: 'release', database: 'release', env: (p) => ({ RELEASE_SECRET_FILE: p.file('release-secret') }) },
+  'archiver-clinical': { main: 'services/event-log/main.ts', kafka: 'archiver-clinical', store: 'archiver-clinical', vault: true, env: () => ({ ZONE: 'clinical' }) },
+  'archiver-research': { main: 'services/event-log/main.ts', kafka: 'archiver-research', store: 'archiver-research', env: () => ({ ZONE: 'research' }) },
+};
+
+/** Environment of a stage on this platform; also what the deployment manifests are checked against. */
+export function stageEnv(name: StageName, platform: Platform, p: Provisioned, dir: string, httpPort: number): Env {
+  const spec = SPECS[name];
+  return {
+    LOG_LEVEL: 'info',
+    HTTP_PORT: String(httpPort),
+    KAFKA_BROKERS: platform.kafka.brokers.join(','),
+    TOPIC_PREFIX: p.prefix,
+    ...(spec.kafka === undefined ? {} : { KAFKA_USERNAME: spec.kafka, KAFKA_PASSWORD: p.secretOf(spec.kafka) }),
+    ...(spec.store === undefined
+      ? {}
+      : {
+          S3_ENDPOINT: `http://${platform.minio.endPoint}:${platform.minio.port}`,
+          S3_ACCESS_KEY: storeUser(p.prefix, spec.store),
+          S3_SECRET_KEY: p.secretOf(spec.store),
+          BUCKET_PREFIX: p.bucketPrefix,
+        }),
+    ...(spec.database === undefined ? {} : { DATABASE_URL: p.databases[spec.database] }),
+    ...(spec.vault === undefined ? {} : { VAULT_URL: p.databases.vault, VAULT_KEY_FILE: p.file('vault-key') }),
+    ...(platform.zipkinUrl === undefined ? {} : { ZIPKIN_URL: `${platform.zipkinUrl}/api/v2/spans` }),
+    ...spec.env?.(p, dir),
+  };
+}
+
+export interface StageExit {
+  readonly name: StageName;
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface RunningStages {
+  /** Base URL of a stage's HTTP server (health, metrics, its own API). */
+  url(name: StageName): string;
+  pid(name: StageName): number | undefined;
+  logFile(name: StageName): string;
+  start(name: StageName, extra?: Env): Promise<void>;
+  /** Sends the signal and waits for the end of the process. */
+  kill(name: StageName, signal: NodeJS.Signals): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface StagesOptions {
+  readonly platform: Platform;
+  readonly provisioned: Provisioned;
+  /** Folder of logs and the gateway's state. */
+  readonly dir: string;
+  readonly only?: readonly StageName[];
+  /** More environment for some stages. */
+  readonly env?: Readonly<Partial<Record<StageName, Env>>>;
+  /** Called when a process ends that nobody stopped. */
+  readonly onExit?: (exit: StageExit) => void;
+}
+
+const READY_WITHIN_MS = 60_000;
+
+async function untilReady(url: string, child: ChildProcess, name: string, logFile: string): Promise<void> {
+  const deadline = Date.now() + READY_WITHIN_MS;
+  while (Date.now() < deadline) {
+    if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode} while it started; its log is ${logFile}`);
+    const ok = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2000) }).then((r) => r.ok, () => false);
+    if (ok) return;
+    await new Promise((r) => setTimeout(r, 100));
+  }
+  throw new Error(`${name} was not ready after ${READY_WITHIN_MS / 1000} s; its log is ${logFile}`);
+}
+
+/** Starts the stages and waits until each says that it is ready. */
+export async function startStages(o: StagesOptions): Promise<RunningStages> {
+  const names = o.only ?? STAGE_NAMES;
+  await mkdir(join(o.dir, 'logs'), { recursive: true });
+  const ports = await freePorts(names.length);
+  const urls = new Map(names.map((name, i) => [name, `http://127.0.0.1:${ports[i]}`]));
+  const children = new Map<StageName, ChildProcess>();
+  const ending = new Set<ChildProcess>();
+  const logFile = (name: StageName): string => join(o.dir, 'logs', `${name}.log`);
+
+  const start = async (name: StageName, extra: Env = {}): Promise<void> => {
+    const url = urls.get(name);
+    if (url === undefined) throw new Error(`${name} is not one of these stages`);
+    const env = { ...stageEnv(name, o.platform, o.provisioned, o.dir, Number(new URL(url).port)), ...o.env?.[name], ...extra };
+    const base = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', TZ: 'UTC' };
+    const child = spawn(process.execPath, ['--no-warnings', join(root, SPECS[name].main)], { cwd: root, env: { ...base, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const log = createWriteStream(logFile(name), { flags: 'a' });
+    child.stdout.pipe(log, { end: false });
+    child.stderr.pipe(log, { end: false });
+    children.set(name, child);
+    child.once('exit', (code, signal) => {
+      log.end();
+      if (!ending.has(child)) o.onExit?.({ name, code, signal });
+    });
+    await untilReady(url, child, name, logFile(name));
+  };
+
+  const kill = async (name: StageName, signal: NodeJS.Signals): Promise<void> => {
+    const child = children.get(name);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    ending.add(child);
+    const gone = new Promise<void>((done) => void child.once('exit', () => done()));
+    child.kill(signal);
+    // SIGTERM drains; a process that does not end by itself is ended.
+    const late = setTimeout(() => child.kill('SIGKILL'), 15_000);
+    await gone;
+    clearTimeout(late);
+  };
+
+  const killAll = (): void => {
+    for (const child of children.values()) if (child.exitCode === null) child.kill('SIGKILL');
+  };
+  process.once('exit', killAll);
+  const stop = async (): Promise<void> => {
+    await Promise.all(names.map((name) => kill(name, 'SIGTERM')));
+    process.off('exit', killAll);
+  };
+  try {
+    await Promise.all(names.map((name) => start(name)));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    url: (name) => urls.get(name) ?? '',
+    pid: (name) => children.get(name)?.pid,
+    logFile,
+    start,
+    kill,
+    stop,
+  };
+}

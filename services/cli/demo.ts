@@ -1,0 +1,143 @@
+// `npm run demo`: CT studies go into the PACSs of several centres and come out as a released dataset.
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openDuckDb } from '../event-log/parquet.ts';
+import { createViews, mirrorLog, runQuery } from '../event-log/query.ts';
+import type { Account } from '../kernel/accounting.ts';
+import { CODES, isCode } from '../kernel/codes.ts';
+import { centreNames, deployLocal, type Running } from './demo/deploy.ts';
+import { feedCentres } from './demo/feed-centres.ts';
+import { funnelTable, reasonLines } from './demo/funnel.ts';
+import { liveView } from './demo/live-view.ts';
+import { parseDemoOptions, type DemoOptions } from './demo/options.ts';
+import { EXAMPLE_QUERIES } from './demo/queries.ts';
+import { demoReport, equationHolds, equationLine, type DemoReport, type Fed } from './demo/report.ts';
+import { startReaders } from './demo/readers.ts';
+import { buildAndApprove, flushArchives, requestCensus } from './demo/steps.ts';
+import { DEFAULT_DIR, operatorPorts, type OperatorPorts } from './deployment.ts';
+import { followLog, type LogFollower } from './follow-log.ts';
+import { tableText } from './table-text.ts';
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** Studies that wait for nothing but a release, or have ended. */
+function settled(a: Account, expected: number): boolean {
+  const open = a.studies.filter((s) => s.state === 'unaccounted' || (s.state === 'waiting' && s.code !== 'AWAITING_RELEASE'));
+  return a.totals.sent >= expected && open.length === 0;
+}
+
+async function until(follower: LogFollower, done: (a: Account) => boolean, show: (a: Account) => void, limitMs: number, signal: AbortSignal): Promise<Account> {
+  const deadline = Date.now() + limitMs;
+  for (;;) {
+    const now = await follower.account(signal);
+    show(now);
+    if (done(now) || Date.now() > deadline) return now;
+    await new Promise((r) => setTimeout(r, 1000));
+    signal.throwIfAborted();
+  }
+}
+
+async function runStudies(o: DemoOptions, running: Running, ports: OperatorPorts, signal: AbortSignal): Promise<{ account: Account; fed: Fed; dataset: string; studySeconds: number }> {
+  const follower = followLog(ports);
+  const view = liveView();
+  const started = performance.now();
+  const readers = startReaders(running, o.seed, signal);
+  try {
+    const feeding = feedCentres(o, running, view.note, signal);
+    let expected = Number.POSITIVE_INFINITY;
+    void feeding.then((f) => { expected = f.studies; }, () => undefined);
+    const watching = until(follower, (a) => settled(a, expected), view.show, limitMsOf(o), signal);
+    const fed = await feeding;
+    const ready = await watching;
+    const dataset = await buildAndApprove(running, o.out, ready, view.note);
+    await requestCensus(running);
+    const last = await until(follower, (a) => dataset === '' || a.studies.every((s) => s.code !== 'AWAITING_RELEASE'), view.show, 60_000, signal);
+    return { account: last, fed, dataset, studySeconds: (performance.now() - started) / 1000 };
+  } finally {
+    view.end();
+    await readers.stop();
+  }
+}
+
+/** A generous limit: a study that hangs is shown as waiting, the demo does not hang with it. */
+function limitMsOf(o: DemoOptions): number {
+  return 300_000 + o.studies * 15_000;
+}
+
+async function showQueries(o: DemoOptions, ports: OperatorPorts): Promise<void> {
+  const dir = join(o.out, 'event-log');
+  await mirrorLog(ports.store, dir);
+  const db = await openDuckDb();
+  try {
+    await createViews(db, dir);
+    for (const { question, sql } of EXAMPLE_QUERIES) {
+      say(`\n${question}\n  ${sql}\n${tableText(await runQuery(db, sql))}`);
+    }
+  } finally {
+    db.closeSync();
+  }
+}
+
+function tellEnd(report: DemoReport, account: Account, o: DemoOptions, running: Running): void {
+  say(`\n${funnelTable(account)}`);
+  if (Object.keys(account.reasons).length > 0) {
+    say('\nWhy studies are not released:');
+    for (const line of reasonLines(account)) say(`${line}  ${meaning(line.trim().split(/\s+/)[1] ?? '')}`);
+  }
+  say(`\n${equationLine(account.totals)}`);
+  say(`${report.instances} instances, ${(report.bytes / 1e6).toFixed(0)} MB in ${report.seconds} s (${report.megabytesPerSecond} MB/s while studies flowed)`);
+  say(report.dataset === '' ? '\nNo study was released.' : `\nDataset:    ${report.dataset}  (registry.csv, images/, SHA256SUMS, datasheet.md)`);
+  say(`Event log:  ${join(o.out, 'event-log')}  (npm run -s ctstream -- query "select * from research.study_assessed" --log ${join(o.out, 'event-log')})`);
+  say(`Logs:       ${join(o.out, 'logs')}`);
+  if (o.keep) {
+    say(`Centres:    ${running.stages.url('centre-gateway')}/`);
+    if (running.platform.zipkinUrl !== undefined) say(`Traces:     ${running.platform.zipkinUrl}`);
+    say('Everything still runs: npm run -s ctstream -- account | lag | centres | query. Ctrl-C ends it.');
+  }
+}
+
+function meaning(code: string): string {
+  return isCode(code) ? CODES[code].meaning : '';
+}
+
+async function main(): Promise<number> {
+  const o = parseDemoOptions(process.argv.slice(2));
+  const started = performance.now();
+  const abort = new AbortController();
+  process.once('SIGINT', () => abort.abort(new Error('interrupted')));
+  process.once('SIGTERM', () => abort.abort(new Error('terminated')));
+  for (const part of ['dataset', 'event-log']) await rm(join(o.out, part), { recursive: true, force: true });
+  const running = await deployLocal({
+    dir: DEFAULT_DIR,
+    centres: centreNames(o.centres),
+    extras: o.extras,
+    readers: 6,
+    say,
+    onExit: (e) => say(`the stage ${e.name} ended unexpectedly (${e.signal ?? e.code}); see its log`),
+  });
+  try {
+    const ports = await operatorPorts(running.platform, running.provisioned);
+    try {
+      const { account, fed, dataset, studySeconds } = await runStudies(o, running, ports, abort.signal);
+      const report = demoReport(account, fed, (performance.now() - started) / 1000, studySeconds, running.phases, dataset);
+      await flushArchives(ports, abort.signal);
+      await showQueries(o, ports);
+      tellEnd(report, account, o, running);
+      await writeFile(join(o.out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
+      if (o.json !== undefined) await writeFile(o.json, await readFile(join(o.out, 'report.json')));
+      if (o.keep) await new Promise((done) => abort.signal.addEventListener('abort', done, { once: true }));
+      return equationHolds(report.studies) && report.studies.unaccounted === 0 && report.missing.length === 0 ? 0 : 1;
+    } finally {
+      await ports.close();
+    }
+  } finally {
+    await running.stages.stop();
+    await running.platform.stop();
+  }
+}
+
+process.exitCode = await main().catch((error: unknown) => {
+  const exitCode = error instanceof Error && 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : 1;
+  say(`\n${error instanceof Error ? error.message : String(error)}`);
+  return exitCode;
+});

@@ -1,0 +1,98 @@
+// Reads the log on from where it stopped and folds it to the account: what `account`, `status` and the demo show.
+import topicsFile from '../../schemas/topics.json' with { type: 'json' };
+import { researchStudyId } from '../anonymise/identity.ts';
+import { account, type Account, type Parked } from '../kernel/accounting.ts';
+import { isCode } from '../kernel/codes.ts';
+import { clinicalKey, type ClinicalKey, type ResearchStudyId } from '../kernel/ids.ts';
+import { typeOfTopic } from '../kernel/route.ts';
+import type { EventIn } from '../kernel/stage.ts';
+import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
+import type { OperatorPorts } from './deployment.ts';
+
+/** Topics whose events say that others must be there: their ends are taken first. */
+const FIRST = ['ct.clinical.<centre>.census.v1', 'ct.research.selection-round-closed.v1'];
+const REST = topicsFile.topics.map((t) => t.name).filter((name) => !FIRST.includes(name));
+const STAGES = Object.keys(topicsFile.stages);
+const PARKED_TOPICS = Object.entries(topicsFile.stages).map(([stage, zone]) => `ct.${zone}.${stage}.*`);
+
+const place = (topic: string, partition: number): string => `${topic}/${partition}`;
+
+export interface LogFollower {
+  /** The account up to now. Offsets, then ends, then the vault's links are taken in this order, so that what
+   * happens meanwhile can only make a study look less far than it is, never lost. */
+  account(signal: AbortSignal): Promise<Account>;
+  /** Lag of every stage: records not finished, and the age of the oldest. */
+  lag(signal: AbortSignal): Promise<StageLag[]>;
+}
+
+export interface StageLag {
+  readonly stage: string;
+  readonly records: number;
+  readonly oldestMs: number;
+}
+
+function parkedOf(record: BusRecord): Parked {
+  const code = record.headers['ct-code'] ?? '';
+  const stage = record.topic.split('.')[2] ?? '';
+  return { stage, key: record.key, code: isCode(code) ? code : 'UNEXPECTED', eventId: record.headers['ce_id'] ?? '' };
+}
+
+function consumersOf(stage: string): string[] {
+  return topicsFile.topics.filter((t) => t.readers.includes(stage)).map((t) => t.name);
+}
+
+/** Follows all topics of a deployment from their start. */
+export function followLog(ports: OperatorPorts): LogFollower {
+  const next = new Map<string, bigint>();
+  const events: EventIn[] = [];
+  const parked: Parked[] = [];
+
+  const readNew = async (patterns: readonly string[], signal: AbortSignal): Promise<void> => {
+    const ends = await ports.bus.ends(await ports.bus.topics(patterns));
+    const fresh: TopicEnd[] = ends.map((e) => ({ ...e, first: next.get(place(e.topic, e.partition)) ?? e.first })).filter((e) => e.first < e.end);
+    if (fresh.length === 0) return;
+    for await (const record of ports.bus.read(fresh, signal)) {
+      if (typeOfTopic(record.topic) === undefined) parked.push(parkedOf(record));
+      else events.push(ports.codec.decode(record));
+    }
+    for (const e of fresh) next.set(place(e.topic, e.partition), e.end);
+  };
+
+  const committedOffsets = async (): Promise<Map<string, bigint>> => {
+    const found = new Map<string, bigint>();
+    for (const stage of STAGES) {
+      const topics = await ports.bus.topics(consumersOf(stage));
+      for (const c of await ports.bus.committed(stage, topics)) found.set(`${stage}#${place(c.topic, c.partition)}`, c.offset);
+    }
+    return found;
+  };
+
+  const lineage = async (signal: AbortSignal): Promise<Map<ClinicalKey, ResearchStudyId>> => {
+    const links = new Map<ClinicalKey, ResearchStudyId>();
+    for await (const l of ports.vault.lineages(signal)) links.set(clinicalKey(l.centre, l.studyInstanceUid), researchStudyId(l.secret));
+    return links;
+  };
+
+  return {
+    async account(signal) {
+      const committed = await committedOffsets();
+      await readNew(FIRST, signal);
+      await readNew([...REST, ...PARKED_TOPICS], signal);
+      return account({ events, parked, lineage: await lineage(signal), committed: (stage, topic, partition) => committed.get(`${stage}#${place(topic, partition)}`) ?? 0n });
+    },
+    async lag(signal) {
+      const committed = await committedOffsets();
+      await readNew([...FIRST, ...REST], signal);
+      return STAGES.map((stage) => {
+        const names = new Set(consumersOf(stage));
+        const open = events.filter((e) => {
+          const centre = 'centre' in e.value ? e.value.centre : '';
+          const logical = centre === '' ? e.topic : e.topic.replace(`.${centre}.`, '.<centre>.');
+          return (names.has(e.topic) || names.has(logical)) && e.offset >= (committed.get(`${stage}#${place(e.topic, e.partition)}`) ?? 0n);
+        });
+        const oldest = Math.min(...open.map((e) => e.timeMs));
+        return { stage, records: open.length, oldestMs: open.length === 0 ? 0 : Math.max(0, Date.now() - oldest) };
+      });
+    },
+  };
+}

@@ -1,0 +1,32 @@
+// `ctstream`: the commands that people type. Results go to stdout, progress and messages to stderr.
+// Exit codes: 0 done, 1 failed, 2 usage, 78 configuration.
+import { Command, CommanderError } from 'commander';
+import { addDeploymentCommands } from './commands/deployment.ts';
+import { addFileCommands } from './commands/files.ts';
+import { addLogCommands } from './commands/log.ts';
+import { addReleaseCommands } from './commands/release.ts';
+import { NoDeployment } from './deployment.ts';
+
+const program = new Command('ctstream')
+  .description('Chest CT studies from many hospitals, by themselves, into an anonymised, graded, versioned research dataset.')
+  .configureHelp({ sortSubcommands: false })
+  .addHelpText('after', '\nExamples:\n  npm run -s ctstream -- account\n  npm run -s ctstream -- query "select count(*) from research.study_assessed"\n  npm run -s ctstream -- COMMAND --help\n')
+  .exitOverride();
+
+addDeploymentCommands(program);
+addFileCommands(program);
+addLogCommands(program);
+addReleaseCommands(program);
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  if (error instanceof NoDeployment) return 78;
+  return error instanceof Error && 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : 1;
+}
+
+try {
+  await program.parseAsync(process.argv);
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}

@@ -1,0 +1,54 @@
+// The archiver of a zone: follows the log and writes Parquet.
+import { createHmac } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { avroCodec } from '../adapters/avro-codec.ts';
+import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openPostgresVault } from '../adapters/postgres-vault.ts';
+import { s3Store } from '../adapters/s3-store.ts';
+import { siteId } from '../kernel/digest.ts';
+import type { CentreId, StudyInstanceUid } from '../kernel/ids.ts';
+import type { IdentityVault } from '../ports/identity-vault.ts';
+import { kafkaOptions, readEnv, secretOf, storeOptions } from '../runtime/env.ts';
+import { runProcess } from '../runtime/process.ts';
+import { archiveOnce, type ArchivePorts, type ArchiveState } from './archive.ts';
+import { eventLogEnv } from './env.ts';
+import { openDuckDb } from './parquet.ts';
+import type { TokenSource } from './redact.ts';
+
+const env = readEnv(eventLogEnv);
+const name = `archiver-${env.ZONE}`;
+
+async function openTokens(): Promise<{ vault: IdentityVault; tokens: TokenSource }> {
+  const key = Buffer.from(readFileSync(secretOf('VAULT_KEY_FILE', env.VAULT_KEY_FILE, undefined), 'utf8').trim(), 'hex');
+  const vault = await openPostgresVault({ connectionString: secretOf('VAULT_URL', env.VAULT_URL, env.VAULT_URL_FILE), key });
+  const secret = await vault.siteSecret();
+  const tokens: TokenSource = {
+    study: (centre, uid) => vault.token(centre as CentreId, uid as StudyInstanceUid),
+    site: (centre) => siteId(secret, centre as CentreId),
+    eventId: (id) => createHmac('sha256', secret).update(`archive-event|${id}`).digest('hex').slice(0, 32),
+  };
+  return { vault, tokens };
+}
+
+await runProcess({ name, zone: env.ZONE, env }, async (ctx) => {
+  const bus = kafkaBus({ ...kafkaOptions(env), clientId: name, log: ctx.log });
+  ctx.onStop(() => bus.close());
+  const db = await openDuckDb();
+  ctx.onStop(() => db.closeSync());
+  const ports: ArchivePorts = { bus, codec: avroCodec(), store: s3Store(storeOptions(env)), db };
+  let withTokens = ports;
+  if (env.ZONE === 'clinical') {
+    const { vault, tokens } = await openTokens();
+    ctx.onStop(() => vault.close());
+    withTokens = { ...ports, tokens };
+  }
+  const state: ArchiveState = { next: new Map() };
+  while (!ctx.signal.aborted) {
+    const written = await archiveOnce(withTokens, { zone: env.ZONE, maxRecords: env.ARCHIVE_MAX_RECORDS }, state, ctx.signal);
+    if (written > 0) {
+      ctx.telemetry.counter('ctstream_archived_records', written, { zone: env.ZONE });
+      ctx.log.info({ written }, 'archived');
+    }
+    await ctx.clock.sleep(env.ARCHIVE_EVERY_MS, ctx.signal);
+  }
+});
