@@ -7,7 +7,12 @@ import { withLock } from './lock.ts';
 import type { Report } from './progress.ts';
 
 /** Installs the required packages and tries the optional ones. */
-export async function installPackages(packages: { required: string[]; optional: string[] }, rights: 'root' | 'sudo', env: LocalEnv, report: Report): Promise<void> {
+export async function installPackages(
+  packages: { required: string[]; optional: string[] },
+  rights: 'root' | 'sudo',
+  env: LocalEnv,
+  report: Report,
+): Promise<void> {
   await withLock(
     join(env.cacheDir, 'apt.lock'),
     async () => {
@@ -37,12 +42,15 @@ async function install(packages: { required: string[]; optional: string[] }, rig
 
 async function apt(rights: 'root' | 'sudo', args: readonly string[], report: Report): Promise<string> {
   const command = ['DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', '-o', 'DPkg::Lock::Timeout=300', ...args];
-  return rights === 'root' ? await runCommand('apt-get', 'env', command, { report }) : await runCommand('apt-get', 'sudo', ['-n', 'env', ...command], { report });
+  return rights === 'root'
+    ? await runCommand('apt-get', 'env', command, { report })
+    : await runCommand('apt-get', 'sudo', ['-n', 'env', ...command], { report });
 }
 
 /** Debian starts a server when it installs one; ours are started per centre, on their own ports. */
 async function stopSystemService(service: string, rights: 'root' | 'sudo'): Promise<void> {
-  const run = (command: string, args: string[]): Promise<boolean> => (rights === 'root' ? commandWorks(command, args) : commandWorks('sudo', ['-n', command, ...args]));
+  const run = (command: string, args: string[]): Promise<boolean> =>
+    rights === 'root' ? commandWorks(command, args) : commandWorks('sudo', ['-n', command, ...args]);
   if (await run('systemctl', ['disable', '--now', service])) return;
   // No systemd: the old ways, each allowed to fail where it does not exist.
   await run('invoke-rc.d', [service, 'stop']);

@@ -18,12 +18,15 @@ const fail = (line, code = EXIT_CONFIG) => {
   say(line);
   process.exit(code);
 };
-const wanted = () => createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+const wanted = () =>
+  createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
 const installed = () => existsSync(node) && existsSync(marker) && readFileSync(marker, 'utf8').trim() === wanted();
 
 /** Only one installs; the others wait for it. A lock whose process is gone, or an hour old, is broken. */
 function takeLock() {
-  for (let waited = false; ; ) {
+  for (let waited = false; ;) {
     try {
       mkdirSync(installLock);
       writeFileSync(join(installLock, 'pid'), String(process.pid));
@@ -56,8 +59,9 @@ function lockIsStale() {
 }
 
 function install() {
-  const npm = spawnSync('npm', ['--version'], { encoding: 'utf8' });
-  if (npm.error !== undefined || npm.status !== 0) fail('npm is missing: it comes with Node.js (https://nodejs.org, or: sudo apt-get install npm)');
+  const version = spawnSync('npm', ['--version'], { encoding: 'utf8' });
+  if (version.error !== undefined || version.status !== 0)
+    fail('npm is missing: it comes with Node.js (https://nodejs.org, or: sudo apt-get install npm)');
   takeLock();
   const release = () => rmSync(installLock, { recursive: true, force: true });
   process.once('exit', release);
@@ -69,17 +73,44 @@ function install() {
 function runNpm() {
   const started = Date.now();
   say('Installing the packages of package-lock.json (npm ci; about half a minute)');
-  // stdout belongs to the command that follows, so npm's goes to stderr.
-  const result = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] });
+  let result = npm('ci');
+  if (result.status !== 0 && onlyForeignPackagesMissing(result.stderr)) {
+    say('This registry does not have the packages of some other systems; installing the rest by the lock file');
+    result = npm('install', '--no-save');
+  }
   if (result.signal !== null) process.exit(130);
-  if (result.status !== 0) fail(`npm ci ended with code ${result.status}: see its messages above. Is the package registry reachable (npm ping)?`);
-  if (!existsSync(node)) fail("The package 'node' was installed without its program: are install scripts switched off (npm config get ignore-scripts)?");
+  if (result.status !== 0) {
+    say(result.stderr.split('\n').slice(0, 20).join('\n'));
+    fail(`npm ended with code ${result.status}. Is the package registry reachable (npm ping)?`);
+  }
+  if (!existsSync(node))
+    fail("The package 'node' was installed without its program: are install scripts switched off (npm config get ignore-scripts)?");
   writeFileSync(marker, `${wanted()}\n`);
   say(`Packages ready (${((Date.now() - started) / 1000).toFixed(0)} s)`);
 }
 
+/** npm's stdout goes to stderr: ours belongs to the command that follows. */
+function npm(...args) {
+  return spawnSync('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 2, 'pipe'],
+    encoding: 'utf8',
+  });
+}
+
+/**
+ * True when `npm ci` refused for one reason only: optional packages for other systems, which the registry
+ * cannot describe (a mirror with part of them). npm then names them without a version. `npm install` takes
+ * the same versions with the same checksums from the lock file, and leaves it as it is with --no-save.
+ */
+function onlyForeignPackagesMissing(text) {
+  const complaints = text.split('\n').filter((line) => /(Missing|Invalid): /.test(line));
+  return text.includes('EUSAGE') && complaints.length > 0 && complaints.every((line) => /Missing: \S+@ from lock file$/.test(line.trim()));
+}
+
 const [file, ...args] = process.argv.slice(2);
-if (Number(process.versions.node.split('.')[0]) < 18) fail(`This is Node ${process.versions.node}; 18 or newer is needed to install the project's own (https://nodejs.org)`);
+if (Number(process.versions.node.split('.')[0]) < 18)
+  fail(`This is Node ${process.versions.node}; 18 or newer is needed to install the project's own (https://nodejs.org)`);
 if (file === undefined) fail('usage: node deploy/local/ensure-node.mjs FILE.ts [arguments]', 2);
 if (!installed()) install();
 

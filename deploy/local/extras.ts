@@ -21,7 +21,14 @@ export interface ExtraPorts {
 
 export async function extraPorts(extras: readonly Extra[], kafkaProxy: number | undefined): Promise<ExtraPorts> {
   const [registry, zipkin, prometheus, toxiproxy, kafkaBehindProxy] = extras.length === 0 ? [] : await freePorts(5);
-  return { registry: registry ?? 0, zipkin: zipkin ?? 0, prometheus: prometheus ?? 0, toxiproxy: toxiproxy ?? 0, kafkaBehindProxy: kafkaBehindProxy ?? 0, kafkaProxy };
+  return {
+    registry: registry ?? 0,
+    zipkin: zipkin ?? 0,
+    prometheus: prometheus ?? 0,
+    toxiproxy: toxiproxy ?? 0,
+    kafkaBehindProxy: kafkaBehindProxy ?? 0,
+    kafkaProxy,
+  };
 }
 
 interface ExtraContext {
@@ -51,7 +58,14 @@ async function startRegistry(o: ExtraContext): Promise<void> {
   // The archive holds one runner jar and its lib folder.
   const classpath = [runner === undefined ? [] : [join(folder, runner)], join(folder, 'lib', '*')].flat().join(':');
   const url = `http://127.0.0.1:${o.ports.registry}`;
-  const spec = javaSpec(o, 'registry', ['-Xmx256m', '-Dquarkus.http.host=127.0.0.1', `-Dquarkus.http.port=${o.ports.registry}`, '-cp', classpath, 'io.quarkus.runner.GeneratedMain']);
+  const spec = javaSpec(o, 'registry', [
+    '-Xmx256m',
+    '-Dquarkus.http.host=127.0.0.1',
+    `-Dquarkus.http.port=${o.ports.registry}`,
+    '-cp',
+    classpath,
+    'io.quarkus.runner.GeneratedMain',
+  ]);
   await o.start(o.dir, 'registry', { ...spec, name: 'Apicurio registry' }, () => httpOk(`${url}/apis/ccompat/v7/subjects`));
   await updateState(o.dir, (s) => {
     s.registryUrl = `${url}/apis/ccompat/v7`;
@@ -60,7 +74,16 @@ async function startRegistry(o: ExtraContext): Promise<void> {
 
 async function startZipkin(o: ExtraContext): Promise<void> {
   const url = `http://127.0.0.1:${o.ports.zipkin}`;
-  const spec = javaSpec(o, 'zipkin', ['-Xmx384m', `-Darmeria.ports[0].protocols=http`, '-jar', o.tools.zipkinJar ?? '', `--server.port=${o.ports.zipkin}`, '--server.address=127.0.0.1', '--armeria.ports[0].ip=127.0.0.1', `--armeria.ports[0].port=${o.ports.zipkin}`]);
+  const spec = javaSpec(o, 'zipkin', [
+    '-Xmx384m',
+    `-Darmeria.ports[0].protocols=http`,
+    '-jar',
+    o.tools.zipkinJar ?? '',
+    `--server.port=${o.ports.zipkin}`,
+    '--server.address=127.0.0.1',
+    '--armeria.ports[0].ip=127.0.0.1',
+    `--armeria.ports[0].port=${o.ports.zipkin}`,
+  ]);
   await o.start(o.dir, 'traces', { ...spec, name: 'Zipkin' }, () => httpOk(`${url}/health`));
   await updateState(o.dir, (s) => {
     s.zipkinUrl = url;
@@ -73,12 +96,19 @@ async function startPrometheus(o: ExtraContext): Promise<void> {
   await mkdir(join(folder, 'targets'), { recursive: true });
   const config = join(folder, 'prometheus.yml');
   const targets = join(folder, 'targets', '*.json');
-  await writeFile(config, `global: {scrape_interval: 5s}\nscrape_configs:\n  - job_name: ctstream\n    file_sd_configs:\n      - files: [${JSON.stringify(targets)}]\n        refresh_interval: 5s\n`);
+  await writeFile(
+    config,
+    `global: {scrape_interval: 5s}\nscrape_configs:\n  - job_name: ctstream\n    file_sd_configs:\n      - files: [${JSON.stringify(targets)}]\n        refresh_interval: 5s\n`,
+  );
   const url = `http://127.0.0.1:${o.ports.prometheus}`;
   const spec: ProcessSpec = {
     name: 'Prometheus',
     command: o.tools.prometheus ?? 'prometheus',
-    args: [`--config.file=${config}`, `--storage.tsdb.path=${join(folder, 'data')}`, `--web.listen-address=127.0.0.1:${o.ports.prometheus}`],
+    args: [
+      `--config.file=${config}`,
+      `--storage.tsdb.path=${join(folder, 'data')}`,
+      `--web.listen-address=127.0.0.1:${o.ports.prometheus}`,
+    ],
     cwd: folder,
     env: o.env.childEnv,
     logFile: join(o.dir, 'logs', 'prometheus.log'),
@@ -103,7 +133,12 @@ async function startToxiproxy(o: ExtraContext): Promise<void> {
   };
   await o.start(o.dir, 'toxiproxy', spec, () => httpOk(`${url}/version`));
   if (o.ports.kafkaProxy !== undefined) {
-    const proxy = { name: 'kafka', listen: `127.0.0.1:${o.ports.kafkaProxy}`, upstream: `127.0.0.1:${o.ports.kafkaBehindProxy}`, enabled: true };
+    const proxy = {
+      name: 'kafka',
+      listen: `127.0.0.1:${o.ports.kafkaProxy}`,
+      upstream: `127.0.0.1:${o.ports.kafkaBehindProxy}`,
+      enabled: true,
+    };
     const response = await fetch(`${url}/proxies`, { method: 'POST', body: JSON.stringify(proxy) });
     if (!response.ok) throw new Error(`Toxiproxy did not take the proxy for Kafka: ${response.status}`);
   }

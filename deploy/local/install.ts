@@ -84,7 +84,13 @@ export async function runCommand(part: string, command: string, args: readonly s
 }
 
 /** `runCommand` with extra variables, through env(1). */
-export async function runWithEnv(part: string, variables: Record<string, string>, command: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
+export async function runWithEnv(
+  part: string,
+  variables: Record<string, string>,
+  command: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<string> {
   const assignments = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
   return await runCommand(part, 'env', [...assignments, command, ...args], options);
 }

@@ -26,7 +26,14 @@ export async function addScramUsers(o: { host: string; port: number; admin: User
     const upsertions = o.users.map((user) => {
       const salt = randomBytes(32);
       const salted = pbkdf2Sync(user.password, salt, ITERATIONS, 64, 'sha512');
-      return Buffer.concat([compact(Buffer.from(user.username)), int8(SHA_512), int32(ITERATIONS), compact(salt), compact(salted), NO_TAGS]);
+      return Buffer.concat([
+        compact(Buffer.from(user.username)),
+        int8(SHA_512),
+        int32(ITERATIONS),
+        compact(salt),
+        compact(salted),
+        NO_TAGS,
+      ]);
     });
     const noDeletions = unsignedVarint(1);
     const body = Buffer.concat([noDeletions, unsignedVarint(upsertions.length + 1), ...upsertions, NO_TAGS]);
@@ -65,7 +72,13 @@ function requester(socket: Socket): Send {
   let correlation = 0;
   return async (apiKey, version, body, kind) => {
     correlation += 1;
-    const header = [int16(apiKey), int16(version), int32(correlation), string('ctstream-platform'), kind === 'flexible' ? NO_TAGS : Buffer.alloc(0)];
+    const header = [
+      int16(apiKey),
+      int16(version),
+      int32(correlation),
+      string('ctstream-platform'),
+      kind === 'flexible' ? NO_TAGS : Buffer.alloc(0),
+    ];
     const request = Buffer.concat([...header, body]);
     socket.write(Buffer.concat([int32(request.length), request]));
     await until(() => received.length >= 4 && received.length >= 4 + received.readInt32BE(0));
@@ -103,7 +116,8 @@ async function authenticate(send: Send, user: User): Promise<void> {
   const serverFinal = await exchange(`${withoutProof},p=${proof.toString('base64')}`);
   const expected = hmac(hmac(salted, 'Server Key'), authMessage);
   const given = Buffer.from(serverFinal.slice(2), 'base64');
-  if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw new Error('What answers is not our Kafka: it does not know the password');
+  if (given.length !== expected.length || !timingSafeEqual(given, expected))
+    throw new Error('What answers is not our Kafka: it does not know the password');
 }
 
 function checkResults(response: Reader): void {

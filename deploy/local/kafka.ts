@@ -23,7 +23,14 @@ export interface KafkaPorts {
 }
 
 /** Writes the configuration, formats the log folder with the first users, and says how to start it. */
-export async function prepareKafka(o: { dir: string; ports: KafkaPorts; admin: KafkaUser; users: readonly KafkaUser[]; tools: Tools; env: LocalEnv }): Promise<ProcessSpec> {
+export async function prepareKafka(o: {
+  dir: string;
+  ports: KafkaPorts;
+  admin: KafkaUser;
+  users: readonly KafkaUser[];
+  tools: Tools;
+  env: LocalEnv;
+}): Promise<ProcessSpec> {
   const folder = join(o.dir, 'kafka');
   await mkdir(join(folder, 'data'), { recursive: true });
   const config = join(folder, 'server.properties');
@@ -32,7 +39,18 @@ export async function prepareKafka(o: { dir: string; ports: KafkaPorts; admin: K
   const scram = [o.admin, ...o.users].flatMap((user) => ['--add-scram', `SCRAM-SHA-512=[name=${user.username},password=${user.password}]`]);
   const clusterId = `C${randomBytes(16).toString('base64url').slice(1, 22)}`;
   const quick = ['-Xshare:auto', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn'];
-  await runCommand('Kafka', o.tools.java, [...quick, '-cp', classpath, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', config, ...scram]);
+  await runCommand('Kafka', o.tools.java, [
+    ...quick,
+    '-cp',
+    classpath,
+    'kafka.tools.StorageTool',
+    'format',
+    '-t',
+    clusterId,
+    '-c',
+    config,
+    ...scram,
+  ]);
   const heap = o.env.kafkaHeapMb;
   return {
     name: 'Kafka',
@@ -61,7 +79,8 @@ function properties(folder: string, ports: KafkaPorts, admin: KafkaUser): string
   // Controllers cannot check SCRAM before there is a metadata log to hold it, hence PLAIN, with a
   // password that never leaves this file, between the broker and itself.
   const controllerPassword = randomBytes(18).toString('base64url');
-  const scramLogin = (user: KafkaUser): string => `org.apache.kafka.common.security.scram.ScramLoginModule required username="${user.username}" password="${user.password}";`;
+  const scramLogin = (user: KafkaUser): string =>
+    `org.apache.kafka.common.security.scram.ScramLoginModule required username="${user.username}" password="${user.password}";`;
   const listeners = [`CLIENT://127.0.0.1:${ports.client}`];
   const advertised = [...listeners];
   const protocols = ['CLIENT:SASL_PLAINTEXT', 'CONTROLLER:SASL_PLAINTEXT'];
@@ -98,6 +117,9 @@ function properties(folder: string, ports: KafkaPorts, admin: KafkaUser): string
     'transaction.state.log.min.isr': 1,
     'transaction.state.log.num.partitions': 8,
     'group.initial.rebalance.delay.ms': 0,
+    // A killed broker may register again only when its former self has timed out (9 s by default).
+    'broker.session.timeout.ms': 4000,
+    'broker.heartbeat.interval.ms': 1000,
     // Each partition maps two index files of this size at once: 10 MiB by default, and 48 centres
     // make hundreds of partitions.
     'log.index.size.max.bytes': 262_144,

@@ -18,7 +18,15 @@ const silent = (): void => undefined;
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 function shell(name: string, script: string): ProcessSpec {
-  return { name, command: '/bin/sh', args: ['-c', script], cwd: scratch, env: { PATH: '/usr/bin:/bin' }, logFile: join(scratch, 'logs', `${name}.log`), stopSignal: 'SIGTERM' };
+  return {
+    name,
+    command: '/bin/sh',
+    args: ['-c', script],
+    cwd: scratch,
+    env: { PATH: '/usr/bin:/bin' },
+    logFile: join(scratch, 'logs', `${name}.log`),
+    stopSignal: 'SIGTERM',
+  };
 }
 
 describe('lock', () => {
@@ -41,13 +49,19 @@ describe('lock', () => {
   test('is free again when its holder was killed', async () => {
     const file = join(scratch, 'b.lock');
     const script = `import { withLock } from ${JSON.stringify(join(import.meta.dirname, 'lock.ts'))}; await withLock(${JSON.stringify(file)}, async () => { console.log('held'); await new Promise((r) => setTimeout(r, 60000)); });`;
-    const holder = spawn(process.execPath, ['--no-warnings', '--input-type=module-typescript', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const holder = spawn(process.execPath, ['--no-warnings', '--input-type=module-typescript', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     await new Promise((resolve) => holder.stdout.once('data', resolve));
     let waited = false;
-    const taken = withLock(file, async () => 'taken', () => {
-      waited = true;
-      holder.kill('SIGKILL');
-    });
+    const taken = withLock(
+      file,
+      async () => 'taken',
+      () => {
+        waited = true;
+        holder.kill('SIGKILL');
+      },
+    );
     expect(await taken).toBe('taken');
     expect(waited).toBe(true);
   }, 20_000);
@@ -124,7 +138,9 @@ describe('processes', () => {
 
   test('that end while they start are named, with the end of their log', async () => {
     const record = await startProcess(shell('broken', 'echo the port is taken; exit 3'));
-    await expect(waitUntilHealthy(record, async () => false)).rejects.toThrow(/^broken ended while it was starting.*\n.*the port is taken/s);
+    await expect(waitUntilHealthy(record, async () => false)).rejects.toThrow(
+      /^broken ended while it was starting.*\n.*the port is taken/s,
+    );
   });
 
   test('that never answer are named, with the end of their log', async () => {
@@ -195,10 +211,14 @@ describe('environment', () => {
 
   test('all missing tools are named at once, with the way to get each, and exit code 78', () => {
     const cache = join(scratch, 'cache-empty');
-    const result = spawnSync(process.execPath, ['--no-warnings', join(import.meta.dirname, 'main.ts'), 'up', '--dir', join(scratch, 'run')], {
-      encoding: 'utf8',
-      env: { PATH: '/nonexistent', CTSTREAM_CACHE: cache, HOME: scratch },
-    });
+    const result = spawnSync(
+      process.execPath,
+      ['--no-warnings', join(import.meta.dirname, 'main.ts'), 'up', '--dir', join(scratch, 'run')],
+      {
+        encoding: 'utf8',
+        env: { PATH: '/nonexistent', CTSTREAM_CACHE: cache, HOME: scratch },
+      },
+    );
     expect(result.stderr).toMatch(/Java 17[^]*apt-get install openjdk[^]*Maven[^]*Go 1\.21[^]*go\.dev/);
     expect(result.status).toBe(78);
     expect(existsSync(cache)).toBe(false);

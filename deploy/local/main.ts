@@ -132,7 +132,9 @@ function printState(args: Arguments): void {
 
 function describe(state: PlatformState): Record<string, unknown> {
   const { version: _, processes, owner, outsideDirs: __, ...rest } = state;
-  const parts = Object.fromEntries(Object.entries(processes).map(([part, record]) => [part, { pid: record.pid, running: isRunning(record), log: record.spec.logFile }]));
+  const parts = Object.fromEntries(
+    Object.entries(processes).map(([part, record]) => [part, { pid: record.pid, running: isRunning(record), log: record.spec.logFile }]),
+  );
   return { running: Object.values(processes).every(isRunning), owner: owner?.pid ?? null, ...rest, parts };
 }
 
@@ -149,7 +151,10 @@ function table(dir: string, state: PlatformState): string {
   for (const orthanc of state.orthancs) places[`orthanc/${orthanc.centre}`] = orthanc.dicomWebUrl;
   const rows = Object.entries(state.processes)
     .toSorted(([a], [b]) => a.localeCompare(b))
-    .map(([part, record]) => `  ${part.padEnd(14)} ${isRunning(record) ? 'running' : 'ENDED  '}  pid ${String(record.pid).padEnd(8)} ${places[part] ?? ''}\n`);
+    .map(
+      ([part, record]) =>
+        `  ${part.padEnd(14)} ${isRunning(record) ? 'running' : 'ENDED  '}  pid ${String(record.pid).padEnd(8)} ${places[part] ?? ''}\n`,
+    );
   return `${rows.join('')}  users and passwords: ${join(dir, 'state.json')}\n  logs: ${join(dir, 'logs')}\n`;
 }
 

@@ -15,8 +15,20 @@ interface Root {
 export async function addMinioUser(root: Root, name: string, secret: string, policyJson: string): Promise<void> {
   const policy = `policy-${name}`;
   await call(root, 'PUT', '/minio/admin/v3/add-canned-policy', { name: policy }, Buffer.from(policyJson));
-  await call(root, 'PUT', '/minio/admin/v3/add-user', { accessKey: name }, encryptBody(root.secretKey, { secretKey: secret, status: 'enabled' }));
-  await call(root, 'POST', '/minio/admin/v3/idp/builtin/policy/attach', {}, encryptBody(root.secretKey, { policies: [policy], user: name }));
+  await call(
+    root,
+    'PUT',
+    '/minio/admin/v3/add-user',
+    { accessKey: name },
+    encryptBody(root.secretKey, { secretKey: secret, status: 'enabled' }),
+  );
+  await call(
+    root,
+    'POST',
+    '/minio/admin/v3/idp/builtin/policy/attach',
+    {},
+    encryptBody(root.secretKey, { policies: [policy], user: name }),
+  );
 }
 
 /**
@@ -56,13 +68,18 @@ async function call(root: Root, method: string, path: string, query: Record<stri
   const { host: _, ...sent } = headers;
   const response = await fetch(`http://${host}${path}${search === '' ? '' : `?${search}`}`, {
     method,
-    headers: { ...sent, 'content-type': 'application/octet-stream', authorization: `AWS4-HMAC-SHA256 Credential=${root.accessKey}/${scope}, SignedHeaders=${signed}, Signature=${signature}` },
+    headers: {
+      ...sent,
+      'content-type': 'application/octet-stream',
+      authorization: `AWS4-HMAC-SHA256 Credential=${root.accessKey}/${scope}, SignedHeaders=${signed}, Signature=${signature}`,
+    },
     body: new Uint8Array(body),
     signal: AbortSignal.timeout(15_000),
   });
   const text = Buffer.from(await response.arrayBuffer()).toString('utf8');
   // The policy is there already when a user is set a second time.
-  if (!response.ok && !text.includes('PolicyChangeAlreadyApplied')) throw new Error(`MinIO refused ${method} ${path} with ${response.status}: ${text.slice(0, 300)}`);
+  if (!response.ok && !text.includes('PolicyChangeAlreadyApplied'))
+    throw new Error(`MinIO refused ${method} ${path} with ${response.status}: ${text.slice(0, 300)}`);
 }
 
 function sha256(data: Buffer): string {

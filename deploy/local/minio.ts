@@ -5,7 +5,14 @@ import type { LocalEnv } from './env.ts';
 import type { ProcessSpec } from './processes.ts';
 import type { Tools } from './tools.ts';
 
-export async function prepareMinio(o: { dir: string; port: number; accessKey: string; secretKey: string; tools: Tools; env: LocalEnv }): Promise<ProcessSpec> {
+export async function prepareMinio(o: {
+  dir: string;
+  port: number;
+  accessKey: string;
+  secretKey: string;
+  tools: Tools;
+  env: LocalEnv;
+}): Promise<ProcessSpec> {
   const folder = join(o.dir, 'minio');
   await mkdir(join(folder, 'data'), { recursive: true });
   await mkdir(join(folder, 'certs'), { recursive: true });

@@ -36,7 +36,13 @@ export function orthancAccess(centre: string, httpPort: number, dicomPort: numbe
   };
 }
 
-export async function prepareOrthanc(o: { dir: string; access: OrthancAccess; stableAge: number; tools: Tools; env: LocalEnv }): Promise<ProcessSpec> {
+export async function prepareOrthanc(o: {
+  dir: string;
+  access: OrthancAccess;
+  stableAge: number;
+  tools: Tools;
+  env: LocalEnv;
+}): Promise<ProcessSpec> {
   const folder = join(o.dir, 'orthanc', o.access.centre);
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'orthanc.json');
@@ -82,7 +88,18 @@ function configuration(folder: string, o: { access: OrthancAccess; stableAge: nu
     DicomCheckModalityHost: true,
     DicomAlwaysAllowEcho: false,
     DicomAlwaysAllowStore: false,
-    DicomModalities: { scanner: { AET: SCANNER_AE_TITLE, Host: '127.0.0.1', Port: 104, AllowEcho: true, AllowStore: true, AllowFind: false, AllowMove: false, AllowGet: false } },
+    DicomModalities: {
+      scanner: {
+        AET: SCANNER_AE_TITLE,
+        Host: '127.0.0.1',
+        Port: 104,
+        AllowEcho: true,
+        AllowStore: true,
+        AllowFind: false,
+        AllowMove: false,
+        AllowGet: false,
+      },
+    },
     UnknownSopClassAccepted: true,
     OverwriteInstances: true,
     StableAge: o.stableAge,

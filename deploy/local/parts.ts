@@ -31,7 +31,14 @@ export async function launch(dir: string, options: PlatformOptions, tools: Tools
       run: async (report) => {
         report('formatting its log');
         const proxied = kafka.proxiedPort === undefined ? undefined : { listen: extra.kafkaBehindProxy, advertise: kafka.proxiedPort };
-        const spec = await prepareKafka({ dir, ports: { client: kafka.port, controller, proxied }, admin: kafka.admin, users: options.kafkaUsers ?? [], tools, env });
+        const spec = await prepareKafka({
+          dir,
+          ports: { client: kafka.port, controller, proxied },
+          admin: kafka.admin,
+          users: options.kafkaUsers ?? [],
+          tools,
+          env,
+        });
         report('starting the broker');
         await startPart(dir, 'kafka', spec);
       },
@@ -76,12 +83,17 @@ async function freshState(options: PlatformOptions): Promise<PlatformState> {
 export async function addOrthancParts(dir: string, centres: readonly string[], tools: Tools, env: LocalEnv): Promise<OrthancAccess[]> {
   const state = readState(dir);
   const wanted = [...new Set(centres)].filter((centre) => !state?.orthancs.some((o) => o.centre === centre));
-  for (const centre of wanted) if (!/^[a-z0-9][a-z0-9-]{0,30}$/.test(centre)) throw new Error(`'${centre}' is not a centre id: small letters, digits and dashes only`);
+  for (const centre of wanted)
+    if (!/^[a-z0-9][a-z0-9-]{0,30}$/.test(centre)) throw new Error(`'${centre}' is not a centre id: small letters, digits and dashes only`);
   const ports = await freePorts(wanted.length * 2);
   const added = wanted.map((centre, index) => orthancAccess(centre, ports[index * 2] ?? 0, ports[index * 2 + 1] ?? 0, secret()));
   await updateState(dir, (s) => void s.orthancs.push(...added));
   const stableAge = state?.orthancStableAge ?? 2;
-  await Promise.all(added.map(async (access) => await startPart(dir, `orthanc/${access.centre}`, await prepareOrthanc({ dir, access, stableAge, tools, env }))));
+  await Promise.all(
+    added.map(
+      async (access) => await startPart(dir, `orthanc/${access.centre}`, await prepareOrthanc({ dir, access, stableAge, tools, env })),
+    ),
+  );
   return added;
 }
 
@@ -99,7 +111,12 @@ async function startPart(dir: string, part: string, spec: ProcessSpec, healthy?:
 }
 
 /** Stops the part, starts it again as it was, and waits for its answer; or does only one half. */
-export async function restartPart(dir: string, part: string, signal?: NodeJS.Signals, half: 'both' | 'stop' | 'start' = 'both'): Promise<void> {
+export async function restartPart(
+  dir: string,
+  part: string,
+  signal?: NodeJS.Signals,
+  half: 'both' | 'stop' | 'start' = 'both',
+): Promise<void> {
   const record = readState(dir)?.processes[part];
   if (record === undefined) throw new Error(`The platform in ${dir} has no part '${part}'`);
   if (half !== 'start') await stopProcess(record, signal);

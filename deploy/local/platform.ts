@@ -125,7 +125,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
 export async function platformFromState(dir: string): Promise<Platform> {
   const folder = resolve(dir);
   const state = readState(folder);
-  if (state === undefined || !state.ready) throw new Error(`No platform is running in ${folder}${existsSync(folder) ? '' : ', which does not exist'}`);
+  if (state === undefined || !state.ready)
+    throw new Error(`No platform is running in ${folder}${existsSync(folder) ? '' : ', which does not exist'}`);
   return attach(folder, async (options) => {
     if (options?.stop !== true) return;
     await stopAll(folder);
@@ -143,8 +144,10 @@ function attach(dir: string, stop: Platform['stop']): Platform {
   const pidOf = (part: string): number => current().processes[part]?.pid ?? 0;
   const restart = (part: string) => (signal?: NodeJS.Signals) => restartPart(dir, part, signal);
   const state = current();
-  const addUsers = (users: readonly KafkaUser[]): Promise<void> => addScramUsers({ host: '127.0.0.1', port: state.kafka.port, admin: state.kafka.admin, users });
-  const instance = (access: OrthancAccess): OrthancInstance => Object.defineProperty({ ...access, pid: 0 }, 'pid', { enumerable: true, get: () => pidOf(`orthanc/${access.centre}`) });
+  const addUsers = (users: readonly KafkaUser[]): Promise<void> =>
+    addScramUsers({ host: '127.0.0.1', port: state.kafka.port, admin: state.kafka.admin, users });
+  const instance = (access: OrthancAccess): OrthancInstance =>
+    Object.defineProperty({ ...access, pid: 0 }, 'pid', { enumerable: true, get: () => pidOf(`orthanc/${access.centre}`) });
   const orthancs = state.orthancs.map(instance);
   return {
     dir,
@@ -220,4 +223,3 @@ function endWithThisProcess(dir: string, handleSignals: boolean): () => void {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal);
   };
 }
-

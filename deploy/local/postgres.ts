@@ -21,7 +21,11 @@ export interface PostgresAccess {
 const binariesSchema = z.object({ initdb: z.string(), postgres: z.string() });
 
 /** Creates the cluster and says how to start it. Its folder lies outside `dir` if need be. */
-export async function preparePostgres(o: { dir: string; access: PostgresAccess; env: LocalEnv }): Promise<{ spec: ProcessSpec; outsideDir: string | undefined }> {
+export async function preparePostgres(o: {
+  dir: string;
+  access: PostgresAccess;
+  env: LocalEnv;
+}): Promise<{ spec: ProcessSpec; outsideDir: string | undefined }> {
   const user = await serverUser();
   const binaries = await locateBinaries(user !== undefined);
   const outside = user !== undefined && !reachable(o.dir);
@@ -34,7 +38,17 @@ export async function preparePostgres(o: { dir: string; access: PostgresAccess; 
     await chown(parent, user.uid, user.gid);
     await chown(passwordFile, user.uid, user.gid);
   }
-  const options = ['--no-sync', '--auth=scram-sha-256', `--username=${o.access.superuser}`, `--pwfile=${passwordFile}`, '--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--no-instructions'];
+  const options = [
+    '--no-sync',
+    '--auth=scram-sha-256',
+    `--username=${o.access.superuser}`,
+    `--pwfile=${passwordFile}`,
+    '--encoding=UTF8',
+    '--locale=C',
+    '--locale-provider=builtin',
+    '--builtin-locale=C.UTF-8',
+    '--no-instructions',
+  ];
   await runCommand('PostgreSQL', binaries.initdb, [`--pgdata=${dataDir}`, ...options], { cwd: parent, ...user });
   await rm(passwordFile);
   const settings = {
@@ -84,7 +98,14 @@ export async function createDatabase(access: PostgresAccess, name: string, owner
 }
 
 async function withClient<T>(access: PostgresAccess, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ host: access.host, port: access.port, user: access.superuser, password: access.password, database: 'postgres', connectionTimeoutMillis: 3000 });
+  const client = new pg.Client({
+    host: access.host,
+    port: access.port,
+    user: access.superuser,
+    password: access.password,
+    database: 'postgres',
+    connectionTimeoutMillis: 3000,
+  });
   // A lost connection shows in the query that needs it.
   client.on('error', () => undefined);
   await client.connect();
@@ -98,8 +119,11 @@ async function withClient<T>(access: PostgresAccess, work: (client: pg.Client) =
 /** The user that the server runs as when we are root; undefined when we are not. */
 async function serverUser(): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined;
-  const [uid, gid] = await Promise.all(['-u', '-g'].map(async (flag) => Number((await runCommand('PostgreSQL', 'id', [flag, 'nobody'])).trim())));
-  if (uid === undefined || gid === undefined || Number.isNaN(uid)) throw new PartFailedError('PostgreSQL', "needs the user 'nobody' when root starts it", '');
+  const [uid, gid] = await Promise.all(
+    ['-u', '-g'].map(async (flag) => Number((await runCommand('PostgreSQL', 'id', [flag, 'nobody'])).trim())),
+  );
+  if (uid === undefined || gid === undefined || Number.isNaN(uid))
+    throw new PartFailedError('PostgreSQL', "needs the user 'nobody' when root starts it", '');
   return { uid, gid };
 }
 

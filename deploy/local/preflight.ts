@@ -53,7 +53,11 @@ export async function missingJava(env: LocalEnv): Promise<MissingTool | undefine
 
 export async function missingMaven(): Promise<MissingTool | undefined> {
   if (await commandWorks('mvn', ['-v'])) return undefined;
-  return { tool: 'Maven (mvn)', why: "it fetches Kafka's jars from Maven Central", remedy: 'sudo apt-get install maven   (or https://maven.apache.org/download.cgi)' };
+  return {
+    tool: 'Maven (mvn)',
+    why: "it fetches Kafka's jars from Maven Central",
+    remedy: 'sudo apt-get install maven   (or https://maven.apache.org/download.cgi)',
+  };
 }
 
 export async function missingGo(what: string): Promise<MissingTool | undefined> {
@@ -61,7 +65,9 @@ export async function missingGo(what: string): Promise<MissingTool | undefined> 
   const text = await runCommand('Go', 'go', ['version']).catch(() => undefined);
   if (text === undefined) return { tool: 'Go 1.21 or newer', why: `it builds ${what} from source`, remedy };
   const minor = Number(/go1\.(\d+)/.exec(text)?.[1] ?? 99);
-  return minor >= 21 ? undefined : { tool: 'Go 1.21 or newer', why: `it builds ${what} from source, and this one is ${text.trim()}`, remedy };
+  return minor >= 21
+    ? undefined
+    : { tool: 'Go 1.21 or newer', why: `it builds ${what} from source, and this one is ${text.trim()}`, remedy };
 }
 
 /** What stands in the way of Debian packages that are not installed yet. */

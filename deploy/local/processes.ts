@@ -113,7 +113,8 @@ export async function waitUntilHealthy(record: ProcessRecord, check: () => Promi
   for (;;) {
     if (await check().catch(() => false)) return;
     if (!isRunning(record)) throw new PartFailedError(record.spec.name, 'ended while it was starting', await logTail(record.spec.logFile));
-    if (Date.now() > deadline) throw new PartFailedError(record.spec.name, `did not answer within ${timeoutMs / 1000} s`, await logTail(record.spec.logFile));
+    if (Date.now() > deadline)
+      throw new PartFailedError(record.spec.name, `did not answer within ${timeoutMs / 1000} s`, await logTail(record.spec.logFile));
     await sleep(50);
   }
 }

@@ -54,7 +54,11 @@ async function runLive(tasks: readonly Task[]): Promise<void> {
       registerSignalListeners: false,
       renderer: StderrRenderer,
       rendererOptions: {
-        logger: new ListrLogger<ListrDefaultRendererLogLevels>({ useIcons: false, toStderr: [], processOutput: new ProcessOutput(process.stderr, process.stderr, { leaveEmptyLine: false }) }),
+        logger: new ListrLogger<ListrDefaultRendererLogLevels>({
+          useIcons: false,
+          toStderr: [],
+          processOutput: new ProcessOutput(process.stderr, process.stderr, { leaveEmptyLine: false }),
+        }),
         collapseErrors: false,
         showErrorMessage: false,
       },

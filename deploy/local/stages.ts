@@ -21,30 +21,41 @@ interface Spec {
   readonly store?: string;
   readonly database?: 'select' | 'label_queue' | 'release';
   readonly vault?: true;
+  /** Has an API of its own, on a second port. */
+  readonly api?: true;
   readonly env?: (p: Provisioned, dir: string) => Env;
 }
 
 const SPECS: Readonly<Record<StageName, Spec>> = {
   'centre-gateway': {
     main: 'services/centre-gateway/main.ts',
+    api: true,
     env: (p, dir) => ({ CENTRES_FILE: p.file('gateway-centres.json'), STATE_DIR: join(dir, 'gateway'), GATEWAY_TOKEN: p.gatewayToken, STABLE_AFTER_MS: '2500' }),
   },
   ingest: { main: 'services/ingest/main.ts', kafka: 'ingest', store: 'ingest', env: (p) => ({ CENTRES_FILE: p.file('centres.json') }) },
   anonymise: { main: 'services/anonymise/main.ts', kafka: 'anonymise', store: 'anonymise', vault: true, env: (p) => ({ CENTRES_FILE: p.file('centres.json') }) },
   assess: { main: 'services/assess/main.ts', kafka: 'assess', store: 'assess' },
-  select: { main: 'services/select/main.ts', kafka: 'select', database: 'select', env: (p) => ({ COHORT_FILE: p.file('cohort.yaml'), SELECT_EVERY_MS: '4000' }) },
-  'label-queue': { main: 'services/label-queue/main.ts', kafka: 'label-queue', store: 'label-queue', database: 'label_queue', env: (p) => ({ READERS_FILE: p.file('readers.json') }) },
-  release: { main: 'services/release/main.ts', kafka: 'release', store: 'release', database: 'release', env: (p) => ({ RELEASE_SECRET_FILE: p.file('release-secret') }) },
+  select: { main: 'services/select/main.ts', kafka: 'select', database: 'select', api: true, env: (p) => ({ COHORT_FILE: p.file('cohort.yaml'), SELECT_EVERY_MS: '4000' }) },
+  'label-queue': { main: 'services/label-queue/main.ts', kafka: 'label-queue', store: 'label-queue', database: 'label_queue', api: true, env: (p) => ({ READERS_FILE: p.file('readers.json') }) },
+  release: {
+    main: 'services/release/main.ts',
+    kafka: 'release',
+    store: 'release',
+    database: 'release',
+    api: true,
+    env: (p, dir) => ({ RELEASE_SECRET_FILE: p.file('release-secret'), RELEASE_OUT_DIR: join(dir, 'dataset'), STAGING_DIR: join(dir, 'staging') }),
+  },
   'archiver-clinical': { main: 'services/event-log/main.ts', kafka: 'archiver-clinical', store: 'archiver-clinical', vault: true, env: () => ({ ZONE: 'clinical' }) },
   'archiver-research': { main: 'services/event-log/main.ts', kafka: 'archiver-research', store: 'archiver-research', env: () => ({ ZONE: 'research' }) },
 };
 
 /** Environment of a stage on this platform; also what the deployment manifests are checked against. */
-export function stageEnv(name: StageName, platform: Platform, p: Provisioned, dir: string, httpPort: number): Env {
+export function stageEnv(name: StageName, platform: Platform, p: Provisioned, dir: string, httpPort: number, apiPort: number): Env {
   const spec = SPECS[name];
   return {
     LOG_LEVEL: 'info',
     HTTP_PORT: String(httpPort),
+    ...(spec.api === undefined ? {} : { API_PORT: String(apiPort) }),
     KAFKA_BROKERS: platform.kafka.brokers.join(','),
     TOPIC_PREFIX: p.prefix,
     ...(spec.kafka === undefined ? {} : { KAFKA_USERNAME: spec.kafka, KAFKA_PASSWORD: p.secretOf(spec.kafka) }),
@@ -70,8 +81,10 @@ export interface StageExit {
 }
 
 export interface RunningStages {
-  /** Base URL of a stage's HTTP server (health, metrics, its own API). */
+  /** Base URL of a stage's health and metrics. */
   url(name: StageName): string;
+  /** Base URL of its own API or page. */
+  apiUrl(name: StageName): string;
   pid(name: StageName): number | undefined;
   logFile(name: StageName): string;
   start(name: StageName, extra?: Env): Promise<void>;
@@ -109,8 +122,9 @@ async function untilReady(url: string, child: ChildProcess, name: string, logFil
 export async function startStages(o: StagesOptions): Promise<RunningStages> {
   const names = o.only ?? STAGE_NAMES;
   await mkdir(join(o.dir, 'logs'), { recursive: true });
-  const ports = await freePorts(names.length);
+  const ports = await freePorts(2 * names.length);
   const urls = new Map(names.map((name, i) => [name, `http://127.0.0.1:${ports[i]}`]));
+  const apiUrls = new Map(names.map((name, i) => [name, `http://127.0.0.1:${ports[names.length + i]}`]));
   const children = new Map<StageName, ChildProcess>();
   const ending = new Set<ChildProcess>();
   const logFile = (name: StageName): string => join(o.dir, 'logs', `${name}.log`);
@@ -118,7 +132,7 @@ export async function startStages(o: StagesOptions): Promise<RunningStages> {
   const start = async (name: StageName, extra: Env = {}): Promise<void> => {
     const url = urls.get(name);
     if (url === undefined) throw new Error(`${name} is not one of these stages`);
-    const env = { ...stageEnv(name, o.platform, o.provisioned, o.dir, Number(new URL(url).port)), ...o.env?.[name], ...extra };
+    const env = { ...stageEnv(name, o.platform, o.provisioned, o.dir, Number(new URL(url).port), Number(new URL(apiUrls.get(name) ?? '').port)), ...o.env?.[name], ...extra };
     const base = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', TZ: 'UTC' };
     const child = spawn(process.execPath, ['--no-warnings', join(root, SPECS[name].main)], { cwd: root, env: { ...base, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const log = createWriteStream(logFile(name), { flags: 'a' });
@@ -160,6 +174,7 @@ export async function startStages(o: StagesOptions): Promise<RunningStages> {
   }
   return {
     url: (name) => urls.get(name) ?? '',
+    apiUrl: (name) => apiUrls.get(name) ?? '',
     pid: (name) => children.get(name)?.pid,
     logFile,
     start,

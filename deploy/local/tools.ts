@@ -1,12 +1,23 @@
 // Obtains every part of the local platform, pinned, side by side, into the user's cache folder. A
 // second call finds all of it there and does nothing.
-import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rename, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { installPackages } from './apt.ts';
 import type { LocalEnv } from './env.ts';
 import { ensureCached, runCommand, runWithEnv, type CachedPart } from './install.ts';
 import { existsSync } from 'node:fs';
-import { aptRights, findDicomWebPlugin, findExecutable, javaCommand, missingAptRights, missingGo, missingJava, missingMaven, OPTIONAL_PACKAGES, PACS_PACKAGES } from './preflight.ts';
+import {
+  aptRights,
+  findDicomWebPlugin,
+  findExecutable,
+  javaCommand,
+  missingAptRights,
+  missingGo,
+  missingJava,
+  missingMaven,
+  OPTIONAL_PACKAGES,
+  PACS_PACKAGES,
+} from './preflight.ts';
 import { MissingToolsError, PartFailedError, type MissingTool } from './problem.ts';
 import { runTasks, type ProgressOptions, type Report, type Task } from './progress.ts';
 
@@ -44,10 +55,19 @@ export interface Tools {
 function cachedParts(): Record<'kafka' | 'minio' | 'registry' | 'traces' | 'toxiproxy', CachedPart> {
   return {
     kafka: { id: `kafka-${KAFKA}`, build: fetchKafka },
-    minio: { id: `minio-${MINIO.slice(-12)}`, build: (into, report) => goInstall('MinIO', `github.com/minio/minio@${MINIO}`, into, report) },
+    minio: {
+      id: `minio-${MINIO.slice(-12)}`,
+      build: (into, report) => goInstall('MinIO', `github.com/minio/minio@${MINIO}`, into, report),
+    },
     registry: { id: `apicurio-${APICURIO}`, build: fetchApicurio },
-    traces: { id: `zipkin-${ZIPKIN}`, build: (into, report) => mavenCopy('Zipkin', `io.zipkin:zipkin-server:${ZIPKIN}:jar:exec`, into, report) },
-    toxiproxy: { id: `toxiproxy-${TOXIPROXY}`, build: (into, report) => goInstall('Toxiproxy', `github.com/Shopify/toxiproxy/v2/cmd/server@${TOXIPROXY}`, into, report) },
+    traces: {
+      id: `zipkin-${ZIPKIN}`,
+      build: (into, report) => mavenCopy('Zipkin', `io.zipkin:zipkin-server:${ZIPKIN}:jar:exec`, into, report),
+    },
+    toxiproxy: {
+      id: `toxiproxy-${TOXIPROXY}`,
+      build: (into, report) => goInstall('Toxiproxy', `github.com/Shopify/toxiproxy/v2/cmd/server@${TOXIPROXY}`, into, report),
+    },
   };
 }
 
@@ -58,7 +78,9 @@ function cachedParts(): Record<'kafka' | 'minio' | 'registry' | 'traces' | 'toxi
 export async function obtainTools(extras: readonly Extra[], env: LocalEnv, progress: ProgressOptions = {}): Promise<Tools> {
   const parts = cachedParts();
   const folder = (part: CachedPart): string => join(env.cacheDir, part.id);
-  const wanted = (['minio', 'kafka', 'registry', 'traces', 'toxiproxy'] as const).filter((name) => name === 'minio' || name === 'kafka' || extras.includes(name));
+  const wanted = (['minio', 'kafka', 'registry', 'traces', 'toxiproxy'] as const).filter(
+    (name) => name === 'minio' || name === 'kafka' || extras.includes(name),
+  );
   const absent = wanted.filter((name) => !existsSync(folder(parts[name])));
   const packages = absentPackages(env, extras);
   const rights = packages.required.length + packages.optional.length === 0 ? 'none' : await aptRights();
@@ -69,7 +91,10 @@ export async function obtainTools(extras: readonly Extra[], env: LocalEnv, progr
     run: async (report: Report) => void (await ensureCached(env.cacheDir, parts[name], report)),
   }));
   if (rights !== 'none' && packages.required.length + packages.optional.length > 0) {
-    tasks.push({ title: `install ${[...packages.required, ...packages.optional].join(', ')}`, run: (report) => installPackages(packages, rights, env, report) });
+    tasks.push({
+      title: `install ${[...packages.required, ...packages.optional].join(', ')}`,
+      run: (report) => installPackages(packages, rights, env, report),
+    });
   }
   if (tasks.length > 0) await runTasks(tasks, progress);
 
@@ -107,14 +132,21 @@ function absentPackages(env: LocalEnv, extras: readonly Extra[]): AbsentPackages
   return { required, optional };
 }
 
-async function failIfMissing(env: LocalEnv, absent: readonly string[], packages: readonly string[], rights: 'root' | 'sudo' | 'none'): Promise<void> {
+async function failIfMissing(
+  env: LocalEnv,
+  absent: readonly string[],
+  packages: readonly string[],
+  rights: 'root' | 'sudo' | 'none',
+): Promise<void> {
   const needsMaven = absent.some((name) => ['kafka', 'registry', 'traces'].includes(name));
   const goBuilds = absent.filter((name) => name === 'minio' || name === 'toxiproxy');
   const checks: (MissingTool | undefined)[] = await Promise.all([
     missingJava(env),
     needsMaven ? missingMaven() : undefined,
     goBuilds.length > 0 ? missingGo(goBuilds.map((name) => (name === 'minio' ? 'MinIO' : 'Toxiproxy')).join(' and ')) : undefined,
-    packages.length > 0 ? missingAptRights(rights, packages, 'each centre has an Orthanc as its PACS, and installing needs root or sudo without a password') : undefined,
+    packages.length > 0
+      ? missingAptRights(rights, packages, 'each centre has an Orthanc as its PACS, and installing needs root or sudo without a password')
+      : undefined,
   ]);
   const missing = checks.filter((check) => check !== undefined);
   if (missing.length > 0) throw new MissingToolsError(missing);
@@ -129,12 +161,20 @@ async function fetchKafka(into: string, report: Report): Promise<void> {
     `<project><modelVersion>4.0.0</modelVersion><groupId>ctstream</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging><dependencies>${dependency('org.apache.kafka', 'kafka_2.13', KAFKA)}${dependency('org.slf4j', 'slf4j-simple', SLF4J)}</dependencies></project>`,
   );
   report(`fetching Kafka ${KAFKA} from Maven Central`);
-  await runCommand('Kafka', 'mvn', ['-B', '-f', pom, `${MAVEN_PLUGIN}:copy-dependencies`, `-DoutputDirectory=${into}`, '-DincludeScope=runtime'], { cwd: into, report });
+  await runCommand(
+    'Kafka',
+    'mvn',
+    ['-B', '-f', pom, `${MAVEN_PLUGIN}:copy-dependencies`, `-DoutputDirectory=${into}`, '-DincludeScope=runtime'],
+    { cwd: into, report },
+  );
 }
 
 async function mavenCopy(part: string, artifact: string, into: string, report: Report): Promise<void> {
   report(`fetching ${artifact}`);
-  await runCommand(part, 'mvn', ['-B', `${MAVEN_PLUGIN}:copy`, `-Dartifact=${artifact}`, `-DoutputDirectory=${into}`], { cwd: into, report });
+  await runCommand(part, 'mvn', ['-B', `${MAVEN_PLUGIN}:copy`, `-Dartifact=${artifact}`, `-DoutputDirectory=${into}`], {
+    cwd: into,
+    report,
+  });
 }
 
 async function fetchApicurio(into: string, report: Report): Promise<void> {
@@ -148,13 +188,19 @@ async function goInstall(part: string, module: string, into: string, report: Rep
   const started = Date.now();
   const name = module.split('@')[0]?.split('/').at(-1) ?? '';
   report(`building ${part} from source (up to three minutes, once)`);
-  const ticker = setInterval(() => report(`building ${part} from source, ${Math.round((Date.now() - started) / 1000)} s (up to three minutes, once)`), 1000);
+  const ticker = setInterval(
+    () => report(`building ${part} from source, ${Math.round((Date.now() - started) / 1000)} s (up to three minutes, once)`),
+    1000,
+  );
   try {
     // Without cgo the build needs no C compiler and gives the same program everywhere.
-    await runWithEnv(part, { GOBIN: bin, CGO_ENABLED: '0', GOFLAGS: '' }, 'go', ['install', '-trimpath', '-ldflags=-s -w', module], { cwd: into });
+    await runWithEnv(part, { GOBIN: bin, CGO_ENABLED: '0', GOFLAGS: '' }, 'go', ['install', '-trimpath', '-ldflags=-s -w', module], {
+      cwd: into,
+    });
   } finally {
     clearInterval(ticker);
   }
   await rename(join(bin, name), join(into, name));
+  await rmdir(bin);
   await chmod(join(into, name), 0o755);
 }

@@ -90,7 +90,7 @@ function tellEnd(report: DemoReport, account: Account, o: DemoOptions, running: 
   say(`Event log:  ${join(o.out, 'event-log')}  (npm run -s ctstream -- query "select * from research.study_assessed" --log ${join(o.out, 'event-log')})`);
   say(`Logs:       ${join(o.out, 'logs')}`);
   if (o.keep) {
-    say(`Centres:    ${running.stages.url('centre-gateway')}/`);
+    say(`Centres:    ${running.stages.apiUrl('centre-gateway')}/`);
     if (running.platform.zipkinUrl !== undefined) say(`Traces:     ${running.platform.zipkinUrl}`);
     say('Everything still runs: npm run -s ctstream -- account | lag | centres | query. Ctrl-C ends it.');
   }
@@ -112,6 +112,7 @@ async function main(): Promise<number> {
     centres: centreNames(o.centres),
     extras: o.extras,
     readers: 6,
+    datasetDir: join(o.out, 'dataset'),
     say,
     onExit: (e) => say(`the stage ${e.name} ended unexpectedly (${e.signal ?? e.code}); see its log`),
   });

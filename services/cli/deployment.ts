@@ -22,7 +22,10 @@ export interface DeploymentFile {
   readonly centres: readonly string[];
   readonly prefix: string;
   readonly readers: number;
+  /** Health and metrics of each stage. */
   readonly urls: Readonly<Record<string, string>>;
+  /** A stage's own API or page. */
+  readonly apiUrls: Readonly<Record<string, string>>;
 }
 
 export class NoDeployment extends Error {}

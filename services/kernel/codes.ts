@@ -76,6 +76,9 @@ const rows = {
   QUOTA_FULL: { kind: 'final', meaning: 'The study\'s quota cell is full.', remedy: 'Open another cohort.' },
   CENTRE_CAP: { kind: 'final', meaning: 'The centre has its share of the cohort.', remedy: 'Open another cohort.' },
   PATIENT_ALREADY_SELECTED: { kind: 'final', meaning: 'Another study of the same patient was selected.', remedy: 'Nothing: one study per patient.' },
+  KERNEL_NOT_WANTED: { kind: 'final', meaning: 'The reconstruction kernel is not the one that the cohort takes.', remedy: 'Open a cohort with another kernel rule.' },
+  CONTRAST_NOT_WANTED: { kind: 'final', meaning: 'A contrast agent was given and the cohort takes none.', remedy: 'Open a cohort with another contrast rule.' },
+  ALREADY_DECIDED: { kind: 'info', meaning: 'An earlier revision of the study was selected or excluded; that stands.', remedy: 'Nothing.' },
   AWAITING_ROUND: { kind: 'waiting', meaning: 'Assessed; the next selection round decides.', remedy: 'Wait, or close a round.' },
   // label, release
   AWAITING_READING: { kind: 'waiting', meaning: 'Waits for readers.', remedy: 'Invite readers.' },

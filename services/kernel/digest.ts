@@ -1,6 +1,6 @@
 // Digests and the ids that are made of them.
-import { createHash } from 'node:crypto';
-import type { ClinicalRevision } from './ids.ts';
+import { createHash, createHmac } from 'node:crypto';
+import type { CentreId, ClinicalRevision, SiteId } from './ids.ts';
 
 export function sha256Hex(...parts: readonly (string | Uint8Array)[]): string {
   const hash = createHash('sha256');
@@ -31,4 +31,9 @@ export interface ListedInstance {
 export function revisionOf(instances: readonly ListedInstance[]): ClinicalRevision {
   const lines = instances.map((i) => `${i.seriesInstanceUid}/${i.sopInstanceUid}/${i.hash ?? ''}`).sort();
   return digestOfParts(['revision', ...lines]).slice(0, 32) as ClinicalRevision;
+}
+
+/** Pseudonym of a centre under the vault's site secret: the same to the anonymiser and to the archiver. */
+export function siteId(siteSecret: Uint8Array, centre: CentreId): SiteId {
+  return `C${createHmac('sha256', siteSecret).update(`site|${centre}`).digest('hex').slice(0, 10)}` as SiteId;
 }

@@ -19,10 +19,11 @@ async function up(o: UpOptions): Promise<void> {
     centres: centreNames(Number(o.centres)),
     extras,
     readers: 6,
+    datasetDir: `${o.dir}/dataset`,
     say: progress,
     onExit: (e) => progress(`the stage ${e.name} ended unexpectedly (${e.signal ?? e.code})`),
   });
-  progress(`Centres: ${running.stages.url('centre-gateway')}/`);
+  progress(`Centres: ${running.stages.apiUrl('centre-gateway')}/`);
   progress('Running. Ctrl-C ends it.');
   await new Promise<void>((done) => {
     process.once('SIGINT', () => done());
@@ -67,7 +68,7 @@ async function status(o: { dir: string } & Printable): Promise<void> {
 
 async function centres(o: { dir: string } & Printable): Promise<void> {
   const { file } = await attachDeployment(o.dir);
-  const response = await fetch(`${file.urls['centre-gateway']}/status.json`, { signal: AbortSignal.timeout(10_000) });
+  const response = await fetch(`${file.apiUrls['centre-gateway']}/status.json`, { signal: AbortSignal.timeout(10_000) });
   if (!response.ok) throw new Error(`the gateway answered ${response.status}`);
   const body: unknown = await response.json();
   print(o, body, () => JSON.stringify(body, null, 2));

@@ -20,6 +20,8 @@ export interface DeployOptions {
   readonly extras: readonly Extra[];
   readonly readers: number;
   readonly cohortFile?: string;
+  /** Folder that releases are written to besides the bucket. */
+  readonly datasetDir: string;
   readonly say: (line: string) => void;
   readonly onExit: (exit: StageExit) => void;
 }
@@ -45,9 +47,10 @@ export async function deployLocal(o: DeployOptions): Promise<Running> {
     const provisioned = await timed('topics, users and buckets', () =>
       provision(platform, { centres: o.centres, dir: secretsDir(o.dir), readers: o.readers, ...(o.cohortFile === undefined ? {} : { cohortFile: o.cohortFile }) }),
     );
-    const stages = await timed('stages', () => startStages({ platform, provisioned, dir: join(o.dir, 'stages'), onExit: o.onExit }));
+    const stages = await timed('stages', () => startStages({ platform, provisioned, dir: join(o.dir, 'stages'), env: { release: { RELEASE_OUT_DIR: o.datasetDir } }, onExit: o.onExit }));
     const urls = Object.fromEntries(STAGE_NAMES.map((name) => [name, stages.url(name)]));
-    await writeDeployment(o.dir, { centres: o.centres, prefix: '', readers: o.readers, urls });
+    const apiUrls = Object.fromEntries(STAGE_NAMES.map((name) => [name, stages.apiUrl(name)]));
+    await writeDeployment(o.dir, { centres: o.centres, prefix: '', readers: o.readers, urls, apiUrls });
     return { platform, provisioned, stages, phases };
   } catch (error) {
     await platform.stop();

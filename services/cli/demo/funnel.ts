@@ -5,7 +5,7 @@ import { MILESTONES, type Account, type StudyAccount } from '../../kernel/accoun
 const STATES = ['waiting', 'excluded', 'rejected', 'unaccounted'] as const;
 
 function rowOf(name: string, studies: readonly StudyAccount[]): (string | number)[] {
-  const reached = MILESTONES.map((m, i) => studies.filter((s) => MILESTONES.indexOf(s.reached) >= i).length);
+  const reached = MILESTONES.map((_, i) => studies.filter((s) => MILESTONES.indexOf(s.reached) >= i).length);
   return [name, ...reached, ...STATES.map((state) => studies.filter((s) => s.state === state).length || '')];
 }
 

@@ -80,7 +80,7 @@ interface Naming {
 
 function nameOf(draw: Random, sex: 'M' | 'F', isCyrillic: boolean): Naming {
   if (!isCyrillic) {
-    const [surname, given] = draw.pick(WESTERN[sex]);
+    const [surname, given] = draw.pick<readonly [string, string]>(WESTERN[sex]);
     const plain = `${surname} ${given}`.normalize('NFD').replace(/[\u0300-\u036f']/g, '');
     return { name: `${surname}^${given}`, shortName: `${surname} ${given[0]}.`, drawnName: plain, parts: [surname, given] };
   }
@@ -112,7 +112,7 @@ export function makePerson(seed: number, n: number, issuer: string): Person {
     patientId: `P${pad(n, 4)}${ids.digits(5)}`,
     otherPatientId: `77${ids.digits(14)}`,
     address: `${street} ${draw.whole(101, 399)}-${draw.whole(1001, 1999)}`,
-    phone: `+7 (495) ${draw.digits(3)}-${draw.digits(2)}-${draw.digits(2)}`,
+    phone: `+7 495 ${draw.digits(3)}-${draw.digits(2)}-${draw.digits(2)}`,
     motherName: isCyrillic ? draw.pick(['Смирнова', 'Попова', 'Лебедева']) : draw.pick(['Johansson', 'Kowalska', 'Dubois']),
     heightM: Math.round(draw.between(1.52, 1.94) * 100) / 100,
     weightKg: Math.round(draw.between(52, 104)),

@@ -28,16 +28,16 @@ function packPlane(plane: Uint8Array, columns: number): Uint8Array {
     const end = Math.min(row + columns, plane.length);
     let at = row;
     while (at < end) {
-      let run = 1;
-      while (run < 128 && at + run < end && plane[at + run] === plane[at]) run++;
-      if (run > 1) {
+      const run = runLength(plane, at, end);
+      if (run >= 3) {
         out[to++] = 257 - run;
         out[to++] = plane[at]!;
         at += run;
         continue;
       }
+      // Runs of two stay within a literal: they would only lengthen it.
       let stop = at + 1;
-      while (stop - at < 128 && stop < end && (stop + 1 >= end || plane[stop] !== plane[stop + 1])) stop++;
+      while (stop - at < 128 && stop < end && runLength(plane, stop, end) < 3) stop++;
       out[to++] = stop - at - 1;
       out.set(plane.subarray(at, stop), to);
       to += stop - at;
@@ -45,4 +45,12 @@ function packPlane(plane: Uint8Array, columns: number): Uint8Array {
     }
   }
   return out.slice(0, to + (to % 2));
+}
+
+/** How many equal bytes stand at `at`, 128 at most. */
+function runLength(plane: Uint8Array, at: number, end: number): number {
+  const limit = Math.min(end, at + 128);
+  let next = at + 1;
+  while (next < limit && plane[next] === plane[at]) next++;
+  return next - at;
 }

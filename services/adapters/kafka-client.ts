@@ -1,0 +1,95 @@
+// What both sides of the Kafka adapter share: the client, names with and without the deployment's prefix,
+// and errors as faults.
+import kafkajs from 'kafkajs';
+import type { Kafka as KafkaClient, LogEntry } from 'kafkajs';
+import type { Logger } from 'pino';
+import { Fault } from '../kernel/fault.ts';
+
+export interface KafkaAccess {
+  readonly brokers: readonly string[];
+  readonly username: string;
+  readonly password: string;
+  readonly ssl?: { readonly ca: string };
+  readonly clientId: string;
+  readonly log: Logger;
+}
+
+// Written out, because kafkajs takes other defaults when NODE_ENV is 'test'.
+const RETRY = { initialRetryTime: 200, maxRetryTime: 5000, factor: 0.2, multiplier: 2, retries: 7 };
+
+/** kafkajs 2.2.4 asks for timers of negative length (its 'not throttled' is -1), which Node 24 says aloud once. */
+function muteTimerWarning(): void {
+  const emit = process.emitWarning as (warning: string | Error, ...rest: unknown[]) => void;
+  process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
+    if (rest[0] !== 'TimeoutNegativeWarning') emit.call(process, warning, ...rest);
+  };
+}
+muteTimerWarning();
+
+/** A kafkajs client that logs through pino. kafkajs' own 'info' is our 'debug'. */
+export function kafkaClient(o: KafkaAccess): KafkaClient {
+  const { Kafka, logLevel } = kafkajs;
+  const log = o.log.child({ part: 'kafkajs' });
+  return new Kafka({
+    clientId: o.clientId,
+    brokers: [...o.brokers],
+    ...(o.ssl === undefined ? {} : { ssl: { ca: [o.ssl.ca] } }),
+    sasl: { mechanism: 'scram-sha-512', username: o.username, password: o.password },
+    connectionTimeout: 5000,
+    authenticationTimeout: 10_000,
+    requestTimeout: 30_000,
+    retry: RETRY,
+    logLevel: log.isLevelEnabled('debug') ? logLevel.INFO : logLevel.WARN,
+    logCreator: () => (entry) => writeLog(log, entry),
+  });
+}
+
+/** Only fields that can't hold a key or a value; the error's text only where it is the protocol's own. */
+function writeLog(log: Logger, entry: LogEntry): void {
+  const { groupId, memberId, topic, partition, broker, clientId, retryCount, error } = entry.log as Record<string, unknown>;
+  const fields = { groupId, memberId, topic, partition, broker, clientId, retryCount, error: typeof error === 'string' ? error : undefined };
+  const text = `${entry.namespace}: ${entry.log.message}`;
+  if (entry.level <= kafkajs.logLevel.ERROR) log.warn(fields, text);
+  else log.debug(fields, text);
+}
+
+interface KafkaError {
+  readonly name?: string;
+  readonly type?: string;
+  readonly message?: string;
+  readonly cause?: unknown;
+  readonly originalError?: unknown;
+  readonly errors?: readonly unknown[];
+}
+
+const DENIED = /AUTHORIZATION_FAILED|SASL_AUTHENTICATION_FAILED|ILLEGAL_SASL_STATE/;
+
+/** kafkajs wraps errors in errors: all types and names of the chain. */
+function kindsOf(error: unknown, depth = 0): string[] {
+  if (typeof error !== 'object' || error === null || depth > 5) return [];
+  const e = error as KafkaError;
+  return [e.type, e.name, ...kindsOf(e.cause, depth + 1), ...kindsOf(e.originalError, depth + 1), ...(e.errors ?? []).flatMap((x) => kindsOf(x, depth + 1))].filter((k): k is string => typeof k === 'string');
+}
+
+/** The fault behind a kafkajs error. @param what what was tried, for the log: no key, no value. */
+export function busFault(error: unknown, what: string): Fault {
+  if (error instanceof Fault) return error;
+  const kinds = kindsOf(error);
+  const denied = kinds.find((k) => DENIED.test(k) || k === 'KafkaJSSASLAuthenticationError');
+  if (denied !== undefined) return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
+  if (kinds.includes('MESSAGE_TOO_LARGE')) return new Fault('UNEXPECTED', false, `${what}: MESSAGE_TOO_LARGE, the record is larger than the broker takes`, { cause: error });
+  return new Fault('BUS_UNAVAILABLE', true, `${what}: ${kinds.find((k) => k !== 'KafkaJSNumberOfRetriesExceeded') ?? 'no answer'}`, { cause: error });
+}
+
+/** Pattern of logical names: `<centre>` is one part of a name, a trailing `*` is anything. */
+export function topicPattern(pattern: string): RegExp {
+  const text = pattern
+    .split('<centre>')
+    .map((part) => part.replace(/[.]/g, '\\.').replace(/\*$/, '.*'))
+    .join('[a-z0-9-]+');
+  return new RegExp(`^${text}$`);
+}
+
+export function isPattern(topic: string): boolean {
+  return topic.includes('<centre>') || topic.endsWith('*');
+}

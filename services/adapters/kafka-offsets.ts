@@ -1,0 +1,50 @@
+// What the parts of the kafkajs adapter share: options, the admin client, and questions about offsets.
+import type { Admin, Kafka } from 'kafkajs';
+import type { TopicEnd } from '../ports/event-bus.ts';
+import { busFault, type KafkaAccess } from './kafka-client.ts';
+import type { CommitPoint } from './lease-board.ts';
+
+export interface KafkaBusOptions extends KafkaAccess {
+  /** Put before every topic and group name. */
+  readonly prefix: string;
+  /** 10 s by default; 6 s in tests. */
+  readonly sessionTimeoutMs?: number;
+  /** How often new topics of a pattern are looked for; 10 s by default. */
+  readonly metadataPollMs?: number;
+}
+
+/** What the parts of the adapter share. */
+export interface KafkaParts {
+  readonly kafka: Kafka;
+  readonly options: KafkaBusOptions;
+  /** Connected at first use. @throws Fault */
+  admin(): Promise<Admin>;
+  /** Logical topics that exist and match. */
+  find(patterns: readonly string[]): Promise<string[]>;
+}
+
+/** First and end offset of every partition of the topics. */
+export async function endsOf(parts: KafkaParts, topics: readonly string[]): Promise<TopicEnd[]> {
+  const admin = await parts.admin();
+  const perTopic = await inSteps(topics, 16, async (topic) => {
+    const offsets = await admin.fetchTopicOffsets(parts.options.prefix + topic).catch((error: unknown) => Promise.reject(busFault(error, `asking for the ends of ${topic}`)));
+    return offsets.map((p) => ({ topic, partition: p.partition, first: BigInt(p.low), end: BigInt(p.high) })).sort((a, b) => a.partition - b.partition);
+  });
+  return perTopic.flat();
+}
+
+/** What a group (logical name) has committed in the topics: -1 for nothing, -2 after kafkajs' own reset. */
+export async function committedBy(parts: KafkaParts, group: string, topics: readonly string[]): Promise<CommitPoint[]> {
+  if (topics.length === 0) return [];
+  const { prefix } = parts.options;
+  const admin = await parts.admin();
+  const answer = await admin.fetchOffsets({ groupId: prefix + group, topics: topics.map((t) => prefix + t) }).catch((error: unknown) => Promise.reject(busFault(error, `asking for the offsets of ${group}`)));
+  return answer.flatMap(({ topic, partitions }) => partitions.map((p) => ({ topic: topic.slice(prefix.length), partition: p.partition, offset: BigInt(p.offset) })));
+}
+
+/** Maps with at most `width` at a time, keeping the order. */
+export async function inSteps<A, B>(items: readonly A[], width: number, work: (item: A) => Promise<B>): Promise<B[]> {
+  const results: B[] = [];
+  for (let i = 0; i < items.length; i += width) results.push(...(await Promise.all(items.slice(i, i + width).map(work))));
+  return results;
+}

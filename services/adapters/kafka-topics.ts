@@ -1,0 +1,179 @@
+// Topics, their settings and the broker's access rules, all derived from schemas/topics.json: applied, then verified.
+import kafkajs from 'kafkajs';
+import type { AclEntry, Admin, ITopicConfig } from 'kafkajs';
+import pino from 'pino';
+import topicsFile from '../../schemas/topics.json' with { type: 'json' };
+import { Fault } from '../kernel/fault.ts';
+import { centreId } from '../kernel/ids.ts';
+import { deadTopic, retryTopic } from '../kernel/route.ts';
+import type { Zone } from '../kernel/stage.ts';
+import { kafkaClient } from './kafka-client.ts';
+
+const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ConfigResourceTypes, ResourcePatternTypes } = kafkajs;
+
+export interface TopicPlan {
+  /** Logical name. */
+  readonly name: string;
+  readonly partitions: number;
+  readonly replicas: number;
+  readonly minInsyncReplicas: number;
+  readonly retentionMs: number;
+  readonly cleanup: string;
+  readonly writers: readonly string[];
+  readonly readers: readonly string[];
+}
+
+/** Replays dead letters and looks at everything's lag. */
+const OPERATOR = 'operator';
+/** May see how far every group is. */
+const OBSERVERS = ['account', OPERATOR];
+
+const archiverOf = (zone: Zone): string => `archiver-${zone}`;
+
+/** Every topic of a deployment with these centres, retry and dead topics included. */
+export function topicPlans(centres: readonly string[], partitionsOverride?: number): TopicPlan[] {
+  const fewer = (n: number): number => (partitionsOverride === undefined ? n : Math.min(n, partitionsOverride));
+  const plans: TopicPlan[] = [];
+  for (const t of topicsFile.topics) {
+    const places = t.name.includes('<centre>') ? centres.map((c) => centreId(c)) : [''];
+    for (const centre of places) {
+      const fill = (text: string): string => text.replace('<centre>', centre);
+      plans.push({ ...t, name: fill(t.name), partitions: fewer(t.partitions), writers: t.writers.map(fill), readers: t.readers.map(fill) });
+    }
+  }
+  for (const [stage, zone] of Object.entries(topicsFile.stages) as [string, Zone][]) {
+    const common = { replicas: 3, minInsyncReplicas: 2, cleanup: 'delete' };
+    for (const delay of Object.keys(topicsFile.retry.delays)) {
+      plans.push({ ...common, name: retryTopic(zone, stage, delay), partitions: fewer(topicsFile.retry.partitions), retentionMs: topicsFile.retry.retentionMs, writers: [stage, OPERATOR], readers: [stage, archiverOf(zone), ...OBSERVERS] });
+    }
+    plans.push({ ...common, name: deadTopic(zone, stage), partitions: fewer(topicsFile.dead.partitions), retentionMs: topicsFile.dead.retentionMs, writers: [stage], readers: [archiverOf(zone), ...OBSERVERS] });
+  }
+  return plans;
+}
+
+/** All Kafka users of a deployment. */
+export function principals(centres: readonly string[]): string[] {
+  const names = topicPlans(centres).flatMap((t) => [...t.writers, ...t.readers]);
+  return [...new Set([...names, ...Object.keys(topicsFile.stages)])].sort();
+}
+
+function configOf(plan: TopicPlan, brokers: number): Record<string, string> {
+  return {
+    'retention.ms': String(plan.retentionMs),
+    'cleanup.policy': plan.cleanup,
+    'min.insync.replicas': String(Math.min(plan.minInsyncReplicas, brokers)),
+  };
+}
+
+/** A writer or reader gets its topic and nothing else; Write and Read imply Describe. A group belongs to the user of its name. */
+export function aclsOf(plans: readonly TopicPlan[], prefix: string): AclEntry[] {
+  const allow = (user: string, resourceType: number, resourceName: string, operation: number, pattern: number = ResourcePatternTypes.LITERAL): AclEntry => ({
+    principal: `User:${user}`,
+    host: '*',
+    permissionType: AclPermissionTypes.ALLOW,
+    resourceType,
+    resourceName,
+    resourcePatternType: pattern,
+    operation,
+  });
+  const acls: AclEntry[] = [];
+  for (const plan of plans) {
+    for (const user of plan.writers) acls.push(allow(user, AclResourceTypes.TOPIC, prefix + plan.name, AclOperationTypes.WRITE));
+    for (const user of plan.readers) acls.push(allow(user, AclResourceTypes.TOPIC, prefix + plan.name, AclOperationTypes.READ));
+  }
+  for (const user of new Set(plans.flatMap((p) => p.readers))) {
+    // Not all names that begin so: c1 would have the group of c10.
+    acls.push(allow(user, AclResourceTypes.GROUP, prefix + user, AclOperationTypes.READ));
+    acls.push(allow(user, AclResourceTypes.GROUP, `${prefix}${user}.`, AclOperationTypes.READ, ResourcePatternTypes.PREFIXED));
+  }
+  for (const user of OBSERVERS) {
+    if (prefix === '') acls.push(allow(user, AclResourceTypes.GROUP, '*', AclOperationTypes.DESCRIBE));
+    else acls.push(allow(user, AclResourceTypes.GROUP, prefix, AclOperationTypes.DESCRIBE, ResourcePatternTypes.PREFIXED));
+  }
+  return acls;
+}
+
+export interface ApplyTopicsOptions {
+  readonly brokers: readonly string[];
+  /** A user that may create topics and ACLs. */
+  readonly username: string;
+  readonly password: string;
+  readonly ssl?: { readonly ca: string };
+  readonly prefix: string;
+  readonly centres: readonly string[];
+  /** At most so many partitions a topic, for tests and small machines. */
+  readonly partitionsOverride?: number;
+  readonly log?: pino.Logger;
+}
+
+/**
+ * Creates what is missing and verifies all: partitions, retention, cleanup, min ISR, ACLs.
+ * @throws Fault BAD_CONFIG naming every difference: changing a topic that holds records is an operator's decision.
+ */
+export async function applyTopics(o: ApplyTopicsOptions): Promise<void> {
+  const admin = kafkaClient({ ...o, clientId: 'apply-topics', log: o.log ?? pino({ level: 'silent' }) }).admin();
+  await admin.connect();
+  try {
+    const brokers = (await admin.describeCluster()).brokers.length;
+    const plans = topicPlans(o.centres, o.partitionsOverride);
+    await createMissing(admin, plans, o.prefix, brokers);
+    await applyAcls(admin, aclsOf(plans, o.prefix));
+    const wrong = await differences(admin, plans, o.prefix, brokers);
+    if (wrong.length > 0) throw new Fault('BAD_CONFIG', false, `topics differ from schemas/topics.json: ${wrong.join('; ')}`);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+async function createMissing(admin: Admin, plans: readonly TopicPlan[], prefix: string, brokers: number): Promise<void> {
+  const there = new Set(await admin.listTopics());
+  const missing: ITopicConfig[] = plans
+    .filter((p) => !there.has(prefix + p.name))
+    .map((p) => ({
+      topic: prefix + p.name,
+      numPartitions: p.partitions,
+      replicationFactor: Math.min(p.replicas, brokers),
+      configEntries: Object.entries(configOf(p, brokers)).map(([name, value]) => ({ name, value })),
+    }));
+  for (let i = 0; i < missing.length; i += 50) await admin.createTopics({ topics: missing.slice(i, i + 50), waitForLeaders: true, timeout: 30_000 });
+}
+
+/** The broker takes about a second before it acts on new rules, so this waits until it tells all of them. */
+async function applyAcls(admin: Admin, wanted: readonly AclEntry[]): Promise<void> {
+  const textOf = (a: Pick<AclEntry, 'principal' | 'host' | 'operation' | 'permissionType' | 'resourceType' | 'resourceName' | 'resourcePatternType'>): string =>
+    [a.principal, a.host, a.operation, a.permissionType, a.resourceType, a.resourceName, a.resourcePatternType].join(' ');
+  const missing = async (): Promise<AclEntry[]> => {
+    const { resources } = await admin.describeAcls({ resourceType: AclResourceTypes.ANY, resourcePatternType: ResourcePatternTypes.ANY, operation: AclOperationTypes.ANY, permissionType: AclPermissionTypes.ANY });
+    // kafkajs types a single pattern where the broker gives one per resource.
+    const there = new Set(resources.flatMap((r) => r.acls.map((a) => textOf({ ...r, ...a, resourcePatternType: r.resourcePatternType }))));
+    return wanted.filter((a) => !there.has(textOf(a)));
+  };
+  const absent = await missing();
+  if (absent.length === 0) return;
+  await admin.createAcls({ acl: absent });
+  for (let i = 0; i < 150; i++) {
+    if ((await missing()).length === 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Fault('BUS_UNAVAILABLE', true, 'the broker does not show the access rules that it took');
+}
+
+async function differences(admin: Admin, plans: readonly TopicPlan[], prefix: string, brokers: number): Promise<string[]> {
+  const wrong: string[] = [];
+  const { topics } = await admin.fetchTopicMetadata({ topics: plans.map((p) => prefix + p.name) });
+  const partitions = new Map(topics.map((t) => [t.name, t.partitions.length]));
+  const { resources } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: plans.map((p) => ({ type: ConfigResourceTypes.TOPIC, name: prefix + p.name, configNames: Object.keys(configOf(p, brokers)) })),
+  });
+  const configs = new Map(resources.map((r) => [r.resourceName, new Map(r.configEntries.map((e) => [e.configName, e.configValue]))]));
+  for (const plan of plans) {
+    const name = prefix + plan.name;
+    if (partitions.get(name) !== plan.partitions) wrong.push(`${name} has ${partitions.get(name) ?? 0} partitions, not ${plan.partitions}`);
+    for (const [key, value] of Object.entries(configOf(plan, brokers))) {
+      const is = configs.get(name)?.get(key);
+      if (is !== value) wrong.push(`${name} has ${key}=${is ?? '?'}, not ${value}`);
+    }
+  }
+  return wrong;
+}

@@ -1,0 +1,160 @@
+// Reading a log from one offset to another, without commits: for accounts, rounds and archives.
+import type { Consumer, EachBatchPayload } from 'kafkajs';
+import { randomBytes } from 'node:crypto';
+import { Fault } from '../kernel/fault.ts';
+import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
+import { busFault } from './kafka-client.ts';
+import type { KafkaParts } from './kafka-offsets.ts';
+import { headersOf } from './kafkajs-subscription.ts';
+
+/** Partitions are read side by side in groups of about so many records, then given one by one. */
+const GROUP_RECORDS = 20_000n;
+/** Records of one partition that wait for the reader before it is paused. */
+const PARTITION_HIGH = 5000;
+/** Longest wait without any record. */
+const STALL_MS = 30_000;
+
+interface Open {
+  readonly want: TopicEnd;
+  readonly records: BusRecord[];
+  done: boolean;
+}
+
+/** Every record from `first` up to (not including) `end` of each partition. kafkajs can't read without a group: it is a random one that commits nothing and vanishes. */
+export async function* readRecords(parts: KafkaParts, ends: readonly TopicEnd[], signal?: AbortSignal): AsyncIterable<BusRecord> {
+  const wanted = ends.filter((e) => e.end > e.first);
+  if (wanted.length === 0) return;
+  signal?.throwIfAborted();
+  const reader = await openReader(parts, wanted).catch((error: unknown) => Promise.reject(busFault(error, 'opening a reader')));
+  try {
+    for (const group of groups(wanted)) yield* reader.read(group, signal);
+  } finally {
+    await reader.close();
+  }
+}
+
+function* groups(ends: readonly TopicEnd[]): Iterable<TopicEnd[]> {
+  let group: TopicEnd[] = [];
+  let size = 0n;
+  for (const e of ends) {
+    if (group.length > 0 && size + (e.end - e.first) > GROUP_RECORDS) {
+      yield group;
+      group = [];
+      size = 0n;
+    }
+    group.push(e);
+    size += e.end - e.first;
+  }
+  if (group.length > 0) yield group;
+}
+
+interface Reader {
+  read(group: readonly TopicEnd[], signal?: AbortSignal): AsyncIterable<BusRecord>;
+  close(): Promise<void>;
+}
+
+async function openReader(parts: KafkaParts, wanted: readonly TopicEnd[]): Promise<Reader> {
+  const { prefix } = parts.options;
+  const consumer = parts.kafka.consumer({
+    groupId: `${prefix}${parts.options.username}.read.${randomBytes(6).toString('hex')}`,
+    sessionTimeout: 30_000,
+    maxWaitTimeInMs: 50,
+    allowAutoTopicCreation: false,
+    retry: { initialRetryTime: 200, maxRetryTime: 5000, factor: 0.2, multiplier: 2, retries: 7 },
+  });
+  const open = new Map<string, Open>();
+  const wake = makeBell();
+  let crash: unknown;
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    crash = payload.error;
+    wake.ring();
+  });
+  const topics = [...new Set(wanted.map((e) => e.topic))];
+  const everything = topics.map((topic) => ({ topic: prefix + topic }));
+  const joined = new Promise<void>((resolve) => void consumer.on(consumer.events.GROUP_JOIN, () => (consumer.pause(everything), resolve())));
+  await consumer.connect();
+  await consumer.subscribe({ topics: everything.map((t) => t.topic), fromBeginning: true });
+  await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, partitionsConsumedConcurrently: 1, eachBatch: async (payload) => collect(payload, prefix, open, consumer, wake.ring) });
+  await joined;
+  return {
+    read: (group, signal) => readGroup({ consumer, prefix, open, wake, crashed: () => crash }, group, signal),
+    close: async () => await consumer.disconnect().catch(() => undefined),
+  };
+}
+
+function makeBell(): { ring(): void; wait(ms: number): Promise<void> } {
+  let ring = (): void => undefined;
+  return {
+    ring: () => ring(),
+    wait: (ms) =>
+      new Promise((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        ring = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      }),
+  };
+}
+
+const idOf = (e: { topic: string; partition: number }): string => `${e.topic}/${e.partition}`;
+
+async function collect(payload: EachBatchPayload, prefix: string, open: ReadonlyMap<string, Open>, consumer: Consumer, ring: () => void): Promise<void> {
+  const { batch } = payload;
+  const topic = batch.topic.slice(prefix.length);
+  const target = open.get(idOf({ topic, partition: batch.partition }));
+  if (target === undefined || payload.isStale()) return;
+  const pause = (): void => consumer.pause([{ topic: batch.topic, partitions: [batch.partition] }]);
+  for (const message of batch.messages) {
+    const offset = BigInt(message.offset);
+    if (offset >= target.want.end) break;
+    if (offset >= target.want.first && !target.done) {
+      target.records.push({ topic, partition: batch.partition, offset, key: message.key?.toString('utf8') ?? '', value: message.value ?? new Uint8Array(), headers: headersOf(message.headers), timestampMs: Number(message.timestamp) });
+    }
+    payload.resolveOffset(message.offset);
+  }
+  if (BigInt(batch.lastOffset()) >= target.want.end - 1n) {
+    target.done = true;
+    pause();
+  } else if (target.records.length >= PARTITION_HIGH) pause();
+  ring();
+  await payload.heartbeat();
+}
+
+interface Reading {
+  readonly consumer: Consumer;
+  readonly prefix: string;
+  readonly open: Map<string, Open>;
+  readonly wake: ReturnType<typeof makeBell>;
+  crashed(): unknown;
+}
+
+async function* readGroup(r: Reading, group: readonly TopicEnd[], signal?: AbortSignal): AsyncIterable<BusRecord> {
+  r.open.clear();
+  for (const want of group) {
+    r.open.set(idOf(want), { want, records: [], done: false });
+    r.consumer.seek({ topic: r.prefix + want.topic, partition: want.partition, offset: want.first.toString() });
+    r.consumer.resume([{ topic: r.prefix + want.topic, partitions: [want.partition] }]);
+  }
+  for (const part of [...r.open.values()]) {
+    while (!part.done || part.records.length > 0) {
+      signal?.throwIfAborted();
+      const crash = r.crashed();
+      if (crash !== undefined) throw busFault(crash, `reading ${part.want.topic}`);
+      const records = part.records.splice(0);
+      if (records.length === 0) await waitForMore(r, part);
+      else {
+        yield* records;
+        if (!part.done) r.consumer.resume([{ topic: r.prefix + part.want.topic, partitions: [part.want.partition] }]);
+      }
+    }
+  }
+}
+
+async function waitForMore(r: Reading, part: Open): Promise<void> {
+  const until = Date.now() + STALL_MS;
+  while (part.records.length === 0 && !part.done && r.crashed() === undefined) {
+    if (Date.now() > until) throw new Fault('BUS_UNAVAILABLE', true, `${part.want.topic}/${part.want.partition} can't be read up to ${part.want.end}`);
+    await r.wake.wait(500);
+  }
+}

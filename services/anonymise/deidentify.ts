@@ -1,0 +1,129 @@
+// De-identifies one instance: a pure function of the file, the patient's keys and what the study's
+// survey found. The profile's rules decide; what no rule names is left out. Pixel bytes are not touched.
+import { keywordOf, isPrivate, isPrivateCreator, TAG } from '../dicom/dictionary.ts';
+import { element, sequence, text, uid } from '../dicom/values.ts';
+import { makeFile, newDataset } from '../dicom/write.ts';
+import type { Dataset, DicomFile, Element } from '../dicom/model.ts';
+import { withoutNotes } from './codestream.ts';
+import type { StudyClock } from './dates.ts';
+import { judgeElement } from './element-rules.ts';
+import type { SubjectIdentity } from './identity.ts';
+import { methodElements } from './method.ts';
+import { safePrivateElement } from './private-elements.ts';
+import type { Profile } from './profile/profile.ts';
+import { isPublicCode } from './public-codes.ts';
+import { Refusal } from './refusal.ts';
+import { ageOf } from './survey.ts';
+import type { Identifiers } from './survey.ts';
+
+/** What one study is de-identified with. */
+export interface StudySubject {
+  identity: SubjectIdentity;
+  clock: StudyClock;
+  /** Words that name the patient or the place, from every instance of the study. */
+  identifiers: Identifiers;
+  profile: Profile;
+}
+
+/** Passed down one instance. */
+export interface Walk extends StudySubject {
+  /** Character set of what is written. */
+  charset: readonly string[];
+  /** Set when a kept text needs more than ASCII: then everything is written again in UTF-8. */
+  needsUnicode: boolean;
+}
+
+const UNICODE = 'ISO_IR 192';
+
+/**
+ * The instance without identity: fresh meta, zero preamble, mapped UIDs, moved dates. Throws Refusal
+ * (MISSING_UID, BAD_PIXELS) and DicomError. The result is to be verified before anyone sees it.
+ */
+export const deidentifyInstance = (file: DicomFile, subject: StudySubject): DicomFile => {
+  const sopInstanceUid = uid(file.dataset, TAG.SOPInstanceUID);
+  const sopClassUid = uid(file.dataset, TAG.SOPClassUID);
+  if (sopInstanceUid === undefined || sopClassUid === undefined) throw new Refusal('MISSING_UID', 'SOP Instance or Class UID is empty');
+  const walk: Walk = { ...subject, charset: file.dataset.charset, needsUnicode: false };
+  let dataset = rewriteTop(file.dataset, walk);
+  if (walk.needsUnicode) dataset = rewriteTop(file.dataset, { ...walk, charset: [UNICODE] });
+  return makeFile({
+    transferSyntaxUid: file.transferSyntaxUid,
+    dataset,
+    sopClassUid: subject.identity.mapUid(sopClassUid),
+    sopInstanceUid: subject.identity.mapUid(sopInstanceUid),
+  });
+};
+
+const rewriteTop = (source: Dataset, walk: Walk): Dataset => {
+  const body = rewrite(source, walk);
+  const elements = new Map(body.elements);
+  for (const one of [...subjectElements(source, walk), ...methodElements(body)]) elements.set(one.tag, one);
+  const pixels = source.elements.get(TAG.PixelData);
+  if (pixels?.fragments !== undefined) {
+    const clean = withoutNotes(pixels);
+    if (clean === undefined) throw new Refusal('BAD_PIXELS', 'the markers of the codestream can not be followed');
+    elements.set(TAG.PixelData, clean);
+  }
+  return { ...body, elements: inOrder(elements) };
+};
+
+/** Attributes whose new value does not come from the old one. */
+const subjectElements = (source: Dataset, walk: Walk): readonly Element[] => {
+  const like = { littleEndian: source.littleEndian, charset: walk.charset };
+  const { pseudonym } = walk.identity;
+  // An age that can't be known is said to be unknown by an empty value.
+  const changed = [
+    element(TAG.PatientName, 'PN', pseudonym, like),
+    element(TAG.PatientID, 'LO', pseudonym, like),
+    element(TAG.PatientBirthDate, 'DA', '', like),
+    element(TAG.PatientAge, 'AS', ageOf(source) ?? '', like),
+  ];
+  return walk.charset.length === 0 ? changed : [element(TAG.SpecificCharacterSet, 'CS', walk.charset, like), ...changed];
+};
+
+/** A dataset or item by the rules, in the output's character set, ascending by tag. */
+const rewrite = (source: Dataset, walk: Walk): Dataset => {
+  const kept = new Map<number, Element>();
+  for (const one of source.elements.values()) {
+    const result = isPrivate(one.tag) ? safePrivateElement(one, source) : rewriteElement(one, source, walk);
+    if (result === undefined || isPrivateCreator(one.tag)) continue;
+    kept.set(result.tag, result);
+    if (isPrivate(result.tag)) keepCreator(result.tag, source, kept);
+  }
+  const { littleEndian, explicitVr } = source;
+  return { ...newDataset({ littleEndian, explicitVr, charset: walk.charset }), elements: inOrder(kept) };
+};
+
+const keepCreator = (tag: number, source: Dataset, kept: Map<number, Element>): void => {
+  const creatorTag = ((tag & 0xffff0000) | ((tag >>> 8) & 0xff)) >>> 0;
+  const name = text(source, creatorTag);
+  if (name !== undefined) kept.set(creatorTag, element(creatorTag, 'LO', name));
+};
+
+const rewriteElement = (one: Element, source: Dataset, walk: Walk): Element | undefined => {
+  if (one.tag === TAG.SpecificCharacterSet) return undefined;
+  if (one.items !== undefined) return rewriteSequence(one, walk);
+  return judgeElement(one, source, walk);
+};
+
+const rewriteSequence = (one: Element, walk: Walk): Element | undefined => {
+  const rule = walk.profile.ruleOf(one.tag);
+  if (rule === undefined || rule.action === 'remove') return undefined;
+  if (rule.action === 'recurse') {
+    const isCodes = keywordOf(one.tag)?.endsWith('CodeSequence') === true;
+    const items = (one.items ?? [])
+      .filter((item) => !isCodes || isPublicCode(item))
+      .map((item) => rewrite(item, walk))
+      .filter((item) => item.elements.size > 0 && (!isCodes || item.elements.has(TAG.CodeMeaning)));
+    if (items.length > 0 || one.items?.length === 0) return sequence(one.tag, items);
+  }
+  return sequenceFallback(one, rule.fallback);
+};
+
+const sequenceFallback = (one: Element, fallback: 'remove' | 'empty' | 'dummy'): Element | undefined => {
+  if (fallback === 'remove') return undefined;
+  return sequence(one.tag, fallback === 'empty' ? [] : [newDataset()]);
+};
+
+const inOrder = (elements: ReadonlyMap<number, Element>): Map<number, Element> =>
+  new Map([...elements].sort(([a], [b]) => a - b));

@@ -1,0 +1,48 @@
+// May an instance cross the boundary? An allow-list: only primary axial CT images do. Everything else
+// of a study (topogram, dose sheet, reports, reformats, screens) is left behind and counted by code.
+import { TAG } from '../dicom/dictionary.ts';
+import { SOP_CLASS } from '../dicom/uid.ts';
+import { number, text, texts } from '../dicom/values.ts';
+import type { DicomFile } from '../dicom/model.ts';
+import type { Code } from '../kernel/codes.ts';
+import { hasBitsOutside } from './embedded-bits.ts';
+
+export type Disposition = { kind: 'kept' } | { kind: 'dropped'; code: Code };
+
+const REPORTS = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:88|104)\./;
+const CAPTURES = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(?:\.\d)?$/;
+/** Words in ImageType (0008,0008) from its third value on that mean a computed picture. */
+const COMPUTED = /\b(?:MPR|MIP|MINIP|MPVR|VRT|SSD|3D|REFORMATTED|RESAMPLED|PROJECTION|CSA (?:MPR|PARALLEL|BLACK|RESAMPLED)|PERFUSION|SCREEN|CURVED|OVERLAY|BATCH|DOSE_INFO|SCREENSAVE)\b/;
+
+const dropped = (code: Code): Disposition => ({ kind: 'dropped', code });
+const KEPT: Disposition = { kind: 'kept' };
+
+/** What becomes of one instance. Looks at the header, and at the pixels' unused bits. */
+export const dispositionOf = (file: DicomFile): Disposition => {
+  const { dataset } = file;
+  const sopClass = text(dataset, TAG.SOPClassUID) ?? '';
+  if (CAPTURES.test(sopClass)) return dropped('SECONDARY_CAPTURE');
+  if (REPORTS.test(sopClass)) return dropped('STRUCTURED_REPORT');
+  for (const tag of [TAG.SOPInstanceUID, TAG.StudyInstanceUID, TAG.SeriesInstanceUID])
+    if (text(dataset, tag) === undefined) return dropped('MISSING_UID');
+  if (sopClass !== SOP_CLASS.CTImageStorage) return dropped('NOT_PRIMARY_AXIAL_CT');
+  return ofImageType(texts(dataset, TAG.ImageType).map((value) => value.trim().toUpperCase())) ?? ofPixels(file);
+};
+
+// PS3.3 C.8.2.1.1.1: value 2 PRIMARY, value 3 AXIAL or LOCALIZER. DERIVED\PRIMARY\AXIAL stays: that is
+// what a recompressed or blended dual-energy image says; assessing judges those.
+const ofImageType = (type: readonly string[]): Disposition | undefined => {
+  if (type.includes('LOCALIZER')) return dropped('LOCALIZER');
+  if (type[1] === 'SECONDARY' || type.slice(2).some((value) => COMPUTED.test(value))) return dropped('DERIVED_IMAGE');
+  if (type[1] !== 'PRIMARY' || type[2] !== 'AXIAL') return dropped('NOT_PRIMARY_AXIAL_CT');
+  return undefined;
+};
+
+const ofPixels = (file: DicomFile): Disposition => {
+  const { dataset } = file;
+  const pixels = dataset.elements.get(TAG.PixelData);
+  if (pixels === undefined || (pixels.value.length === 0 && (pixels.fragments?.length ?? 0) < 2)) return dropped('NO_PIXELS');
+  if ((number(dataset, TAG.NumberOfFrames) ?? 1) !== 1 || number(dataset, TAG.SamplesPerPixel) !== 1) return dropped('NOT_PRIMARY_AXIAL_CT');
+  if ((text(dataset, TAG.BurnedInAnnotation) ?? '').toUpperCase() === 'YES') return dropped('BURNED_IN_TEXT');
+  return hasBitsOutside(dataset) ? dropped('EMBEDDED_OVERLAY') : KEPT;
+};

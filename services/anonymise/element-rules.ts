@@ -1,0 +1,162 @@
+// What a rule makes of one element that is no sequence: kept, mapped, moved, cleaned, or its fallback.
+import { attributeOf, keywordOf, TAG, tagOf, vrOf } from '../dicom/dictionary.ts';
+import { element, texts } from '../dicom/values.ts';
+import type { Dataset, Element, Vr } from '../dicom/model.ts';
+import { isSingleValueVr } from '../dicom/vr.ts';
+import { cleanText } from './clean-text.ts';
+import { shiftDate, shiftDateTime, shiftTime } from './dates.ts';
+import type { Walk } from './deidentify.ts';
+import { decodings } from './decoding.ts';
+import { areCodeStrings, areNumbers, isBinaryNumber, withoutNames } from './keep-check.ts';
+import type { Rule } from './profile/profile.ts';
+
+const LONG_TEXT: ReadonlySet<Vr> = new Set<Vr>(['LO', 'SH', 'ST', 'LT', 'UT', 'UC', 'PN', 'AE', 'UR']);
+
+/** The element to write, or undefined to leave it out. */
+export const judgeElement = (one: Element, source: Dataset, walk: Walk): Element | undefined => {
+  const rule = walk.profile.ruleOf(one.tag);
+  if (rule === undefined || rule.action === 'remove') return undefined;
+  const vr = one.vr === 'UN' ? (vrOf(one.tag) ?? 'UN') : one.vr;
+  if (attributeOf(one.tag)?.vrs.includes(vr) !== true) return fallback(one.tag, rule, walk);
+  // The swap that UN's little endian needs in a big endian file is not worth its risk.
+  if (one.vr === 'UN' && isBinaryNumber(vr) && !source.littleEndian) return fallback(one.tag, rule, walk);
+  if (rule.action === 'empty' || rule.action === 'dummy') return fallback(one.tag, rule, walk);
+  if (one.value.length === 0 && one.fragments === undefined) return element(one.tag, vr, new Uint8Array(0));
+  return byAction({ tag: one.tag, vr, value: one.value, original: one }, source, rule, walk) ?? fallback(one.tag, rule, walk);
+};
+
+interface Subject {
+  tag: number;
+  vr: Vr;
+  value: Uint8Array;
+  original: Element;
+}
+
+const byAction = (one: Subject, source: Dataset, rule: Rule, walk: Walk): Element | undefined => {
+  switch (rule.action) {
+    case 'uid':
+      return mapUids(one, walk);
+    case 'shift':
+      return shift(one, source, walk);
+    case 'clean':
+      return clean(one, source, walk);
+    case 'keep':
+      return keep(one, source, walk);
+    case 'characteristic':
+      return characteristic(one, source);
+    default:
+      return undefined;
+  }
+};
+
+const asciiOf = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1').replace(/[\0 ]+$/, '');
+
+const mapUids = (one: Subject, walk: Walk): Element | undefined => {
+  const values = asciiOf(one.value).split('\\').map((value) => value.trim());
+  return element(one.tag, 'UI', values.map((value) => (value === '' ? '' : walk.identity.mapUid(value))));
+};
+
+const shift = (one: Subject, source: Dataset, walk: Walk): Element | undefined => {
+  const values = asciiOf(one.value).split('\\');
+  const times = one.vr === 'DA' ? pairedTimes(one.tag, source) : [];
+  const moved = values.map((value, i) => {
+    if (value.trim() === '') return '';
+    if (one.vr === 'DA') return shiftDate(walk.clock, value, times[i]);
+    return one.vr === 'TM' ? shiftTime(walk.clock, value) : shiftDateTime(walk.clock, value);
+  });
+  return moved.some((value) => value === undefined) ? undefined : element(one.tag, one.vr, moved.map((value) => value ?? ''));
+};
+
+const pairs = new Map<number, number | undefined>();
+
+/** Values of the TM attribute that belongs to a DA one: StudyTime to StudyDate. */
+const pairedTimes = (tag: number, source: Dataset): readonly string[] => {
+  if (!pairs.has(tag)) pairs.set(tag, timeTagOf(tag));
+  const time = pairs.get(tag);
+  return time === undefined ? [] : texts(source, time);
+};
+
+const timeTagOf = (tag: number): number | undefined => {
+  const keyword = keywordOf(tag) ?? '';
+  const partner = keyword.replace('Date', 'Time');
+  if (partner === keyword) return undefined;
+  try {
+    return vrOf(tagOf(partner)) === 'TM' ? tagOf(partner) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+// Of all readings of the bytes the one that leaves most clinical words is what was meant.
+const clean = (one: Subject, source: Dataset, walk: Walk): Element | undefined => {
+  const identifiers = union(walk.identifiers.person, walk.identifiers.other);
+  let best = '';
+  for (const reading of decodings(one.value, source.charset, one.vr)) {
+    const values = isSingleValueVr(one.vr) ? [reading] : reading.split('\\');
+    const cleaned = values.map((value) => cleanText(value, identifiers)).join('\\');
+    if (cleaned.replaceAll('\\', '').length > best.replaceAll('\\', '').length) best = cleaned;
+  }
+  return best.replaceAll('\\', '') === '' ? undefined : textElement(one, best, walk);
+};
+
+const unions = new WeakMap<Set<string>, Set<string>>();
+
+const union = (person: Set<string>, other: Set<string>): Set<string> => {
+  const found = unions.get(person);
+  if (found !== undefined) return found;
+  const both = new Set([...person, ...other]);
+  unions.set(person, both);
+  return both;
+};
+
+const keep = (one: Subject, source: Dataset, walk: Walk): Element | undefined => {
+  if (one.tag === TAG.PixelData) return one.original;
+  if (isBinaryNumber(one.vr)) return one.original;
+  if (one.vr === 'UI') return mapUids(one, walk);
+  if (one.vr === 'DS' || one.vr === 'IS') return areNumbers(asciiOf(one.value)) ? one.original : undefined;
+  if (one.vr === 'CS') return areCodeStrings(asciiOf(one.value), walk.identifiers) ? one.original : undefined;
+  if (!LONG_TEXT.has(one.vr)) return undefined;
+  const reading = decodings(one.value, source.charset, one.vr)[0] ?? '';
+  // Technical words are ASCII; anything else here was typed by a person.
+  const values = reading.replace(/[^\u0000-\u007f]+/g, ' ').split('\\').map((value) => withoutNames(value, walk.identifiers));
+  const text = values.join('\\');
+  if (values.every((value) => value === '')) return undefined;
+  return text === reading ? one.original : textElement(one, text, walk);
+};
+
+const textElement = (one: Subject, text: string, walk: Walk): Element => {
+  const isAscii = !/[^\u0000-\u007f]/.test(text);
+  if (!isAscii) walk.needsUnicode = walk.charset[0] !== 'ISO_IR 192';
+  // The first pass only finds out: its bytes are thrown away when it needs Unicode.
+  const charset = isAscii || walk.needsUnicode ? ['ISO_IR 192'] : walk.charset;
+  return element(one.tag, one.vr, text, { littleEndian: true, charset });
+};
+
+/** Age, sex, size and weight only (113108, restricted); age is set with the patient's other attributes. */
+const characteristic = (one: Subject, source: Dataset): Element | undefined => {
+  const value = texts(source, one.tag)[0] ?? '';
+  if (one.tag === TAG.PatientSex) return /^[MFO]$/.test(value) ? element(one.tag, 'CS', value) : undefined;
+  if (one.tag === TAG.PatientAge) return undefined;
+  return areNumbers(value) && Number(value) > 0 && Number(value) < 700 ? element(one.tag, 'DS', value) : undefined;
+};
+
+const fallback = (tag: number, rule: Rule, walk: Walk): Element | undefined => {
+  const vr = vrOf(tag) ?? 'UN';
+  if (rule.fallback === 'remove') return undefined;
+  if (vr === 'SQ') return { tag, vr, value: new Uint8Array(0), items: [] };
+  return rule.fallback === 'empty' ? element(tag, vr, new Uint8Array(0)) : dummy(tag, vr, walk);
+};
+
+const DUMMIES: Readonly<Partial<Record<Vr, string | number>>> = {
+  AE: 'ANONYMIZED', CS: 'ANONYMIZED', LO: 'ANONYMIZED', LT: 'ANONYMIZED', PN: 'ANONYMIZED', SH: 'ANONYMIZED',
+  ST: 'ANONYMIZED', UC: 'ANONYMIZED', UT: 'ANONYMIZED', UR: 'about:blank', AS: '000Y', DA: '19700101', TM: '120000',
+  DT: '19700101120000', DS: '0', IS: '0', US: 0, SS: 0, UL: 0, SL: 0, FL: 0, FD: 0, SV: 0, UV: 0, AT: 0,
+};
+
+/** Basic action D: a value that is valid and says nothing (PS3.15 E.1). */
+const dummy = (tag: number, vr: Vr, walk: Walk): Element => {
+  if (vr === 'UI') return element(tag, vr, walk.identity.mapUid(`dummy ${tag}`));
+  const value = DUMMIES[vr];
+  return element(tag, vr, value ?? new Uint8Array(2));
+};

@@ -1,0 +1,33 @@
+// Retain Safe Private (113111): a private element stays only when its creator and number are known
+// safe and its value has the numeric form that the maker documents.
+import { text } from '../dicom/values.ts';
+import type { Dataset, Element, Vr } from '../dicom/model.ts';
+import { areNumbers } from './keep-check.ts';
+import { creatorTagOf, safePrivate } from './profile/private-tags.ts';
+
+const WIDTH: Readonly<Record<'US' | 'SS' | 'UL' | 'SL' | 'FL' | 'FD', number>> = { US: 2, SS: 2, UL: 4, SL: 4, FL: 4, FD: 8 };
+/** More numbers than any of the listed elements has. */
+const MAX_NUMBERS = 16;
+
+/** The element as it stands when it is safe, else undefined. */
+export const safePrivateElement = (one: Element, dataset: Dataset): Element | undefined => {
+  if ((one.tag & 0xffff) <= 0xff || one.items !== undefined || one.fragments !== undefined) return undefined;
+  const creator = text(dataset, creatorTagOf(one.tag));
+  const known = creator === undefined ? undefined : safePrivate(one.tag, creator);
+  if (known === undefined) return undefined;
+  // Implicit VR and some archives leave UN; another VR than the maker's means another meaning.
+  const stated: Vr = one.vr;
+  if (stated !== known.vr && stated !== 'UN') return undefined;
+  return hasForm(one.value, known.vr) ? one : undefined;
+};
+
+const hasForm = (value: Uint8Array, vr: Vr): boolean => {
+  if (vr === 'DS' || vr === 'IS') {
+    const ascii = Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1').replace(/\0$/, '');
+    // Eight digits in a row may be a date or a number of a person.
+    return areNumbers(ascii) && ascii.split('\\').length <= MAX_NUMBERS && !/^\d{8,}$/m.test(ascii.trim());
+  }
+  if (!(vr in WIDTH)) return false;
+  const width = WIDTH[vr as keyof typeof WIDTH];
+  return value.length % width === 0 && value.length / width <= MAX_NUMBERS;
+};

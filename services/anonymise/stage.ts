@@ -1,0 +1,177 @@
+// Anonymise: a stored study crosses the trust boundary, or the reason why it does not. Two passes over
+// the originals: all are surveyed, then each is de-identified, verified and spooled; only a study
+// without a finding goes to ct-research, and its manifest is the publish point.
+import { siteId } from '../kernel/digest.ts';
+import { Fault } from '../kernel/fault.ts';
+import type { ResearchRevision, ResearchStudyId } from '../kernel/ids.ts';
+import { publishManifest, readManifest } from '../kernel/manifest.ts';
+import type { ManifestStore, StudyManifest } from '../kernel/manifest.ts';
+import { emit, reject } from '../kernel/outcome.ts';
+import type { Outcome } from '../kernel/outcome.ts';
+import type { EventIn, Stage } from '../kernel/stage.ts';
+import type { Randomness } from '../ports/clock.ts';
+import type { IdentityVault, SubjectKeys } from '../ports/identity-vault.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import { CLINICAL_BUCKET, originalsOf } from './clinical-series.ts';
+import { DicomError } from '../dicom/dicom-error.ts';
+import { studyClock } from './dates.ts';
+import { researchRevision, researchStudyId, subjectIdentity } from './identity.ts';
+import type { IdentityRules } from './identity.ts';
+import { cleanInstance } from './instance.ts';
+import type { Profile } from './profile/profile.ts';
+import { Refusal } from './refusal.ts';
+import { anonymisedEvent, RESEARCH_BUCKET, researchManifestKey } from './research-events.ts';
+import type { ResearchManifest } from './research-events.ts';
+import { openSpool, readSpooled } from './spool.ts';
+import type { Spool, SpooledSeries } from './spool.ts';
+import { codeOfDicomError, conclude, newSurvey, surveyInstance } from './study-survey.ts';
+import type { Conclusion, StudySurvey } from './study-survey.ts';
+import type { Finding } from './verify/verify.ts';
+
+export const QUARANTINE_BUCKET = 'ct-quarantine';
+
+export interface AnonymisePorts {
+  readonly store: ObjectStore;
+  readonly vault: IdentityVault;
+  readonly random: Randomness;
+  readonly profile: Profile;
+  readonly rules: IdentityRules;
+  /** Folder for de-identified series that are not verified yet; clinical zone. */
+  readonly spoolFolder: string;
+}
+
+type Stored = EventIn<'ctstream.clinical.v1.StudyStored'>;
+type Accepted = Extract<Conclusion, { kind: 'accepted' }>;
+
+export const anonymiseStage: Stage<'ctstream.clinical.v1.StudyStored', AnonymisePorts> = {
+  name: 'anonymise',
+  zone: 'clinical',
+  consumes: ['ct.clinical.study-stored.v1'],
+  produces: ['ct.research.study-anonymised.v1', 'ct.clinical.study-rejected.v1', 'ct.clinical.study-skipped.v1'],
+  jobTimeoutMs: 20 * 60_000,
+  handle,
+};
+
+const manifestStore = (store: ObjectStore): ManifestStore => ({
+  put: (bucket, key, body, options) => store.put(bucket, key, body, options),
+  getBytes: (bucket, key, limitBytes, signal) => store.getBytes(bucket, key, limitBytes, signal),
+});
+
+async function handle({ value }: Stored, ports: AnonymisePorts, signal: AbortSignal): Promise<Outcome> {
+  const input = await readManifest<StudyManifest>(manifestStore(ports.store), CLINICAL_BUCKET, value.manifestKey, signal);
+  if (input === undefined) throw new Fault('MANIFEST_MISSING', true, 'the manifest that the event names is not in ct-clinical');
+  if (input.sha256 !== value.manifestSha256) throw new Fault('OBJECT_CORRUPT', true, 'the manifest does not have the hash that the event says');
+  const survey = newSurvey(ports.profile, value.centre, ports.rules);
+  for (const series of input.manifest.series)
+    for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) surveyInstance(survey, entry.sopInstanceUid, bytes);
+  const conclusion = conclude(survey);
+  if (conclusion.kind === 'refused') return reject(conclusion.code, conclusion.detail);
+  const subject = await ports.vault.subject(conclusion.key, signal);
+  if (subject === 'denied') return reject('PATIENT_WITHDRAWN', 'the vault denies this patient');
+  // Shared with other studies of the patient, exclusive against a withdrawal of them.
+  return ports.vault.withSubjectLock(subject.subjectRow, () => cross({ value, manifest: input.manifest, survey, conclusion, subject }, ports, signal));
+}
+
+interface Crossing {
+  value: Stored['value'];
+  manifest: StudyManifest;
+  survey: StudySurvey;
+  conclusion: Accepted;
+  subject: SubjectKeys;
+}
+
+async function cross(crossing: Crossing, ports: AnonymisePorts, signal: AbortSignal): Promise<Outcome> {
+  const { value, subject } = crossing;
+  const keys = await ports.vault.study(subject.subjectRow, value.centre, value.studyInstanceUid, value.revision, signal);
+  const ids = { study: researchStudyId(keys.secret), revision: researchRevision(keys.secret, value.revision) };
+  const manifestKey = researchManifestKey(ids.study, ids.revision);
+  const standing = await readManifest<ResearchManifest>(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, signal);
+  if (standing !== undefined) return emit([anonymisedEvent(standing)]);
+  const spool = await openSpool(ports.spoolFolder);
+  try {
+    const refused = await cleanStudy(crossing, ports, spool, signal);
+    if (refused !== undefined) return refused;
+    const attempt = ports.random.attempt();
+    const series = await upload(await spool.finish(), `${ids.study}/${ids.revision}/${attempt}`, ports.store, signal);
+    const manifest = await manifestOf(crossing, { ...ids, attempt, ordinal: keys.ordinal }, series, ports);
+    return emit([anonymisedEvent(await publishManifest(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, manifest, signal))]);
+  } finally {
+    await spool.dispose();
+  }
+}
+
+/** De-identifies every kept instance into the spool. An outcome when the study must not go on; throws when it is held. */
+async function cleanStudy({ value, manifest, survey, conclusion, subject }: Crossing, ports: AnonymisePorts, spool: Spool, signal: AbortSignal): Promise<Outcome | undefined> {
+  const identity = subjectIdentity(subject.secret);
+  const study = { identity, clock: studyClock(identity.shiftDays, survey.start), identifiers: survey.identifiers, profile: ports.profile };
+  for (const series of manifest.series) {
+    if (!series.instances.some(({ sopInstanceUid }) => conclusion.kept.has(sopInstanceUid))) continue;
+    for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) {
+      if (!conclusion.kept.has(entry.sopInstanceUid)) continue;
+      const clean = cleanOrRefuse(() => cleanInstance(bytes, study, survey.verifierIdentifiers));
+      if ('kind' in clean) return clean;
+      if (clean.findings.length > 0) await hold(value, clean.findings, ports.store, signal);
+      await spool.add(clean);
+    }
+  }
+  return undefined;
+}
+
+const cleanOrRefuse = <T extends object>(work: () => T): T | Outcome => {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Refusal) return reject(error.code, error.message);
+    if (error instanceof DicomError) return reject(codeOfDicomError(error), 'an instance can not be written again');
+    throw error;
+  }
+};
+
+/** Notes the findings for the security role, without any value, and parks the study: a person decides. */
+async function hold(value: Stored['value'], findings: readonly Finding[], store: ObjectStore, signal: AbortSignal): Promise<never> {
+  const note = Buffer.from(`${JSON.stringify({ centre: value.centre, study: value.studyInstanceUid, revision: value.revision, findings }, null, 1)}\n`);
+  await store.put(QUARANTINE_BUCKET, `${value.centre}/${value.studyInstanceUid}/${value.revision}/findings.json`, note, { contentType: 'application/json', signal });
+  const checks = [...new Set(findings.map(({ check, where }) => `${check} ${where}`))].slice(0, 5).join('; ');
+  throw new Fault('HELD_BY_VERIFIER', false, checks);
+}
+
+interface ResearchSeries {
+  seriesInstanceUid: string;
+  modality: string;
+  object: string;
+  sizeBytes: number;
+  instances: SpooledSeries['instances'];
+}
+
+async function upload(spooled: readonly SpooledSeries[], prefix: string, store: ObjectStore, signal: AbortSignal): Promise<ResearchSeries[]> {
+  const uploaded: ResearchSeries[] = [];
+  for (const series of spooled) {
+    const { seriesInstanceUid, modality, sizeBytes, instances } = series;
+    const object = `${prefix}/${seriesInstanceUid}.tar`;
+    await store.put(RESEARCH_BUCKET, object, readSpooled(series), { sizeBytes, contentType: 'application/x-tar', signal });
+    uploaded.push({ seriesInstanceUid, modality, object, sizeBytes, instances });
+  }
+  return uploaded;
+}
+
+async function manifestOf(
+  { value, conclusion, subject }: Crossing,
+  ids: { study: ResearchStudyId; revision: ResearchRevision; attempt: string; ordinal: number },
+  series: readonly ResearchSeries[],
+  ports: AnonymisePorts,
+): Promise<ResearchManifest> {
+  return {
+    format: 'ctstream-manifest/1',
+    study: ids.study,
+    revision: ids.revision,
+    attempt: ids.attempt,
+    series,
+    facts: {
+      ...conclusion.facts,
+      subjectId: subjectIdentity(subject.secret).pseudonym,
+      site: siteId(await ports.vault.siteSecret(), value.centre),
+      ordinal: ids.ordinal,
+      dropped: conclusion.dropped,
+    },
+  };
+}

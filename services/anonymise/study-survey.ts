@@ -1,0 +1,156 @@
+// Pass one over a study: every instance is looked at before the first is written. Decides what stays,
+// whose study it is, when it began, and what must not be found in the result.
+import { DicomError } from '../dicom/dicom-error.ts';
+import { TAG } from '../dicom/dictionary.ts';
+import { readDicom } from '../dicom/read.ts';
+import { text } from '../dicom/values.ts';
+import type { DicomFile } from '../dicom/model.ts';
+import type { Code } from '../kernel/codes.ts';
+import { isCode } from '../kernel/codes.ts';
+import type { CentreId } from '../kernel/ids.ts';
+import type { PatientKey } from '../ports/identity-vault.ts';
+import { ageBandOf } from './dates.ts';
+import type { Moment } from './dates.ts';
+import { dispositionOf } from './disposition.ts';
+import { patientKeyOf } from './identity.ts';
+import type { IdentityRules } from './identity.ts';
+import { withoutNames } from './keep-check.ts';
+import type { Profile } from './profile/profile.ts';
+import { ageOf, collectIdentifiers, earlier, noIdentifiers, startOf, statedIdentity } from './survey.ts';
+import type { Identifiers } from './survey.ts';
+import { noStudyIdentifiers } from './verify/study-identifiers.ts';
+import type { StudyIdentifiers } from './verify/study-identifiers.ts';
+import { collectFromOriginal } from './verify/verify.ts';
+
+/** What is said of a study in the research zone: nothing finer. */
+export interface StudyFacts {
+  ageBand: string;
+  sex: string;
+  manufacturer: string;
+}
+
+interface KeptInstance {
+  series: string;
+  /** Name that the caller gave, unique in the study. */
+  name: string;
+}
+
+export interface StudySurvey {
+  profile: Profile;
+  centre: CentreId;
+  rules: IdentityRules;
+  kept: KeptInstance[];
+  dropped: Map<Code, number>;
+  /** Series of which nothing is kept, and why. */
+  refusedSeries: Map<string, Code>;
+  keys: Map<string, PatientKey>;
+  hasNoIdentity: boolean;
+  start: Moment | undefined;
+  identifiers: Identifiers;
+  verifierIdentifiers: StudyIdentifiers;
+  /** Facts of the kept instance whose UID comes first, so that the order of arrival does not matter. */
+  facts: (StudyFacts & { sopInstanceUid: string }) | undefined;
+}
+
+export const newSurvey = (profile: Profile, centre: CentreId, rules: IdentityRules): StudySurvey => ({
+  profile,
+  centre,
+  rules,
+  kept: [],
+  dropped: new Map(),
+  refusedSeries: new Map(),
+  keys: new Map(),
+  hasNoIdentity: false,
+  start: undefined,
+  identifiers: noIdentifiers(),
+  verifierIdentifiers: noStudyIdentifiers(),
+  facts: undefined,
+});
+
+/** Adds one instance. Returns the code when it is left behind, undefined when it is kept so far. */
+export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Array): Code | undefined => {
+  let file: DicomFile;
+  try {
+    file = readDicom(bytes);
+  } catch (error) {
+    return drop(survey, codeOfDicomError(error));
+  }
+  collectIdentifiers(file.dataset, survey.profile, survey.identifiers);
+  try {
+    collectFromOriginal(bytes, survey.verifierIdentifiers);
+  } catch {
+    // A kept instance that the second reader can't read is held when it is verified.
+  }
+  const disposition = dispositionOf(file);
+  noteIdentity(survey, file, disposition.kind === 'kept');
+  if (disposition.kind === 'dropped') {
+    if (POISONS_SERIES.has(disposition.code)) survey.refusedSeries.set(text(file.dataset, TAG.SeriesInstanceUID) ?? '', disposition.code);
+    return drop(survey, disposition.code);
+  }
+  survey.start = earlier(survey.start, startOf(file.dataset));
+  survey.kept.push({ series: text(file.dataset, TAG.SeriesInstanceUID) ?? '', name });
+  noteFacts(survey, file);
+  return undefined;
+};
+
+/** Text in one slice of a series means text in its neighbours too, seen or not. */
+const POISONS_SERIES: ReadonlySet<Code> = new Set<Code>(['BURNED_IN_TEXT', 'EMBEDDED_OVERLAY']);
+
+const drop = (survey: StudySurvey, code: Code): Code => {
+  survey.dropped.set(code, (survey.dropped.get(code) ?? 0) + 1);
+  return code;
+};
+
+/** The code of an unreadable file. Anything that is no DicomError is a bug and goes on. */
+export const codeOfDicomError = (error: unknown): Code => {
+  if (!(error instanceof DicomError)) throw error;
+  return isCode(error.code) ? error.code : 'BAD_ELEMENT';
+};
+
+const noteIdentity = (survey: StudySurvey, file: DicomFile, isKept: boolean): void => {
+  const key = patientKeyOf(statedIdentity(file.dataset), survey.centre, survey.rules);
+  // A screen without a patient says nothing against the others; an image without one can't be placed.
+  if (key === 'NO_PATIENT_IDENTITY') survey.hasNoIdentity ||= isKept;
+  else survey.keys.set(JSON.stringify([key.namespace, key.patientId]), key);
+};
+
+const noteFacts = (survey: StudySurvey, file: DicomFile): void => {
+  const { dataset } = file;
+  const sopInstanceUid = text(dataset, TAG.SOPInstanceUID) ?? '';
+  if (survey.facts !== undefined && survey.facts.sopInstanceUid <= sopInstanceUid) return;
+  const sex = text(dataset, TAG.PatientSex) ?? '';
+  const manufacturer = withoutNames((text(dataset, TAG.Manufacturer) ?? '').replace(/[^\x20-\x7e]/g, ''), survey.identifiers);
+  survey.facts = {
+    sopInstanceUid,
+    ageBand: ageBandOf(ageOf(dataset)),
+    sex: /^[MFO]$/.test(sex) ? sex : 'unknown',
+    manufacturer: manufacturer.slice(0, 64) || 'unknown',
+  };
+};
+
+export type Conclusion =
+  | { kind: 'refused'; code: Code; detail: string }
+  | { kind: 'accepted'; key: PatientKey; kept: ReadonlySet<string>; dropped: readonly { code: Code; count: number }[]; facts: StudyFacts };
+
+/** What the whole survey says: one patient, something to keep, or why not. */
+export const conclude = (survey: StudySurvey): Conclusion => {
+  const kept = new Set(survey.kept.filter(({ series }) => !survey.refusedSeries.has(series)).map(({ name }) => name));
+  const dropped = new Map(survey.dropped);
+  for (const { series } of survey.kept) {
+    const code = survey.refusedSeries.get(series);
+    if (code !== undefined) dropped.set(code, (dropped.get(code) ?? 0) + 1);
+  }
+  const list = [...dropped].map(([code, count]) => ({ code, count })).sort((a, b) => (a.code < b.code ? -1 : 1));
+  const detail = list.map(({ code, count }) => `${count} ${code}`).join(', ');
+  if (survey.keys.size > 1) return { kind: 'refused', code: 'MIXED_PATIENTS', detail: `${survey.keys.size} patient ids in one study` };
+  if (kept.size === 0 || survey.facts === undefined) return { kind: 'refused', code: reasonForNothing(list.map(({ code }) => code)), detail };
+  const [key] = survey.keys.values();
+  if (key === undefined || survey.hasNoIdentity) return { kind: 'refused', code: 'NO_PATIENT_IDENTITY', detail: '(0010,0020)' };
+  const { ageBand, sex, manufacturer } = survey.facts;
+  return { kind: 'accepted', key, kept, dropped: list, facts: { ageBand, sex, manufacturer } };
+};
+
+/** When nothing is kept, the most telling of the codes, else NOTHING_KEPT. */
+const reasonForNothing = (codes: readonly Code[]): Code =>
+  (['BURNED_IN_TEXT', 'EMBEDDED_OVERLAY', 'MISSING_UID', 'NO_PIXELS', 'TRUNCATED', 'BAD_ELEMENT', 'LIMIT_EXCEEDED', 'NOT_DICOM'] as const).find((code) => codes.includes(code)) ??
+  'NOTHING_KEPT';

@@ -1,0 +1,100 @@
+// First look at an instance, before anything changes: whose it is, when it was made, and every word
+// that names this patient or the place. The whole study is surveyed before its first file is written.
+import { TAG } from '../dicom/dictionary.ts';
+import { items, text, texts } from '../dicom/values.ts';
+import type { Dataset, Element } from '../dicom/model.ts';
+import { isTextVr } from '../dicom/vr.ts';
+import { tokensOf } from './clean-text.ts';
+import { ageAt, parseDate, parseTime, safeAge } from './dates.ts';
+import type { Moment } from './dates.ts';
+import { decodings } from './decoding.ts';
+import type { StatedIdentity } from './identity.ts';
+import type { Profile } from './profile/profile.ts';
+import { MANUFACTURERS, UNITS, VOCABULARY } from './vocabulary.ts';
+
+/** What a patient's file says of the patient: raw values, clinical zone only. */
+export const statedIdentity = (dataset: Dataset): StatedIdentity => ({
+  patientIds: texts(dataset, TAG.PatientID),
+  issuer: issuerOf(dataset),
+  others: items(dataset, TAG.OtherPatientIDsSequence).flatMap((item) => {
+    const id = text(item, TAG.PatientID);
+    const issuer = issuerOf(item);
+    return id !== undefined && issuer !== undefined ? [{ id, issuer }] : [];
+  }),
+});
+
+const issuerOf = (dataset: Dataset): string | undefined => {
+  const qualifiers = items(dataset, TAG.IssuerOfPatientIDQualifiersSequence)[0];
+  return text(dataset, TAG.IssuerOfPatientID) ?? (qualifiers ? text(qualifiers, TAG.UniversalEntityID) : undefined);
+};
+
+/** When the study began, by this instance: StudyDate and StudyTime, else the earliest time it has. */
+export const startOf = (dataset: Dataset): Moment | undefined => {
+  const pairs: readonly (readonly [date: number, time: number])[] = [
+    [TAG.StudyDate, TAG.StudyTime],
+    [TAG.SeriesDate, TAG.SeriesTime],
+    [TAG.AcquisitionDate, TAG.AcquisitionTime],
+    [TAG.ContentDate, TAG.ContentTime],
+  ];
+  for (const [date, time] of pairs) {
+    const timeUs = parseTime(text(dataset, time) ?? '');
+    if (timeUs !== undefined) return { day: parseDate(text(dataset, date) ?? ''), timeUs };
+  }
+  return undefined;
+};
+
+/** The earlier of two moments; a known day goes before an unknown one. */
+export const earlier = (a: Moment | undefined, b: Moment | undefined): Moment | undefined => {
+  if (a === undefined || b === undefined) return a ?? b;
+  if (a.day === undefined || b.day === undefined) return a.day === undefined && b.day !== undefined ? b : a;
+  return a.day < b.day || (a.day === b.day && a.timeUs <= b.timeUs) ? a : b;
+};
+
+/** PatientAge as it may stay, else the age from birth and study date, both before they change. */
+export const ageOf = (dataset: Dataset): string | undefined => {
+  const stated = safeAge(text(dataset, TAG.PatientAge) ?? '');
+  if (stated !== undefined) return stated;
+  const study = text(dataset, TAG.StudyDate) ?? text(dataset, TAG.SeriesDate) ?? text(dataset, TAG.AcquisitionDate);
+  const computed = ageAt(text(dataset, TAG.PatientBirthDate) ?? '', study ?? '');
+  return computed === undefined ? undefined : safeAge(computed);
+};
+
+const PERSON_TAGS: ReadonlySet<number> = new Set([
+  TAG.PatientID, TAG.OtherPatientIDs, TAG.PatientBirthName, TAG.PatientMotherBirthName, TAG.MedicalRecordLocator,
+]);
+
+/** Folded words that name this study's people and places. */
+export interface Identifiers {
+  /** Names and patient ids: gone from every text, even where the vocabulary has the word. */
+  person: Set<string>;
+  /** Places, devices, numbers: gone unless they are clinical words. */
+  other: Set<string>;
+}
+
+export const noIdentifiers = (): Identifiers => ({ person: new Set(), other: new Set() });
+
+/** Adds the words of every attribute that does not stay, nested ones too. */
+export const collectIdentifiers = (dataset: Dataset, profile: Profile, into: Identifiers): void => {
+  for (const element of dataset.elements.values()) {
+    for (const item of element.items ?? []) collectIdentifiers(item, profile, into);
+    if (element.vr === 'PN' || PERSON_TAGS.has(element.tag)) addWords(element, dataset, into.person, isPersonWord);
+    else if (isIdentifying(element, profile)) addWords(element, dataset, into.other, isPlaceWord);
+  }
+};
+
+const isIdentifying = (element: Element, profile: Profile): boolean => {
+  if (!isTextVr(element.vr) || element.vr === 'UI' || element.vr === 'CS') return false;
+  const action = profile.ruleOf(element.tag)?.action;
+  if (element.tag === TAG.PatientBirthDate) return true;
+  if (element.vr === 'DS' || element.vr === 'IS' || element.vr === 'DA' || element.vr === 'TM' || element.vr === 'DT') return false;
+  return action === 'remove' || action === 'empty' || action === 'dummy';
+};
+
+const addWords = (element: Element, dataset: Dataset, into: Set<string>, isWord: (word: string) => boolean): void => {
+  for (const reading of decodings(element.value, dataset.charset, element.vr))
+    for (const word of tokensOf(reading)) if (isWord(word)) into.add(word);
+};
+
+const isPersonWord = (word: string): boolean => word.length > 0;
+const isPlaceWord = (word: string): boolean =>
+  (/^\d+$/.test(word) ? word.length >= 4 : word.length >= 3) && !VOCABULARY.has(word) && !UNITS.has(word) && !MANUFACTURERS.has(word);

@@ -1,0 +1,197 @@
+// The last look before anything is published: the written file, read by another parser, against the
+// original. Findings name a check and a place, never a value. Any finding holds the study.
+import { tagOf } from '../../dicom/dictionary.ts';
+import { isWellKnownUid } from '../../dicom/uid.ts';
+import { parseDate } from '../dates.ts';
+import { decodings } from '../decoding.ts';
+import { DEIDENTIFICATION_METHOD } from '../method.ts';
+import { CS_TERMS } from '../keep-check.ts';
+import { safePrivate } from '../profile/private-tags.ts';
+import type { Profile } from '../profile/profile.ts';
+import { tokensOf } from '../clean-text.ts';
+import { MANUFACTURERS, VOCABULARY } from '../vocabulary.ts';
+import { samePixels } from './pixels.ts';
+import { seeFile } from './second-reader.ts';
+import type { SeenElement, SeenFile } from './second-reader.ts';
+import { isInflectionOf, lowerAscii } from './spellings.ts';
+import { addIdentifiers, latin1 } from './study-identifiers.ts';
+import type { StudyIdentifiers } from './study-identifiers.ts';
+
+export type Check = 'unreadable' | 'element' | 'byte' | 'uid' | 'date' | 'age' | 'allow-list' | 'private' | 'meta' | 'pixels';
+
+export interface Finding {
+  check: Check;
+  /** Tag path, or where in the file. */
+  where: string;
+}
+
+export interface Expected {
+  identifiers: StudyIdentifiers;
+  profile: Profile;
+  /** Pseudonym that PatientID must be. */
+  pseudonym: string;
+  /** Days by which dates moved. */
+  shiftDays: number;
+}
+
+const T = {
+  charset: tagOf('SpecificCharacterSet'),
+  patientId: tagOf('PatientID'),
+  patientName: tagOf('PatientName'),
+  birthDate: tagOf('PatientBirthDate'),
+  age: tagOf('PatientAge'),
+  removed: tagOf('PatientIdentityRemoved'),
+  method: tagOf('DeidentificationMethod'),
+  methodCodes: tagOf('DeidentificationMethodCodeSequence'),
+  modified: tagOf('LongitudinalTemporalInformationModified'),
+  pixels: tagOf('PixelData'),
+  sopInstance: tagOf('SOPInstanceUID'),
+  syntax: tagOf('TransferSyntaxUID'),
+  mediaInstance: tagOf('MediaStorageSOPInstanceUID'),
+};
+/** Written by us whatever the source says. */
+const OURS: ReadonlySet<number> = new Set([T.charset, T.removed, T.method, T.methodCodes, T.modified, T.patientId, T.patientName]);
+const META: ReadonlySet<number> = new Set([0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013]);
+const NUMERIC = new Set(['DS', 'IS', 'US', 'SS', 'UL', 'SL', 'FL', 'FD', 'AT', 'SV', 'UV', 'AS', 'DA', 'TM', 'DT', 'UI']);
+
+/** Words of an original, gathered by the verifier's own reader. Throws when it can't be read. */
+export const collectFromOriginal = (original: Uint8Array, into: StudyIdentifiers): void => {
+  const seen = seeFile(original);
+  addIdentifiers(seen, charsetOf(seen), into);
+};
+
+/** Every reason not to publish `written`, made from `original`. None: it may be published. */
+export const verifyInstance = (original: Uint8Array, written: Uint8Array, expected: Expected): readonly Finding[] => {
+  const findings: Finding[] = [];
+  const add = (check: Check, where: string): void => void findings.push({ check, where });
+  let source: SeenFile;
+  let result: SeenFile;
+  try {
+    source = seeFile(original);
+    result = seeFile(written);
+  } catch {
+    return [{ check: 'unreadable', where: 'file' }];
+  }
+  checkMeta(source, result, add);
+  checkTags(result, expected.profile, add);
+  checkWords(result, expected, add);
+  checkUids(result, expected.identifiers, add);
+  checkDates(source, result, expected, add);
+  checkBytes(result, expected.identifiers, add);
+  checkPixels(source, result, add);
+  return findings;
+};
+
+type Add = (check: Check, where: string) => void;
+
+const find = (file: SeenFile, tag: number): SeenElement | undefined => file.elements.find((one) => one.depth === 0 && one.tag === tag);
+const textOf = (element: SeenElement | undefined): string => (element === undefined ? '' : latin1(element.value).replace(/[\0 ]+$/, ''));
+const charsetOf = (file: SeenFile): string[] => {
+  const text = textOf(find(file, T.charset));
+  return text === '' ? [] : text.split('\\').map((term) => term.trim());
+};
+
+const checkMeta = (source: SeenFile, result: SeenFile, add: Add): void => {
+  if (result.preamble.some((byte) => byte !== 0)) add('meta', 'preamble');
+  for (const one of result.elements) if (one.tag >>> 16 === 2 && !META.has(one.tag)) add('meta', one.path);
+  for (const tag of [T.patientId, T.removed, T.method, T.modified]) if (find(result, tag) === undefined) add('meta', 'a required attribute is missing');
+  if (textOf(find(result, T.mediaInstance)) !== textOf(find(result, T.sopInstance))) add('meta', '(0002,0003)');
+  const before = textOf(find(source, T.syntax));
+  if (before !== textOf(find(result, T.syntax))) add('meta', '(0002,0010)');
+};
+
+const checkTags = (result: SeenFile, profile: Profile, add: Add): void => {
+  for (const one of result.elements) {
+    const group = one.tag >>> 16;
+    if (group === 2) continue;
+    if ((group & 1) === 1) checkPrivate(one, add);
+    else if (!OURS.has(one.tag) && !isAllowed(one.tag, profile)) add('allow-list', one.path);
+  }
+};
+
+const isAllowed = (tag: number, profile: Profile): boolean => {
+  const rule = profile.ruleOf(tag);
+  return rule !== undefined && rule.action !== 'remove';
+};
+
+const checkPrivate = (one: SeenElement, add: Add): void => {
+  const isCreator = (one.tag & 0xffff) >= 0x10 && (one.tag & 0xffff) <= 0xff;
+  if (isCreator) {
+    if (!/^[\x20-\x7e]{1,64}$/.test(textOf(one))) add('private', one.path);
+  } else if (one.creator === undefined || safePrivate(one.tag, one.creator) === undefined) add('private', one.path);
+};
+
+// (a) By element: every word of every kept text, whatever its length.
+const checkWords = (result: SeenFile, { identifiers, pseudonym }: Expected, add: Add): void => {
+  const charset = charsetOf(result);
+  for (const one of result.elements) {
+    if (one.tag === T.patientId || one.tag === T.patientName) {
+      if (textOf(one) !== pseudonym) add('element', one.path);
+      continue;
+    }
+    if (one.isSequence || one.tag === T.pixels || one.tag >>> 16 === 2 || NUMERIC.has(one.vr) || isOurText(one)) continue;
+    const words = decodings(one.value, charset, 'LO').flatMap(tokensOf);
+    if (words.some((word) => identifies(word, one, identifiers))) add('element', one.path);
+  }
+};
+
+const isOurText = (one: SeenElement): boolean =>
+  one.path.startsWith('(0012,0064)') || (one.tag === T.method && textOf(one) === DEIDENTIFICATION_METHOD.join('\\'));
+
+// A clinical word in a cleaned text was judged against the same identifiers, exactly; only another
+// ending of a name is not held against it. Code strings and makers have words of their own.
+const identifies = (word: string, one: SeenElement, { words, stems }: StudyIdentifiers): boolean => {
+  if (isClosedWord(word, one)) return false;
+  if (words.has(word)) return true;
+  return !VOCABULARY.has(word) && !CS_TERMS.has(word) && !MANUFACTURERS.has(word) && [...stems].some((stem) => isInflectionOf(word, stem));
+};
+
+const TECHNICAL: ReadonlySet<number> = new Set(
+  ['Manufacturer', 'ManufacturerModelName', 'SoftwareVersions', 'ConvolutionKernel', 'FilterType', 'RescaleType', 'CodeValue', 'CodingSchemeDesignator', 'CodingSchemeVersion'].map(tagOf),
+);
+
+const isClosedWord = (word: string, one: SeenElement): boolean => {
+  if (one.vr !== 'CS' && !TECHNICAL.has(one.tag) && (one.tag >>> 16) % 2 === 0) return false;
+  return word.length === 1 || VOCABULARY.has(word) || CS_TERMS.has(word) || MANUFACTURERS.has(word);
+};
+
+const checkUids = (result: SeenFile, { uids }: StudyIdentifiers, add: Add): void => {
+  for (const one of result.elements) {
+    if (one.vr !== 'UI' || one.tag >>> 16 === 2 && one.tag !== T.mediaInstance) continue;
+    for (const uid of textOf(one).split('\\'))
+      if (uid !== '' && (uids.has(uid) || !(isWellKnownUid(uid) || /^2\.25\.\d+$/.test(uid)))) add('uid', one.path);
+  }
+};
+
+const checkDates = (source: SeenFile, result: SeenFile, expected: Expected, add: Add): void => {
+  const before = new Map(source.elements.map((one) => [one.path, one]));
+  for (const one of result.elements) {
+    if (one.vr !== 'DA' && one.vr !== 'DT') continue;
+    if (one.tag === T.birthDate) {
+      if (one.value.length > 0) add('date', one.path);
+      continue;
+    }
+    const then = textOf(before.get(one.path)).split('\\');
+    textOf(one).split('\\').forEach((value, i) => {
+      const [day, was] = [parseDate(value.slice(0, 8)), parseDate((then[i] ?? '').slice(0, 8))];
+      // A study over midnight may move by a day more or less; nothing may stay where it was.
+      if (day !== undefined && was !== undefined && Math.abs(day - was - expected.shiftDays) > 1) add('date', one.path);
+    });
+  }
+  const age = textOf(find(result, T.age));
+  if (age !== '' && !/^(?:0[0-8]\d[DWMY]|090Y|\d{3}[DWM])$/.test(age)) add('age', '(0010,1010)');
+};
+
+// (b) By byte: long identifiers and UIDs nowhere outside the pixels, in any encoding.
+const checkBytes = (result: SeenFile, identifiers: StudyIdentifiers, add: Add): void => {
+  for (const [i, piece] of result.withoutPixels.entries()) {
+    const haystack = lowerAscii(latin1(piece));
+    for (const form of identifiers.byteForms) if (haystack.includes(form)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
+    for (const uid of identifiers.uids) if (haystack.includes(uid)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
+  }
+};
+
+const checkPixels = (source: SeenFile, result: SeenFile, add: Add): void => {
+  const [before, after] = [find(source, T.pixels), find(result, T.pixels)];
+  if (before === undefined || after === undefined || !samePixels(before, after)) add('pixels', '(7FE0,0010)');
+};

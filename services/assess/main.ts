@@ -1,0 +1,27 @@
+// The assess process: one environment, real adapters, one stage.
+import { avroCodec } from '../adapters/avro-codec.ts';
+import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { s3Store } from '../adapters/s3-store.ts';
+import { kafkaOptions, readEnv, storeOptions } from '../runtime/env.ts';
+import { runProcess } from '../runtime/process.ts';
+import { runStage } from '../runtime/stage-loop.ts';
+import { assessEnv, limitsOf } from './env.ts';
+import { assess } from './stage.ts';
+
+const env = readEnv(assessEnv);
+
+await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
+  const store = s3Store(storeOptions(env));
+  await store.conformance();
+  const bus = kafkaBus({ ...kafkaOptions(env), clientId: assess.name, log: ctx.log });
+  ctx.onStop(() => bus.close());
+  const ports = { store, random: ctx.random, limits: limitsOf(env) };
+  await runStage({ ...assess, jobTimeoutMs: env.JOB_TIMEOUT_MS ?? assess.jobTimeoutMs }, ports, {
+    bus,
+    codec: avroCodec(),
+    ctx,
+    concurrency: env.CONCURRENCY,
+    window: env.WINDOW,
+    retryDelaysMs: env.RETRY_DELAYS_MS,
+  });
+});

@@ -1,0 +1,63 @@
+// At a study's deadline: is it in scope, does it stand still, is this revision new? Then it is announced.
+import { revisionOf } from '../kernel/digest.ts';
+import type { ListedInstance } from '../kernel/digest.ts';
+import type { FoundInstance, FoundStudy } from '../ports/dicomweb.ts';
+import type { CentreLink } from './link.ts';
+import type { State, StudyRow } from './state.ts';
+import { isUntouched, markAnnounced, nextStudySequence, postpone, settle } from './studies.ts';
+
+/** The instance list twice with a pause between; undefined when the counts differ or the study still moves. */
+async function countedTwice(link: CentreLink, rows: readonly FoundStudy[], row: StudyRow, signal: AbortSignal): Promise<readonly FoundInstance[] | undefined> {
+  const said = rows.every((r) => r.instanceCount !== undefined) ? rows.reduce((sum, r) => sum + (r.instanceCount ?? 0), 0) : undefined;
+  const first = said ?? (await link.web.instances(row.uid, signal)).length;
+  await link.clock.sleep(link.countPauseMs, signal);
+  const list = await link.web.instances(row.uid, signal);
+  return list.length === first && list.length > 0 ? list : undefined;
+}
+
+/** With the server's hash of each instance, where it gives them; undefined when some are still missing. */
+async function withHashes(link: CentreLink, row: StudyRow, list: readonly FoundInstance[], signal: AbortSignal): Promise<readonly ListedInstance[] | undefined> {
+  if (link.changes === undefined) return list;
+  const hashes = await link.changes.hashes(row.uid, signal);
+  const hashed = list.map((i) => ({ seriesInstanceUid: i.seriesInstanceUid, sopInstanceUid: i.sopInstanceUid, hash: hashes.get(i.sopInstanceUid) ?? '' }));
+  return hashed.every((i) => i.hash !== '') ? hashed : undefined;
+}
+
+/** Looks at a due study and announces it when it is new. @throws Fault of the PACS; the study stays due. */
+export async function announceDue(state: State, link: CentreLink, row: StudyRow, signal: AbortSignal): Promise<void> {
+  const { centre, quiet } = link;
+  const rows = await link.web.study(row.uid, signal);
+  if (rows.length === 0) return settle(state, centre, row, 'unlisted', null);
+  if (!link.inScope(rows)) return settle(state, centre, row, 'outOfScope', countOf(rows));
+  const list = await countedTwice(link, rows, row, signal);
+  const listed = list === undefined ? undefined : await withHashes(link, row, list, signal);
+  if (list === undefined || listed === undefined) return postpone(state, centre, row, quiet);
+  const revision = revisionOf(listed);
+  if (revision === row.revision) return settle(state, centre, row, 'announced', list.length);
+  await link.span('announce', async (traceparent) => {
+    const announced = state.transaction(() => {
+      // An instance that came while we counted set a new deadline: that one decides.
+      if (!isUntouched(state, centre, row)) return false;
+      const sequence = nextStudySequence(state, centre);
+      const value = {
+        centre,
+        studyInstanceUid: row.uid,
+        revision,
+        sequence,
+        instanceCount: list.length,
+        seriesCount: new Set(list.map((i) => i.seriesInstanceUid)).size,
+        modalities: [...new Set(rows.flatMap((r) => r.modalities))].sort(),
+        noticedBy: row.noticed_by,
+      };
+      state.enqueue(centre, () => ({ type: 'ctstream.clinical.v1.StudyAvailable', value }), traceparent);
+      markAnnounced(state, centre, row, { revision, sequence, instanceCount: list.length });
+      return true;
+    });
+    if (announced) link.count('gateway_announced_total');
+  });
+}
+
+/** Instances of a study over all its rows, 0 when the server does not say. */
+export function countOf(rows: readonly FoundStudy[]): number {
+  return rows.reduce((sum, r) => sum + (r.instanceCount ?? 0), 0);
+}

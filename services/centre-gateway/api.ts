@@ -1,0 +1,98 @@
+// The gateway's HTTP side: status page and JSON for people of the centre, census and refusals for the machine it runs on.
+import { timingSafeEqual } from 'node:crypto';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { isCode } from '../kernel/codes.ts';
+import type { Code } from '../kernel/codes.ts';
+import { sha256Hex } from '../kernel/digest.ts';
+import { Fault } from '../kernel/fault.ts';
+import { enqueueRefusal } from './intake-store.ts';
+import type { CentreLink } from './link.ts';
+import { outboxDepth } from './outbox.ts';
+import { reportOf, statusPage } from './report.ts';
+import type { State } from './state.ts';
+import type { Watch } from './watch.ts';
+
+export interface Served {
+  readonly link: CentreLink;
+  readonly watch: Watch;
+}
+
+export interface ApiDeps {
+  readonly state: State;
+  readonly centres: readonly Served[];
+  /** Needed for everything that changes something; without it those answers are 403. */
+  readonly token: string | undefined;
+}
+
+const LOOPBACK = new Set(['127.0.0.1', '::1', '::ffff:127.0.0.1']);
+const PUBLISHED_WITHIN_MS = 30_000;
+
+const refusalsShape = z.object({
+  centre: z.string(),
+  refusals: z
+    .array(
+      z.object({
+        intakeId: z.string().regex(/^[0-9a-f]{16,64}$/),
+        unit: z.enum(['study', 'file']),
+        code: z.string().refine((text): text is Code => isCode(text), 'is no code'),
+        files: z.number().int().min(0),
+        detail: z.string().max(500),
+      }),
+    )
+    .max(10_000),
+});
+
+/** True for a caller on this machine that knows the token; otherwise answers 403. A page in a browser can't send the header. */
+async function allowed(deps: ApiDeps, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+  const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
+  // Digests have one length, so the comparison tells nothing of the token's.
+  const same = deps.token !== undefined && timingSafeEqual(Buffer.from(sha256Hex(given)), Buffer.from(sha256Hex(deps.token)));
+  if (same && LOOPBACK.has(request.ip)) return true;
+  await reply.code(403).send({ error: 'only from this machine, with the GATEWAY_TOKEN as bearer token' });
+  return false;
+}
+
+/** Adds the routes to a server. */
+export function gatewayRoutes(server: FastifyInstance, deps: ApiDeps): void {
+  const reports = (): ReturnType<typeof reportOf>[] => deps.centres.map((c) => reportOf(deps.state, c.link));
+  server.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').header('cache-control', 'no-store').header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'").send(statusPage(reports())));
+  server.get('/status.json', async (_request, reply) => reply.header('cache-control', 'no-store').send({ centres: reports() }));
+
+  server.post<{ Querystring: { centre?: string } }>('/census', async (request, reply) => {
+    if (!(await allowed(deps, request, reply))) return reply;
+    const wanted = deps.centres.filter((c) => request.query.centre === undefined || c.link.centre === request.query.centre);
+    const taken = await Promise.all(wanted.map((c) => censusOf(deps.state, c)));
+    return reply.code(taken.every((t) => t.published) ? 200 : 503).send({ centres: taken });
+  });
+
+  server.post('/intake-refused', { bodyLimit: 8 * 1024 * 1024 }, async (request, reply) => {
+    if (!(await allowed(deps, request, reply))) return reply;
+    const body = refusalsShape.safeParse(request.body);
+    if (!body.success) return reply.code(400).send({ error: body.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') });
+    const served = deps.centres.find((c) => c.link.centre === body.data.centre);
+    if (served === undefined) return reply.code(404).send({ error: 'this gateway does not serve the centre' });
+    const accepted = deps.state.transaction(() => body.data.refusals.filter((r) => enqueueRefusal(deps.state, served.link.centre, r)).length);
+    return reply.send({ accepted });
+  });
+}
+
+type CensusAnswer = { readonly centre: string; readonly published: boolean; readonly censusId?: string; readonly total?: number; readonly code?: string; readonly detail?: string };
+
+/** Takes a census and waits until it is in the log. */
+async function censusOf(state: State, served: Served): Promise<CensusAnswer> {
+  const { centre, clock } = served.link;
+  try {
+    const done = await served.watch.census();
+    const until = clock.nowMs() + PUBLISHED_WITHIN_MS;
+    while (clock.nowMs() < until && unsentUpTo(state, centre, done.outboxSequence) > 0) await clock.sleep(100);
+    return { centre, censusId: done.censusId, total: done.total, published: outboxDepth(state, centre) === 0 || unsentUpTo(state, centre, done.outboxSequence) === 0 };
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return { centre, published: false, code: error.code, detail: error.message };
+  }
+}
+
+function unsentUpTo(state: State, centre: string, sequence: number): number {
+  return state.get<{ n: number }>('SELECT count(*) AS n FROM outbox WHERE centre = ? AND sent_ms IS NULL AND sequence <= ?', centre, sequence)?.n ?? 0;
+}

@@ -1,0 +1,97 @@
+// The census: every study that the PACS itself lists, with what the gateway makes of it. Every account starts here.
+import { digestOfParts } from '../kernel/digest.ts';
+import type { StudyInstanceUid } from '../kernel/ids.ts';
+import type { FoundStudy } from '../ports/dicomweb.ts';
+import type { CensusStudy } from '../../schemas/events.gen.ts';
+import { countOf } from './announce.ts';
+import { refuseUnnamed } from './intake-store.ts';
+import type { CentreLink } from './link.ts';
+import type { State, StudyRow } from './state.ts';
+import { markTouched, settle, studyRow } from './studies.ts';
+
+/** Studies of one census event: far below the broker's 1 MiB. */
+const PAGE = 500;
+const SEARCH_PAGE = 500;
+
+export interface CensusDone {
+  readonly centre: string;
+  readonly censusId: string;
+  readonly total: number;
+  /** Sequence of its last page in the outbox. */
+  readonly outboxSequence: number;
+}
+
+/** Lists the PACS and publishes what it lists. @throws Fault of the PACS; then nothing is published. */
+export async function takeCensus(state: State, link: CentreLink, signal: AbortSignal): Promise<CensusDone> {
+  const takenAtMs = state.nowMs();
+  const found = await listAll(link, signal);
+  const unnamed = found.get('' as StudyInstanceUid) ?? [];
+  found.delete('' as StudyInstanceUid);
+  const uids = [...found.keys()].sort();
+  const censusId = link.random.attempt();
+  const outboxSequence = state.transaction(() => {
+    for (const row of unnamed) refuseUnnamed(state, link.centre, row);
+    const studies = uids.map((uid) => censusStudy(state, link, uid, found.get(uid) ?? []));
+    forgetUnlisted(state, link, new Set(uids));
+    const pages = Math.max(1, Math.ceil(studies.length / PAGE));
+    const common = { centre: link.centre, censusId, takenAtMs, pages, total: studies.length, digest: digestOfParts(uids) };
+    let last = 0;
+    for (let page = 1; page <= pages; page += 1) {
+      const value = { ...common, page, studies: studies.slice((page - 1) * PAGE, page * PAGE) };
+      last = state.enqueue(link.centre, (sequence) => ({ type: 'ctstream.clinical.v1.Census', value: { ...value, outboxSequence: sequence } }));
+    }
+    state.run('UPDATE centre SET census_ms = ?, census_id = ?, census_total = ? WHERE centre = ?', takenAtMs, censusId, studies.length, link.centre);
+    return last;
+  });
+  link.log('info', { centre: link.centre, censusId, total: uids.length }, 'census');
+  return { centre: link.centre, censusId, total: uids.length, outboxSequence };
+}
+
+async function listAll(link: CentreLink, signal: AbortSignal): Promise<Map<StudyInstanceUid, FoundStudy[]>> {
+  const found = new Map<StudyInstanceUid, FoundStudy[]>();
+  for await (const row of link.web.studies({ pageSize: SEARCH_PAGE }, signal)) {
+    const rows = found.get(row.studyInstanceUid);
+    if (rows === undefined) found.set(row.studyInstanceUid, [row]);
+    else rows.push(row);
+  }
+  return found;
+}
+
+/** The study's line, after what the listing says of it was noted: new, changed, out of scope. */
+function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows: readonly FoundStudy[]): CensusStudy {
+  const instanceCount = countOf(rows);
+  if (!link.inScope(rows)) {
+    noteOutOfScope(state, link, uid, instanceCount);
+    return { studyInstanceUid: uid, instanceCount, state: 'outOfScope', code: 'OUT_OF_SCOPE' };
+  }
+  const known = studyRow(state, link.centre, uid);
+  if (known === undefined || needsLook(known, rows)) markTouched(state, link.centre, uid, 'census', link.quiet);
+  const now = studyRow(state, link.centre, uid);
+  if (now?.revision !== null && now?.revision !== undefined) return { studyInstanceUid: uid, instanceCount, state: 'announced', code: null };
+  return { studyInstanceUid: uid, instanceCount, state: 'pending', code: now?.deadline_ms === null ? 'NOT_ANNOUNCED' : 'NOT_YET_STABLE' };
+}
+
+/** A study that waits already keeps its deadline; one that was announced is looked at when its count differs. */
+function needsLook(known: StudyRow, rows: readonly FoundStudy[]): boolean {
+  if (known.deadline_ms !== null) return false;
+  if (known.revision === null) return true;
+  return rows.every((r) => r.instanceCount !== undefined) && countOf(rows) !== known.instance_count;
+}
+
+function noteOutOfScope(state: State, link: CentreLink, uid: StudyInstanceUid, instanceCount: number): void {
+  state.run(
+    `INSERT INTO study (centre, uid, first_seen_ms, noticed_by, state, instance_count) VALUES (?, ?, ?, 'census', 'outOfScope', ?)
+     ON CONFLICT (centre, uid) DO UPDATE SET state = 'outOfScope', instance_count = excluded.instance_count, deadline_ms = NULL`,
+    link.centre,
+    uid,
+    state.nowMs(),
+    instanceCount,
+  );
+}
+
+/** Studies that waited and are not in the PACS any more have nothing to wait for. */
+function forgetUnlisted(state: State, link: CentreLink, listed: ReadonlySet<string>): void {
+  for (const row of state.all<StudyRow>("SELECT * FROM study WHERE centre = ? AND state IN ('pending', 'outOfScope')", link.centre)) {
+    if (!listed.has(row.uid)) settle(state, link.centre, row, 'unlisted', null);
+  }
+}

@@ -1,0 +1,164 @@
+// The watch over one centre's PACS: notice, wait for quiet, announce, count. One loop per centre.
+import { Fault } from '../kernel/fault.ts';
+import type { FoundStudy } from '../ports/dicomweb.ts';
+import { announceDue, countOf } from './announce.ts';
+import { takeCensus } from './census.ts';
+import type { CensusDone } from './census.ts';
+import type { CentreLink } from './link.ts';
+import { outboxDepth } from './outbox.ts';
+import type { State, StudyRow } from './state.ts';
+import { dueStudies, markStable, markTouched, postpone, studyRow } from './studies.ts';
+const CHANGES_PER_PAGE = 500;
+const PAGES_PER_ROUND = 20;
+const STUDIES_PER_ROUND = 64;
+const STUDIES_AT_A_TIME = 4;
+/** Beyond the number of any change: the answer then tells the last one. */
+const BEYOND = Number.MAX_SAFE_INTEGER;
+const LONGEST_WAIT_MS = 30_000;
+
+export interface Watch {
+  /** Asks for a census at the next round; resolves when it is in the outbox. @throws Fault of the PACS */
+  census(): Promise<CensusDone>;
+  /** Runs until the signal aborts. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+interface Asked {
+  resolve(done: CensusDone): void;
+  reject(error: unknown): void;
+}
+
+export function watchCentre(state: State, link: CentreLink): Watch {
+  const asked: Asked[] = [];
+  let wake = new AbortController();
+  let censusDueMs = 0;
+  let polledMs = 0;
+
+  const census = async (signal: AbortSignal): Promise<void> => {
+    const waiting = asked.splice(0);
+    try {
+      const done = await takeCensus(state, link, signal);
+      censusDueMs = state.nowMs() + link.censusEveryMs;
+      for (const w of waiting) w.resolve(done);
+    } catch (error) {
+      for (const w of waiting) w.reject(error);
+      throw error;
+    }
+  };
+
+  const notice = async (signal: AbortSignal): Promise<void> => {
+    if (link.changes !== undefined) {
+      if (await followChanges(state, link, link.changes, signal)) censusDueMs = 0;
+    } else if (state.nowMs() >= polledMs + link.pollMs) {
+      await poll(state, link, signal);
+      polledMs = state.nowMs();
+    }
+  };
+
+  const round = async (signal: AbortSignal): Promise<void> => {
+    // Full: the cursor stands still and nothing is dropped.
+    if (outboxDepth(state, link.centre) >= link.outboxLimit) throw new Fault('BUS_UNAVAILABLE', true, 'the outbox is full: nothing more is taken in until Kafka answers');
+    await notice(signal);
+    if (asked.length > 0 || state.nowMs() >= censusDueMs) await census(signal);
+    let failed: Fault | undefined;
+    const due = dueStudies(state, link.centre, STUDIES_PER_ROUND);
+    for (let i = 0; i < due.length; i += STUDIES_AT_A_TIME) {
+      const looked = await Promise.allSettled(due.slice(i, i + STUDIES_AT_A_TIME).map((row) => announceDue(state, link, row, signal)));
+      for (const [at, result] of looked.entries()) {
+        if (result.status === 'fulfilled') continue;
+        // One study that the server chokes on must not hold up the others.
+        if (!(result.reason instanceof Fault) || result.reason.code !== 'PACS_ERROR') throw result.reason;
+        postpone(state, link.centre, due[i + at] as StudyRow, link.quiet);
+        failed = result.reason;
+      }
+    }
+    if (failed !== undefined) throw failed;
+  };
+
+  return {
+    census: () =>
+      new Promise((resolve, reject) => {
+        asked.push({ resolve, reject });
+        wake.abort();
+      }),
+    async run(signal) {
+      let waitMs = 0;
+      while (!signal.aborted) {
+        wake = new AbortController();
+        try {
+          await round(signal);
+          notePacs(state, link, undefined);
+          waitMs = Math.min(link.pollMs, 1000);
+        } catch (error) {
+          if (signal.aborted) break;
+          if (!(error instanceof Fault)) throw error;
+          for (const w of asked.splice(0)) w.reject(error);
+          notePacs(state, link, error);
+          waitMs = Math.min(Math.max(waitMs * 2, 1000), LONGEST_WAIT_MS);
+        }
+        await link.clock.sleep(waitMs, AbortSignal.any([signal, wake.signal]));
+      }
+      for (const w of asked.splice(0)) w.reject(new Fault('PACS_UNREACHABLE', true, 'the gateway is stopping'));
+    },
+  };
+}
+
+/** Takes in what the change feed tells; true when a census is needed because the feed starts anew. */
+async function followChanges(state: State, link: CentreLink, changes: NonNullable<CentreLink['changes']>, signal: AbortSignal): Promise<boolean> {
+  const { centre } = link;
+  const known = state.get<{ cursor: number | null }>('SELECT cursor FROM centre WHERE centre = ?', centre)?.cursor ?? undefined;
+  if (known === undefined) {
+    // The census that follows finds everything that came before this number.
+    const { last } = await changes.since(BEYOND, 1, signal);
+    state.run('UPDATE centre SET cursor = ? WHERE centre = ?', last, centre);
+    return true;
+  }
+  let cursor = known;
+  for (let n = 0; n < PAGES_PER_ROUND; n += 1) {
+    const page = await changes.since(cursor, CHANGES_PER_PAGE, signal);
+    if (page.last < cursor) {
+      link.log('warn', { centre, cursor, last: page.last }, 'the change number of the PACS went backwards: its database was replaced');
+      state.run('UPDATE centre SET cursor = ? WHERE centre = ?', page.last, centre);
+      return true;
+    }
+    state.transaction(() => {
+      for (const uid of page.touched) if (uid !== '') markTouched(state, centre, uid, 'change-feed', link.quiet);
+      for (const uid of page.stable) markStable(state, centre, uid, link.quiet);
+      state.run('UPDATE centre SET cursor = ? WHERE centre = ?', page.last, centre);
+    });
+    cursor = page.last;
+    if (page.done) return false;
+  }
+  return false;
+}
+
+function lookBack(link: CentreLink, nowMs: number): string {
+  return new Date(nowMs - link.lookBackDays * 86_400_000).toISOString().slice(0, 10).replaceAll('-', '');
+}
+
+/** A server without a change feed: studies of the last days whose count is new. Older ones are the census's. */
+async function poll(state: State, link: CentreLink, signal: AbortSignal): Promise<void> {
+  const found = new Map<FoundStudy['studyInstanceUid'], FoundStudy[]>();
+  for await (const row of link.web.studies({ pageSize: CHANGES_PER_PAGE, studyDateFrom: lookBack(link, state.nowMs()) }, signal)) {
+    if (row.studyInstanceUid !== '') found.set(row.studyInstanceUid, [...(found.get(row.studyInstanceUid) ?? []), row]);
+  }
+  state.transaction(() => {
+    for (const [uid, rows] of found) {
+      if (!link.inScope(rows)) continue;
+      const known = studyRow(state, link.centre, uid);
+      const count = countOf(rows);
+      if (known !== undefined && known.instance_count === count) continue;
+      markTouched(state, link.centre, uid, 'poll', link.quiet);
+      state.run('UPDATE study SET instance_count = ? WHERE centre = ? AND uid = ?', count, link.centre, uid);
+    }
+  });
+}
+
+/** What the status page says of the PACS; logged when it changes. */
+function notePacs(state: State, link: CentreLink, fault: Fault | undefined): void {
+  const before = state.get<{ pacs_code: string | null }>('SELECT pacs_code FROM centre WHERE centre = ?', link.centre)?.pacs_code ?? null;
+  const code = fault?.code ?? null;
+  if (before === code) return;
+  state.run('UPDATE centre SET pacs_code = ?, pacs_detail = ?, pacs_since_ms = ? WHERE centre = ?', code, fault?.message ?? null, state.nowMs(), link.centre);
+  link.log(code === null ? 'info' : 'warn', { centre: link.centre, code, fault: fault?.message }, code === null ? 'the PACS answers' : 'the PACS is not usable');
+}

@@ -1,0 +1,129 @@
+// Commands on folders of DICOM files, without any deployment: phantom, deid, nifti, assess.
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { InvalidArgumentError, type Command } from 'commander';
+import Table from 'cli-table3';
+import { openSqliteVault } from '../../adapters/sqlite-vault.ts';
+import { deidFolder } from '../../anonymise/deid-folder.ts';
+import { assessFolder, niftiFromFolder } from '../../assess/nifti-cli.ts';
+import { DEFECT_NAMES, isDefect, type Defect } from '../phantom/defects.ts';
+import { writePhantoms } from '../phantom/write-phantoms.ts';
+import { print, progressCounter, type Printable } from '../output.ts';
+
+function wholeNumber(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 0) throw new InvalidArgumentError('give a whole number');
+  return n;
+}
+
+function severityOf(text: string): 0 | 1 | 2 | 3 | 4 {
+  const n = wholeNumber(text);
+  if (n !== 0 && n !== 1 && n !== 2 && n !== 3 && n !== 4) throw new InvalidArgumentError('give 0 to 4');
+  return n;
+}
+
+function defectOf(text: string): Defect {
+  if (!isDefect(text)) throw new InvalidArgumentError(`give one of ${DEFECT_NAMES.join(', ')}`);
+  return text;
+}
+
+interface PhantomCommand extends Printable {
+  readonly studies: number;
+  readonly severity?: 0 | 1 | 2 | 3 | 4;
+  readonly defect?: Defect;
+  readonly seed: number;
+  readonly rows: number;
+  readonly truth?: string;
+}
+
+async function phantom(out: string, o: PhantomCommand): Promise<void> {
+  const show = progressCounter('phantom studies');
+  const truths = await writePhantoms(resolve(out), {
+    studies: o.studies,
+    seed: o.seed,
+    rows: o.rows,
+    ...(o.severity === undefined ? {} : { severity: o.severity }),
+    ...(o.defect === undefined ? {} : { defect: o.defect }),
+    ...(o.truth === undefined ? {} : { truthFile: resolve(o.truth) }),
+    onProgress: (p) => show(p.study, p.studies),
+  });
+  print(o, { studies: truths.map((t, i) => ({ folder: `study-${String(i + 1).padStart(4, '0')}`, severity: t.severity, affectedPercent: t.affectedPercent, lungVolumeMl: t.lungVolumeMl })) }, () => `${truths.length} studies in ${out}`);
+}
+
+/** Folder vault of the stand-alone command: never in IN or OUT. */
+function defaultVault(): string {
+  return join(homedir(), '.local', 'share', 'ctstream', 'vault.sqlite');
+}
+
+async function deid(input: string, out: string, o: Printable & { vault: string }): Promise<void> {
+  const [inDir, outDir, file] = [resolve(input), resolve(out), resolve(o.vault)];
+  for (const dir of [inDir, outDir]) {
+    if (file.startsWith(`${dir}/`)) throw new Error(`the vault ${file} may not lie in ${dir}: it links what leaves to who it was`);
+  }
+  const vault = await openSqliteVault(file);
+  try {
+    const show = progressCounter('files');
+    const result = await deidFolder(inDir, outDir, { vault, onProgress: show });
+    print(o, result, () => [...result.refused.map((r) => `refused ${r.code}  ${r.file}`), `${result.written} written, ${result.refused.length} refused, ${result.seconds.toFixed(1)} s`].join('\n'));
+  } finally {
+    await vault.close();
+  }
+}
+
+async function nifti(input: string, out: string, o: Printable): Promise<void> {
+  const result = await niftiFromFolder(resolve(input), resolve(out));
+  print(o, result, () => JSON.stringify(result, null, 2));
+  if ('refused' in result) process.exitCode = 1;
+}
+
+async function assess(input: string, o: Printable): Promise<void> {
+  const result = await assessFolder(resolve(input));
+  print(o, result, () => {
+    const table = new Table({ head: ['series', 'slices', 'eligible', 'codes', 'shape', 'estimate'], style: { head: [], border: [], compact: true } });
+    for (const s of result.series) {
+      const estimate = s.estimate === undefined ? '' : `CT-${s.estimate.class} (${s.estimate.affectedPercent.toFixed(1)}%)`;
+      table.push([`...${s.series.slice(-20)}`, s.slices, s.eligible ? 'yes' : 'no', s.codes.join(' '), s.shape?.join('x') ?? '', estimate]);
+    }
+    return [table.toString(), ...result.unread.map((u) => `${u.code}  ${u.file}`)].join('\n');
+  });
+}
+
+export function addFileCommands(program: Command): void {
+  program
+    .command('phantom')
+    .argument('<out>', 'folder for the studies')
+    .description('synthetic chest CT studies with known severity and synthetic identities')
+    .option('--studies <n>', 'how many', wholeNumber, 1)
+    .option('--severity <0..4>', 'CT class of all of them; drawn by the seed when not given', severityOf)
+    .option('--defect <name>', `what is wrong with them: ${DEFECT_NAMES.join(', ')}`, defectOf)
+    .option('--seed <n>', 'same seed, same bytes', wholeNumber, 1)
+    .option('--rows <n>', 'rows and columns', wholeNumber, 512)
+    .option('--truth <file>', 'write the truth (severity, identities) to this file')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', '\nExamples:\n  ctstream phantom scans --studies 3\n  ctstream phantom scans --defect tilt --severity 2\n')
+    .action(phantom);
+  program
+    .command('deid')
+    .argument('<in>', 'folder of DICOM files')
+    .argument('<out>', 'folder for the de-identified ones; must be empty')
+    .description('de-identify a folder and verify the result; what may not leave is listed with its code')
+    .option('--vault <file>', 'folder vault (SQLite): keeps pseudonyms the same from run to run', defaultVault())
+    .option('--json', 'written, refused, seconds, bytes')
+    .addHelpText('after', '\nExamples:\n  ctstream deid scans clean\n  ctstream deid scans clean --vault /safe/vault.sqlite --json\n')
+    .action(deid);
+  program
+    .command('nifti')
+    .argument('<in>', 'folder with a series')
+    .argument('<out>', 'OUT.nii.gz')
+    .description('one series to a volume, or the reason why not (exit code 1)')
+    .option('--json', 'written, shape, affine; or refused, code')
+    .addHelpText('after', '\nExample:\n  ctstream nifti scans/series2 volume.nii.gz --json\n')
+    .action(nifti);
+  program
+    .command('assess')
+    .argument('<in>', 'folder of DICOM files')
+    .description('gates and severity estimate of each series; the estimate is never a label')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', '\nExample:\n  ctstream assess scans\n')
+    .action(assess);
+}

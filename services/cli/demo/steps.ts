@@ -1,0 +1,49 @@
+// Steps of the demo that a person would do: ask for a census, build a release, approve it.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { join } from 'node:path';
+import type { Account } from '../../kernel/accounting.ts';
+import { LOG_BUCKET } from '../../event-log/archive.ts';
+import type { OperatorPorts } from '../deployment.ts';
+import type { Running } from './deploy.ts';
+
+export const DEMO_VERSION = 'v1.0.0';
+
+async function post(url: string, body: unknown, headers: Readonly<Record<string, string>> = {}): Promise<unknown> {
+  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body), signal: AbortSignal.timeout(600_000) });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`POST ${new URL(url).pathname} was answered ${response.status}: ${text.slice(0, 300)}`);
+  return text === '' ? undefined : JSON.parse(text);
+}
+
+/** Asks every PACS what it lists, so that the last account starts from the newest numbers. */
+export async function requestCensus(running: Running): Promise<void> {
+  await post(`${running.stages.apiUrl('centre-gateway')}/census`, {}, { authorization: `Bearer ${running.provisioned.gatewayToken}` });
+}
+
+/** Builds the release and approves it in the name of two simulated approvers. Returns its folder, '' when nothing is graded. */
+export async function buildAndApprove(running: Running, out: string, account: Account, note: (line: string) => void): Promise<string> {
+  if (!account.studies.some((s) => s.code === 'AWAITING_RELEASE')) return '';
+  const api = running.stages.apiUrl('release');
+  note(`Building the release ${DEMO_VERSION}`);
+  await post(`${api}/releases`, { version: DEMO_VERSION });
+  note('Approving it in the name of two simulated approvers');
+  await post(`${api}/releases/${DEMO_VERSION}/approve`, { approvers: ['Simulated Approver One', 'Simulated Approver Two'], simulated: true });
+  return join(out, 'dataset', DEMO_VERSION);
+}
+
+/** Waits until both archivers have written everything that the log holds now, for at most a minute. */
+export async function flushArchives(ports: OperatorPorts, signal: AbortSignal): Promise<void> {
+  const counts = async (): Promise<number> => {
+    let files = 0;
+    for await (const object of ports.store.list(LOG_BUCKET, '', signal)) files += object.key.endsWith('.parquet') ? 1 : 0;
+    return files;
+  };
+  const deadline = Date.now() + 60_000;
+  let before = -1;
+  let now = await counts();
+  while (now !== before && Date.now() < deadline) {
+    before = now;
+    await sleep(4000, undefined, { signal });
+    now = await counts();
+  }
+}

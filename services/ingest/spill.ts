@@ -1,0 +1,121 @@
+// Holds one instance until its size is known: in memory up to a limit, then in a file. Hashes on the way.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface Held {
+  readonly sizeBytes: number;
+  /** Hex. */
+  readonly sha256: string;
+  readonly md5: string;
+  /** The first bytes, at most `headBytes`. */
+  readonly head: Uint8Array;
+  /** The bytes, once. */
+  read(): AsyncIterable<Uint8Array>;
+  /** Frees memory and disk. */
+  dispose(): Promise<void>;
+}
+
+export interface SpillLimits {
+  readonly memoryBytes: number;
+  readonly headBytes: number;
+  readonly maxBytes: number;
+  /** Folder for what does not fit into memory. */
+  readonly folder: string;
+}
+
+/** The body is larger than `maxBytes`. */
+export class TooLarge extends Error {}
+
+/** Takes a body in. @throws TooLarge, and whatever the body throws. */
+export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits): Promise<Held> {
+  const sha = createHash('sha256');
+  const md5 = createHash('md5');
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  let spill: Spill | undefined;
+  try {
+    for await (const chunk of body) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > limits.maxBytes) throw new TooLarge(`larger than ${limits.maxBytes} bytes`);
+      sha.update(chunk);
+      md5.update(chunk);
+      if (spill === undefined && sizeBytes > limits.memoryBytes) {
+        spill = await startSpill(limits.folder);
+        for (const kept of chunks) await spill.write(kept);
+        keepHead(chunks, limits.headBytes);
+      }
+      if (spill === undefined) chunks.push(chunk);
+      else await spill.write(chunk);
+    }
+    await spill?.finish();
+  } catch (error) {
+    await spill?.dispose();
+    throw error;
+  }
+  const head = headOf(chunks, limits.headBytes);
+  const file = spill;
+  return {
+    sizeBytes,
+    sha256: sha.digest('hex'),
+    md5: md5.digest('hex'),
+    head,
+    read: () => (file === undefined ? inMemory(chunks) : file.read()),
+    dispose: async () => {
+      chunks.length = 0;
+      await file?.dispose();
+    },
+  };
+}
+
+async function* inMemory(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* chunks;
+}
+
+/** Once the bytes are on disk, only the head stays in memory. */
+function keepHead(chunks: Uint8Array[], headBytes: number): void {
+  const head = headOf(chunks, headBytes);
+  chunks.length = 0;
+  chunks.push(head);
+}
+
+function headOf(chunks: readonly Uint8Array[], headBytes: number): Uint8Array {
+  const first = chunks[0];
+  if (first !== undefined && (chunks.length === 1 || first.length >= headBytes)) return first.subarray(0, headBytes);
+  const some: Uint8Array[] = [];
+  let size = 0;
+  for (const chunk of chunks) {
+    if (size >= headBytes) break;
+    some.push(chunk.subarray(0, headBytes - size));
+    size += chunk.length;
+  }
+  return Buffer.concat(some);
+}
+
+interface Spill {
+  write(chunk: Uint8Array): Promise<void>;
+  finish(): Promise<void>;
+  read(): AsyncIterable<Uint8Array>;
+  dispose(): Promise<void>;
+}
+
+async function startSpill(folder: string): Promise<Spill> {
+  const own = await mkdtemp(join(folder, 'ctstream-ingest-'));
+  const path = join(own, 'instance');
+  const file = await open(path, 'wx', 0o600);
+  let closed = false;
+  const finish = async (): Promise<void> => {
+    if (!closed) await file.close();
+    closed = true;
+  };
+  return {
+    write: async (chunk) => void (await file.writeFile(chunk)),
+    finish,
+    read: () => createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>,
+    dispose: async () => {
+      await finish();
+      await rm(own, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,200 @@
+// Ingest: an announced study is counted, pulled and stored; its manifest is the publish point.
+import type { Code } from '../kernel/codes.ts';
+import { revisionOf } from '../kernel/digest.ts';
+import { Fault } from '../kernel/fault.ts';
+import type { CentreId } from '../kernel/ids.ts';
+import { publishManifest, readManifest } from '../kernel/manifest.ts';
+import { emit, reject, skip } from '../kernel/outcome.ts';
+import type { Outcome } from '../kernel/outcome.ts';
+import { centreOfTopic } from '../kernel/route.ts';
+import type { Stage } from '../kernel/stage.ts';
+import type { Randomness } from '../ports/clock.ts';
+import type { DicomWeb, FoundInstance } from '../ports/dicomweb.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import type { CentreGate } from './centre-gate.ts';
+import { contentDigest, manifestKeyOf, statusEvent, storedEvents } from './events.ts';
+import type { Available, ClinicalManifest, IngestFacts } from './events.ts';
+import { asManifestStore } from './manifest-store.ts';
+import type { SpillLimits } from './spill.ts';
+import { CLINICAL_BUCKET, storeSeries, StudyProblem } from './store-series.ts';
+import type { SeriesStored } from './store-series.ts';
+
+export interface CentrePacs {
+  readonly web: DicomWeb;
+  readonly gate: CentreGate;
+}
+
+export interface IngestPorts {
+  readonly store: ObjectStore;
+  /** The PACS of a centre; undefined when the centres file does not name it. */
+  pacs(centre: string): CentrePacs | undefined;
+  readonly random: Randomness;
+  readonly spill: SpillLimits;
+  /** Counts for /metrics. */
+  count(name: string, n: number, labels: Readonly<Record<string, string>>): void;
+}
+
+export const ingestStage: Stage<'ctstream.clinical.v1.StudyAvailable', IngestPorts> = {
+  name: 'ingest',
+  zone: 'clinical',
+  consumes: ['ct.clinical.<centre>.study-available.v1'],
+  produces: ['ct.clinical.study-stored.v1', 'ct.clinical.<centre>.study-status.v1', 'ct.clinical.study-rejected.v1', 'ct.clinical.study-skipped.v1'],
+  jobTimeoutMs: 30 * 60_000,
+  handle: ingest,
+};
+
+const UID = /^[0-9.]{1,64}$/;
+const REVISION = /^[0-9a-f]{32}$/;
+
+async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal): Promise<Outcome> {
+  const { value } = event;
+  const centre = centreOfTopic(event.topic);
+  if (centre === undefined) throw new Error(`${event.topic} is no centre's topic`);
+  if (value.centre !== centre) return mismatch(event, centre);
+  // They become parts of object names.
+  if (!UID.test(value.studyInstanceUid) || !REVISION.test(value.revision)) throw new Fault('BAD_EVENT', false, 'StudyInstanceUID or revision is malformed');
+  const key = manifestKeyOf(centre, value.studyInstanceUid, value.revision);
+  const manifests = asManifestStore(ports.store);
+  const before = await readManifest<ClinicalManifest>(manifests, CLINICAL_BUCKET, key, signal);
+  if (before !== undefined) return emit(storedEvents(before));
+  if (await isSuperseded(ports.store, event, signal)) return skip('SUPERSEDED', 'a later revision is stored');
+  const pacs = ports.pacs(centre);
+  if (pacs === undefined) throw new Fault('PACS_UNREACHABLE', true, `the centres file has no centre ${centre}`);
+  const attempt = ports.random.attempt();
+  const pulled = await pullOrDiscard(event, pacs, ports, attempt, signal);
+  if ('kind' in pulled) return pulled;
+  // From here on a failure leaves the objects: the manifest may stand although its answer was lost.
+  const published = await publishManifest<ClinicalManifest>(manifests, CLINICAL_BUCKET, key, pulled, signal);
+  if (published.manifest.attempt !== attempt) await discard(ports.store, event, attempt);
+  ports.count('ingest_stored_bytes_total', published.manifest.facts.sizeBytes, { centre });
+  return emit(storedEvents(published));
+}
+
+async function pullOrDiscard(event: Available, pacs: CentrePacs, ports: IngestPorts, attempt: string, signal: AbortSignal): Promise<ClinicalManifest | Outcome> {
+  try {
+    const pulled = await pacs.gate.enter(signal, () => pull(event, pacs.web, ports, attempt, signal));
+    if ('kind' in pulled) await discard(ports.store, event, attempt);
+    return pulled;
+  } catch (error) {
+    await discard(ports.store, event, attempt);
+    if (error instanceof StudyProblem) return refused(event, error.code, error.message);
+    throw error;
+  }
+}
+
+/** A forged or broken event must not touch the study of the centre that it names: the rejection is under the topic's own centre. */
+function mismatch(event: Available, centre: string): Outcome {
+  const { studyInstanceUid, revision } = event.value;
+  const value = { centre: centre as CentreId, studyInstanceUid, revision, stage: 'ingest', code: 'CENTRE_MISMATCH' as const, detail: 'the value names another centre than the topic' };
+  return emit([{ type: 'ctstream.clinical.v1.StudyRejected', value }, statusEvent(event, centre, 'rejected', 'CENTRE_MISMATCH')]);
+}
+
+function refused(event: Available, code: Code, detail: string): Outcome {
+  return reject(code, detail, [statusEvent(event, event.value.centre, 'rejected', code)]);
+}
+
+function changed(event: Available, detail: string): Outcome {
+  // The status makes the gateway look again and announce what is there now, so nothing waits for a chance.
+  return skip('STUDY_CHANGED', detail, [statusEvent(event, event.value.centre, 'waiting', 'STUDY_CHANGED')]);
+}
+
+/** True when a manifest of a later announcement of the study stands. */
+async function isSuperseded(store: ObjectStore, event: Available, signal: AbortSignal): Promise<boolean> {
+  const manifests = asManifestStore(store);
+  for await (const { key } of store.list(CLINICAL_BUCKET, `${event.value.centre}/${event.value.studyInstanceUid}/`, signal)) {
+    if (!key.endsWith('/manifest.json')) continue;
+    const other = await readManifest<ClinicalManifest>(manifests, CLINICAL_BUCKET, key, signal);
+    if (other !== undefined && other.manifest.facts.sequence > event.value.sequence) return true;
+  }
+  return false;
+}
+
+/** The manifest of what was pulled, or the outcome that ends the job. */
+async function pull(event: Available, web: DicomWeb, ports: IngestPorts, attempt: string, signal: AbortSignal): Promise<ClinicalManifest | Outcome> {
+  const { value } = event;
+  const rows = await web.study(value.studyInstanceUid, signal);
+  if (rows.length === 0) return refused(event, 'STUDY_VANISHED', 'QIDO-RS lists the study no longer');
+  // Orthanc keeps one study per (PatientID, StudyInstanceUID) and then refuses to send either of them.
+  const patients = new Set(rows.map((r) => r.patientId)).size;
+  if (patients > 1) return refused(event, 'MIXED_PATIENTS', `QIDO-RS lists the study under ${patients} values of PatientID (0010,0020)`);
+  const listed = await web.instances(value.studyInstanceUid, signal);
+  const bySeries = Map.groupBy(listed, (i) => i.seriesInstanceUid);
+  if (listed.length === 0) return refused(event, 'STUDY_VANISHED', 'QIDO-RS lists no instance of the study');
+  if (listed.some((i) => i.sopInstanceUid === '' || i.seriesInstanceUid === '')) return refused(event, 'MISSING_UID', 'QIDO-RS lists instances without SeriesInstanceUID or SOPInstanceUID');
+  if (listed.some((i) => !UID.test(i.seriesInstanceUid))) return refused(event, 'BAD_ELEMENT', 'a SeriesInstanceUID (0020,000E) is no UID');
+  if (listed.length !== value.instanceCount || bySeries.size !== value.seriesCount) {
+    return changed(event, `announced ${value.instanceCount} instances in ${value.seriesCount} series, found ${listed.length} in ${bySeries.size}`);
+  }
+  const stored: SeriesStored[] = [];
+  for (const seriesInstanceUid of [...bySeries.keys()].sort()) {
+    stored.push(await pullSeries(event, web, ports, { attempt, seriesInstanceUid, listed: bySeries.get(seriesInstanceUid) ?? [] }, signal));
+  }
+  const verified = verifiedBy(event, stored);
+  if (verified === undefined) return changed(event, 'the instances that came are not the announced ones');
+  return manifestOf(event, attempt, stored, verified);
+}
+
+async function pullSeries(event: Available, web: DicomWeb, ports: IngestPorts, o: { attempt: string; seriesInstanceUid: string; listed: readonly FoundInstance[] }, signal: AbortSignal): Promise<SeriesStored> {
+  const study = event.value.studyInstanceUid;
+  // Ends the PACS's answer in any case, also when the store fails before it reads the first byte.
+  const ended = new AbortController();
+  const result = await (async () => {
+    try {
+      const parts = await web.retrieveSeries(study, o.seriesInstanceUid, AbortSignal.any([signal, ended.signal]));
+      // Counted a moment ago: the next attempt sees whether it is gone.
+      if (parts === undefined) throw new Fault('INCOMPLETE_TRANSFER', true, 'the PACS lists a series and does not send it (404)');
+      const listed = new Map(o.listed.map((i) => [i.sopInstanceUid, i]));
+      return await storeSeries(ports.store, parts, { study, seriesInstanceUid: o.seriesInstanceUid, listed, objectKey: `${attemptPrefix(event, o.attempt)}${o.seriesInstanceUid}.tar`, spill: ports.spill, signal });
+    } finally {
+      ended.abort();
+    }
+  })();
+  ports.count('ingest_instances_total', result.series.instances.length, { centre: event.value.centre });
+  if (result.transcoded > 0) ports.count('ingest_transcoded_by_source_total', result.transcoded, { centre: event.value.centre });
+  return result;
+}
+
+function verifiedBy(event: Available, stored: readonly SeriesStored[]): IngestFacts['verified'] | undefined {
+  if (stored.some((s) => s.unlisted > 0)) return undefined;
+  const instances = stored.flatMap((s) => s.series.instances.map((i) => ({ seriesInstanceUid: s.series.seriesInstanceUid, sopInstanceUid: i.sopInstanceUid, md5: s.md5.get(i.sopInstanceUid) ?? '' })));
+  if (revisionOf(instances.map((i) => ({ ...i, hash: i.md5 }))) === event.value.revision) return 'content';
+  return revisionOf(instances) === event.value.revision ? 'list' : undefined;
+}
+
+function manifestOf(event: Available, attempt: string, stored: readonly SeriesStored[], verified: IngestFacts['verified']): ClinicalManifest {
+  const { value } = event;
+  const series = stored.map((s) => s.series);
+  const instances = series.flatMap((s) => s.instances);
+  return {
+    format: 'ctstream-manifest/1',
+    study: value.studyInstanceUid,
+    revision: value.revision,
+    attempt,
+    series,
+    facts: {
+      centre: value.centre,
+      sequence: value.sequence,
+      contentDigest: contentDigest(series),
+      instanceCount: instances.length,
+      sizeBytes: instances.reduce((sum, i) => sum + i.sizeBytes, 0),
+      verified,
+      transcodedBySource: stored.reduce((sum, s) => sum + s.transcoded, 0),
+      duplicates: stored.reduce((sum, s) => sum + s.duplicates, 0),
+    },
+  };
+}
+
+function attemptPrefix(event: Available, attempt: string): string {
+  return `${event.value.centre}/${event.value.studyInstanceUid}/${event.value.revision}/${attempt}/`;
+}
+
+/** Removes what an attempt stored and nobody will name. At best: the sweeper finds the rest. */
+async function discard(store: ObjectStore, event: Available, attempt: string): Promise<void> {
+  try {
+    const keys: string[] = [];
+    for await (const { key } of store.list(CLINICAL_BUCKET, attemptPrefix(event, attempt), AbortSignal.timeout(10_000))) keys.push(key);
+    if (keys.length > 0) await store.remove(CLINICAL_BUCKET, keys, AbortSignal.timeout(10_000));
+  } catch {
+    // The store may be what failed.
+  }
+}

@@ -1,0 +1,71 @@
+// What follows from a submission: more tasks, or the end of the study and its event.
+import type { Reading } from '../../schemas/events.gen.ts';
+import type { ResearchRevision, ResearchStudyId, SubjectId } from '../kernel/ids.ts';
+import type { Randomness } from '../ports/clock.ts';
+import type { Transaction } from '../ports/database.ts';
+import { consensus, type NextStep, rolesOf, type Said, type TaskKind } from './consensus.ts';
+import type { SkipCode } from './skip-codes.ts';
+
+export interface StudyRow {
+  readonly study_id: ResearchStudyId;
+  readonly revision: ResearchRevision;
+  readonly subject_id: SubjectId;
+  readonly volume_sha256: string;
+  readonly event_id: string;
+  readonly state: 'reading' | 'labelled' | 'rejected';
+}
+
+interface SaidRow {
+  readonly kind: TaskKind;
+  readonly grade: number | null;
+  readonly skip: SkipCode | null;
+  readonly pseudonym: string;
+  readonly seconds: number;
+  readonly simulated: boolean;
+}
+
+/** Opens the tasks that do not stand yet. Their ids are random: a reader can't tell a third reading from a first. */
+export async function openTasks(tx: Transaction, random: Randomness, study: { readonly studyId: string; readonly revision: string }, kinds: readonly TaskKind[]): Promise<void> {
+  for (const kind of kinds) {
+    await tx.query('INSERT INTO task (task_id, study_id, revision, kind) VALUES ($1, $2, $3, $4) ON CONFLICT (study_id, revision, kind) DO NOTHING', [`${random.attempt()}${random.attempt()}`, study.studyId, study.revision, kind]);
+  }
+}
+
+/** Judges all readings of the study (whose row the caller has locked) and makes the next step so. */
+export async function takeNextStep(tx: Transaction, random: Randomness, study: StudyRow): Promise<NextStep> {
+  const said = await tx.query<SaidRow>(
+    `SELECT t.kind, r.grade, r.skip, d.pseudonym, r.seconds, r.simulated
+     FROM reading r JOIN task t USING (task_id) JOIN reader d ON d.id = r.reader
+     WHERE t.study_id = $1 AND t.revision = $2 ORDER BY r.seq`,
+    [study.study_id, study.revision],
+  );
+  const next = consensus(said satisfies readonly Said[]);
+  const ids = { studyId: study.study_id, revision: study.revision };
+  if (next.step === 'read') {
+    await openTasks(tx, random, ids, Array.from({ length: next.slots }, (_, i): TaskKind => `grade-${i + 1}`));
+    return next;
+  }
+  // Nobody else's reading counts any more: open and leased tasks end, their readers are told when they submit.
+  await tx.query("UPDATE task SET state = 'cancelled' WHERE study_id = $1 AND revision = $2 AND state IN ('open', 'leased')", [study.study_id, study.revision]);
+  if (next.step === 'adjudicate' || next.step === 'lead') await openTasks(tx, random, ids, [next.step]);
+  else await end(tx, study, next, said);
+  return next;
+}
+
+async function end(tx: Transaction, study: StudyRow, next: Extract<NextStep, { step: 'accept' | 'reject' }>, said: readonly SaidRow[]): Promise<void> {
+  const ids = { studyId: study.study_id, revision: study.revision };
+  await tx.query('UPDATE study SET state = $3 WHERE study_id = $1 AND revision = $2', [study.study_id, study.revision, next.step === 'accept' ? 'labelled' : 'rejected']);
+  if (next.step === 'reject') {
+    const detail = `${next.reason} after ${said.length} reading${said.length === 1 ? '' : 's'}`;
+    await tx.enqueue({ type: 'ctstream.research.v1.StudyRejected', value: { ...ids, stage: 'label-queue', code: next.code, detail }, cause: study.event_id });
+    return;
+  }
+  const graded = said.flatMap((s) => (s.grade === null ? [] : [{ ...s, grade: s.grade }]));
+  const roles = rolesOf(graded.map((s) => s.kind));
+  const readings = graded.map((s, i): Reading => ({ reader: s.pseudonym, grade: s.grade, seconds: s.seconds, simulated: s.simulated, role: roles[i] ?? 'third' }));
+  await tx.enqueue({
+    type: 'ctstream.research.v1.StudyLabelled',
+    value: { ...ids, subjectId: study.subject_id, volumeSha256: study.volume_sha256, grade: next.grade, adjudicated: next.adjudicated, simulated: said.some((s) => s.simulated), readings },
+    cause: study.event_id,
+  });
+}

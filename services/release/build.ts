@@ -1,0 +1,191 @@
+// Builds a version: a pure function of the cut, the volumes and release's secret. Same cut, same bytes.
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { sha256Hex } from '../kernel/digest.ts';
+import type { Database } from '../ports/database.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import { agreementOf } from './agreement.ts';
+import { changeLog, datasheet, type DocumentFacts, releaseJson, type VersionCut } from './documents.ts';
+import { contentsOf } from './facts.ts';
+import { ownIds } from './own-ids.ts';
+import { classCounts, type CopiedImage, type Entry, entriesOf, firstPairs, tablesOf } from './registry.ts';
+import { ReleaseError } from './release-error.ts';
+import { fileSha256, filesUnder, SUMS_FILE, sumsText } from './sums.ts';
+import { verifyRelease } from './verify.ts';
+import { checkVersion, factsOf, findVersion, openVersion, type VersionRow } from './versions.ts';
+
+export interface ReleaseDeps {
+  readonly database: Database;
+  readonly store: ObjectStore;
+  /** Release's own secret, 32 bytes or more: the dataset's ids and splits are HMACs under it. */
+  readonly secret: Uint8Array;
+  /** Version of the code, noted in release.json. */
+  readonly codeVersion: string;
+  /** Folder with room for a whole dataset. */
+  readonly stagingDir: string;
+}
+
+export interface BuildOptions {
+  readonly version: string;
+  /** To build from the cut of an earlier release.json; else everything that has come. Fixed by the first build. */
+  readonly cut?: readonly VersionCut[];
+  /** Build although events below the cut are missing; they are named in release.json. */
+  readonly acceptHoles?: boolean;
+  /** Folder that gets a copy of the candidate as `<outDir>/candidates/<version>`. */
+  readonly outDir?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface Built {
+  readonly version: string;
+  readonly state: 'candidate' | 'released';
+  readonly studies: number;
+  readonly classes: Readonly<Record<string, number>>;
+  readonly exclusions: number;
+  readonly waiting: number;
+  /** SHA-256 (hex) of SHA256SUMS: names the whole dataset. */
+  readonly sumsSha256: string;
+  /** Prefix in ct-release-candidates. */
+  readonly prefix: string;
+  readonly dir?: string;
+}
+
+export const CANDIDATES = 'ct-release-candidates';
+const RESEARCH = 'ct-research';
+const COPIES_AT_A_TIME = 4;
+
+/**
+ * Builds the candidate of a version in ct-release-candidates (and `outDir`), verified from what was written.
+ * Building again gives the same bytes; a released version is built again on the disk only.
+ * @throws ReleaseError, Fault of store or database
+ */
+export async function buildRelease(deps: ReleaseDeps, o: BuildOptions): Promise<Built> {
+  const row = await openVersion(deps.database, checkVersion(o.version), o);
+  const facts = await documentFacts(deps, row);
+  if (facts.entries.length === 0) {
+    // Nothing was built from this cut, so the name stays free for a later one.
+    await deps.database.query("DELETE FROM version WHERE version = $1 AND state = 'building'", [row.version]);
+    throw new ReleaseError('NO_STUDIES', `no graded study below the cut of ${row.version}; ${facts.contents.waiting} wait for readings`);
+  }
+  await mkdir(deps.stagingDir, { recursive: true, mode: 0o700 });
+  const staging = await mkdtemp(join(deps.stagingDir, `${row.version}-`));
+  try {
+    const sumsSha256 = await writeFolder(deps, facts, staging, o.signal);
+    if (row.state !== 'released') {
+      await uploadFolder(deps.store, staging, row.version, o.signal);
+      await noteCandidate(deps.database, row.version, facts.entries, sumsSha256);
+    } else if (row.sums_sha256 !== sumsSha256) throw new ReleaseError('CANDIDATE_CHANGED', `${row.version} was released with other bytes (SHA256SUMS ${row.sums_sha256}, now ${sumsSha256}): code or secret differ`);
+    const dir = o.outDir === undefined ? undefined : await placeFolder(staging, join(o.outDir, 'candidates', row.version));
+    return {
+      version: row.version,
+      state: row.state === 'released' ? 'released' : 'candidate',
+      studies: facts.entries.length,
+      classes: classCounts(facts.entries),
+      exclusions: facts.contents.exclusions.length,
+      waiting: facts.contents.waiting,
+      sumsSha256,
+      prefix: row.version,
+      ...(dir === undefined ? {} : { dir }),
+    };
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
+async function documentFacts(deps: ReleaseDeps, row: VersionRow): Promise<DocumentFacts> {
+  const contents = contentsOf(await factsOf(deps.database, row));
+  const entries = entriesOf(contents, ownIds(deps.secret));
+  const before = row.previous === null ? undefined : await findVersion(deps.database, row.previous);
+  const previous = before === undefined ? undefined : { version: before.version, members: before.members ?? [] };
+  return { version: row.version, codeVersion: deps.codeVersion, cut: row.cut, holes: row.holes, previous, entries, contents, agreement: agreementOf(firstPairs(entries)) };
+}
+
+/** Writes the whole dataset into the folder and verifies it from there. Returns the digest of SHA256SUMS. */
+async function writeFolder(deps: ReleaseDeps, facts: DocumentFacts, dir: string, signal: AbortSignal | undefined): Promise<string> {
+  const images = new Map<string, CopiedImage>();
+  const queue = facts.entries.values();
+  const copyNext = async (): Promise<void> => {
+    for (const entry of queue) images.set(entry.study, await copyImage(deps.store, entry, dir, signal));
+  };
+  await mkdir(join(dir, 'images'));
+  await Promise.all(Array.from({ length: COPIES_AT_A_TIME }, copyNext));
+  const texts = new Map([
+    ...tablesOf(facts.entries, facts.contents, ownIds(deps.secret), images),
+    ['release.json', releaseJson(facts)],
+    ['CHANGELOG.md', changeLog(facts)],
+    ['datasheet.md', datasheet(facts)],
+  ]);
+  await mkdir(join(dir, 'splits'));
+  for (const [file, text] of texts) await writeFile(join(dir, file), text);
+  const sums = new Map<string, string>();
+  for (const file of await filesUnder(dir)) sums.set(file, await fileSha256(join(dir, file)));
+  const text = sumsText(sums);
+  await writeFile(join(dir, SUMS_FILE), text);
+  const { ok, problems } = await verifyRelease(dir);
+  if (!ok) throw new ReleaseError('GATE_FAILED', problems.map((p) => `${p.file}: ${p.code} (${p.detail})`).slice(0, 10).join('; '));
+  return sha256Hex(text);
+}
+
+/** Copies a volume byte for byte. Gates: it is the volume that was selected and read, and unpacks to those bytes. */
+async function copyImage(store: ObjectStore, entry: Entry, dir: string, signal: AbortSignal | undefined): Promise<CopiedImage> {
+  const { selected, labelled } = entry.member;
+  if (selected.volumeSha256 !== labelled.volumeSha256) throw new ReleaseError('GATE_FAILED', `${entry.study}: the volume that was read is not the one that was selected`);
+  const body = await store.get(RESEARCH, selected.volumeKey, signal === undefined ? {} : { signal });
+  if (body === undefined) throw new ReleaseError('VOLUME_MISSING', `${entry.study}: its volume is not in ${RESEARCH}`);
+  const path = join(dir, entry.file);
+  const packed = createHash('sha256');
+  await pipeline(
+    Readable.from(body),
+    async function* (chunks: AsyncIterable<Buffer>) {
+      for await (const chunk of chunks) {
+        packed.update(chunk);
+        yield chunk;
+      }
+    },
+    createWriteStream(path),
+    signal === undefined ? {} : { signal },
+  );
+  const volume = createHash('sha256');
+  await pipeline(createReadStream(path), createGunzip(), async (chunks: AsyncIterable<Buffer>) => {
+    for await (const chunk of chunks) volume.update(chunk);
+  }).catch(() => {
+    throw new ReleaseError('GATE_FAILED', `${entry.study}: its volume does not unpack`);
+  });
+  if (volume.digest('hex') !== labelled.volumeSha256) throw new ReleaseError('GATE_FAILED', `${entry.study}: its bytes are not those that were read`);
+  return { sha256: packed.digest('hex') };
+}
+
+/** SHA256SUMS goes last: a folder without it is not whole. What an earlier build left behind and this one has not is removed. */
+async function uploadFolder(store: ObjectStore, dir: string, prefix: string, signal: AbortSignal | undefined): Promise<void> {
+  const files = await filesUnder(dir);
+  const wanted = new Set(files.map((f) => `${prefix}/${f}`));
+  const stale: string[] = [];
+  for await (const { key } of store.list(CANDIDATES, `${prefix}/`, signal)) if (!wanted.has(key)) stale.push(key);
+  if (stale.length > 0) await store.remove(CANDIDATES, stale, signal);
+  for (const file of [...files.filter((f) => f !== SUMS_FILE), SUMS_FILE]) {
+    if (file.endsWith('.nii.gz')) await store.put(CANDIDATES, `${prefix}/${file}`, createReadStream(join(dir, file)) as AsyncIterable<Uint8Array>, { contentType: 'application/gzip', ...(signal === undefined ? {} : { signal }) });
+    else await store.put(CANDIDATES, `${prefix}/${file}`, await readFile(join(dir, file)), signal === undefined ? {} : { signal });
+  }
+}
+
+async function noteCandidate(database: Database, version: string, entries: readonly Entry[], sumsSha256: string): Promise<void> {
+  const members = entries.map((e) => ({ study: e.study, category: e.category }));
+  const researchIds = entries.map((e) => e.member.selected.studyId).sort();
+  const rows = await database.query("UPDATE version SET state = 'candidate', sums_sha256 = $2, members = $3, research_ids = $4 WHERE version = $1 AND state <> 'released' RETURNING version", [version, sumsSha256, JSON.stringify(members), JSON.stringify(researchIds)]);
+  if (rows.length === 0) throw new ReleaseError('ALREADY_RELEASED', `${version} was released meanwhile`);
+}
+
+/** Moves or copies a finished folder to its place; an older one there is replaced. */
+async function placeFolder(from: string, to: string): Promise<string> {
+  await mkdir(dirname(to), { recursive: true });
+  const fresh = await mkdtemp(`${to}.`);
+  await cp(from, fresh, { recursive: true });
+  await rm(to, { recursive: true, force: true });
+  await rename(fresh, to);
+  return to;
+}

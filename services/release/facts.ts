@@ -1,0 +1,63 @@
+// From what the log says to what belongs into a version: pure, and the same for every order of the facts.
+import type { EventRecord, StudyLabelled, StudySelected } from '../../schemas/events.gen.ts';
+
+export type FactType = 'ctstream.research.v1.StudySelected' | 'ctstream.research.v1.StudyLabelled' | 'ctstream.research.v1.StudyExcluded' | 'ctstream.research.v1.StudyRejected';
+export type Fact = Extract<EventRecord, { type: FactType }>;
+
+/** A study of the version: selected, graded, and rejected by nobody. */
+export interface Member {
+  readonly selected: StudySelected;
+  readonly labelled: StudyLabelled;
+}
+
+export interface Exclusion {
+  readonly studyId: string;
+  /** The stage that left it out. */
+  readonly stage: string;
+  readonly code: string;
+}
+
+export interface Contents {
+  /** Sorted by research study id. */
+  readonly members: readonly Member[];
+  readonly exclusions: readonly Exclusion[];
+  /** Selected and neither graded nor rejected yet. */
+  readonly waiting: number;
+}
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+const revisionKey = (v: { studyId: string; revision: string }): string => `${v.studyId}|${v.revision}`;
+
+/** Splits the studies of the facts into members, exclusions (one row per stage and code) and those that wait. */
+export function contentsOf(facts: readonly Fact[]): Contents {
+  const selected = new Map<string, StudySelected>();
+  const labelled = new Map<string, StudyLabelled>();
+  const rejected = new Set<string>();
+  const left: Exclusion[] = [];
+  for (const fact of facts) {
+    const key = revisionKey(fact.value);
+    if (fact.type === 'ctstream.research.v1.StudySelected') {
+      const known = selected.get(key);
+      // Two cohorts chose it: which of them is named must not depend on the order.
+      if (known === undefined || fact.value.cohort < known.cohort) selected.set(key, fact.value);
+    } else if (fact.type === 'ctstream.research.v1.StudyLabelled') labelled.set(key, fact.value);
+    else if (fact.type === 'ctstream.research.v1.StudyRejected') {
+      rejected.add(key);
+      left.push({ studyId: fact.value.studyId, stage: fact.value.stage, code: fact.value.code });
+    } else left.push({ studyId: fact.value.studyId, stage: 'select', code: fact.value.code });
+  }
+  const members = new Map<string, Member>();
+  let waiting = 0;
+  for (const [key, s] of selected) {
+    const l = labelled.get(key);
+    if (rejected.has(key)) continue;
+    if (l === undefined) waiting += 1;
+    else if ((members.get(s.studyId)?.selected.ordinal ?? 0) < s.ordinal) members.set(s.studyId, { selected: s, labelled: l });
+  }
+  const rows = new Map(left.filter((e) => !members.has(e.studyId)).map((e) => [`${e.studyId}|${e.stage}|${e.code}`, e]));
+  return {
+    members: [...members.values()].sort((a, b) => byText(a.selected.studyId, b.selected.studyId)),
+    exclusions: [...rows.entries()].sort(([a], [b]) => byText(a, b)).map(([, e]) => e),
+    waiting,
+  };
+}

@@ -1,0 +1,41 @@
+// The process of release: consumer, the operators' server and the outbox.
+import { avroCodec } from '../adapters/avro-codec.ts';
+import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { postgresDatabase } from '../adapters/postgres-database.ts';
+import { s3Store } from '../adapters/s3-store.ts';
+import { databaseUrl, kafkaOptions, storeOptions } from '../runtime/env.ts';
+import { runOutbox } from '../runtime/outbox.ts';
+import { runProcess } from '../runtime/process.ts';
+import { runStage } from '../runtime/stage-loop.ts';
+import { readReleaseEnv, readReleaseSecret } from './env.ts';
+import { releaseServer } from './server.ts';
+import { releaseStage } from './stage.ts';
+
+const env = readReleaseEnv();
+
+await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, async (ctx) => {
+  const secret = readReleaseSecret(env.RELEASE_SECRET_FILE);
+  const codec = avroCodec();
+  const database = await postgresDatabase({ url: databaseUrl(env), migrationsDir: new URL('./migrations', import.meta.url).pathname, codec, source: releaseStage.name, log: ctx.log });
+  ctx.onStop(() => database.close());
+  const bus = kafkaBus({ ...kafkaOptions(env), clientId: releaseStage.name, log: ctx.log });
+  ctx.onStop(() => bus.close());
+
+  const server = releaseServer({
+    database,
+    store: s3Store(storeOptions(env)),
+    secret,
+    codeVersion: env.CODE_VERSION,
+    stagingDir: env.STAGING_DIR,
+    outDir: env.RELEASE_OUT_DIR,
+    failed: (error) => ctx.log.error({ err: error }, 'a request failed'),
+  });
+  ctx.onStop(() => server.close());
+  const listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });
+  ctx.log.info({ listening }, 'releases');
+
+  await Promise.all([
+    runStage(releaseStage, { database }, { bus, codec, ctx, concurrency: env.CONCURRENCY, window: env.WINDOW, retryDelaysMs: env.RETRY_DELAYS_MS, jobTimeoutMs: env.JOB_TIMEOUT_MS }),
+    runOutbox(database, { bus, codec, ctx, sourceName: releaseStage.name }),
+  ]);
+});

@@ -1,0 +1,122 @@
+// Checks a dataset folder from what lies on the disk alone, and compares two of them.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { fromCsv } from './delimited.ts';
+import { SPLITS } from './own-ids.ts';
+import { fileSha256, filesUnder, parseSums, SUMS_FILE } from './sums.ts';
+
+export interface ReleaseProblem {
+  readonly file: string;
+  readonly code: 'MISSING_FILE' | 'UNLISTED_FILE' | 'WRONG_SUM' | 'BAD_FILE' | 'WRONG_VOLUME' | 'SUBJECT_IN_TWO_SPLITS' | 'SPLIT_MISMATCH';
+  readonly detail: string;
+}
+
+export interface Verification {
+  readonly ok: boolean;
+  readonly files: number;
+  readonly studies: number;
+  readonly problems: readonly ReleaseProblem[];
+}
+
+/** SHA-256 (hex) of a .gz file's uncompressed bytes. @throws Error when it does not unpack. */
+export async function gunzippedSha256(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path), createGunzip(), async (chunks: AsyncIterable<Buffer>) => {
+    for await (const chunk of chunks) hash.update(chunk);
+  });
+  return hash.digest('hex');
+}
+
+/**
+ * Re-reads every file of a dataset folder: sums, nothing unlisted, every volume unpacks to the bytes that were
+ * read, splits are those of the registry and share no subject. Problems are answered, not thrown.
+ */
+export async function verifyRelease(dir: string): Promise<Verification> {
+  const problems: ReleaseProblem[] = [];
+  const files = await checkSums(dir, problems);
+  let studies = 0;
+  try {
+    const registry = fromCsv(await readFile(join(dir, 'registry.csv'), 'utf8'));
+    studies = registry.length;
+    await checkVolumes(dir, registry, files, problems);
+    await checkSplits(dir, registry, problems);
+  } catch (error) {
+    problems.push({ file: 'registry.csv', code: 'BAD_FILE', detail: error instanceof Error ? error.message : 'unreadable' });
+  }
+  return { ok: problems.length === 0, files: files.size, studies, problems };
+}
+
+async function checkSums(dir: string, problems: ReleaseProblem[]): Promise<Set<string>> {
+  let sums: Map<string, string>;
+  try {
+    sums = parseSums(await readFile(join(dir, SUMS_FILE), 'utf8'));
+  } catch (error) {
+    problems.push({ file: SUMS_FILE, code: 'BAD_FILE', detail: error instanceof Error ? error.message : 'unreadable' });
+    sums = new Map();
+  }
+  const files = new Set(await filesUnder(dir).catch(() => []));
+  for (const [file, sha256] of sums) {
+    if (!files.has(file)) problems.push({ file, code: 'MISSING_FILE', detail: `${SUMS_FILE} lists it` });
+    else if ((await fileSha256(join(dir, file))) !== sha256) problems.push({ file, code: 'WRONG_SUM', detail: `its bytes are not those that ${SUMS_FILE} lists` });
+  }
+  for (const file of files) if (file !== SUMS_FILE && !sums.has(file)) problems.push({ file, code: 'UNLISTED_FILE', detail: `${SUMS_FILE} does not list it` });
+  return files;
+}
+
+async function checkVolumes(dir: string, registry: readonly Record<string, string>[], files: ReadonlySet<string>, problems: ReleaseProblem[]): Promise<void> {
+  const named = new Set<string>();
+  for (const row of registry) {
+    const file = row['study_file'] ?? '';
+    named.add(file);
+    if (!files.has(file)) {
+      problems.push({ file, code: 'MISSING_FILE', detail: 'registry.csv names it' });
+      continue;
+    }
+    const volume = await gunzippedSha256(join(dir, file)).catch(() => undefined);
+    if (volume === undefined) problems.push({ file, code: 'BAD_FILE', detail: 'does not unpack' });
+    else if (volume !== row['volume_sha256']) problems.push({ file, code: 'WRONG_VOLUME', detail: 'its uncompressed bytes are not those that were read' });
+  }
+  for (const file of files) if (file.startsWith('images/') && !named.has(file)) problems.push({ file, code: 'UNLISTED_FILE', detail: 'registry.csv does not name it' });
+}
+
+async function checkSplits(dir: string, registry: readonly Record<string, string>[], problems: ReleaseProblem[]): Promise<void> {
+  const subjects = new Map<string, string>();
+  for (const row of registry) {
+    const subject = row['subject_id'] ?? '';
+    const split = row['split'] ?? '';
+    if ((subjects.get(subject) ?? split) !== split) problems.push({ file: 'registry.csv', code: 'SUBJECT_IN_TWO_SPLITS', detail: subject });
+    subjects.set(subject, split);
+  }
+  for (const split of SPLITS) {
+    const file = `splits/${split}.txt`;
+    const listed = (await readFile(join(dir, file), 'utf8').catch(() => '')).split('\n').filter((l) => l !== '');
+    const expected = registry.filter((r) => r['split'] === split).map((r) => r['study_id'] ?? '');
+    if (listed.toSorted().join() !== expected.toSorted().join()) problems.push({ file, code: 'SPLIT_MISMATCH', detail: 'its studies are not those of registry.csv' });
+  }
+}
+
+export interface ReleaseDiff {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly relabelled: readonly { readonly study: string; readonly from: string; readonly to: string }[];
+  /** Same study and grade, other voxels. */
+  readonly changed: readonly string[];
+}
+
+/** What the second dataset folder has that the first has not, by study id. @throws Error when a registry can't be read. */
+export async function diffReleases(dirA: string, dirB: string): Promise<ReleaseDiff> {
+  const read = async (dir: string): Promise<Map<string, Record<string, string>>> => new Map(fromCsv(await readFile(join(dir, 'registry.csv'), 'utf8')).map((r) => [r['study_id'] ?? '', r]));
+  const [a, b] = await Promise.all([read(dirA), read(dirB)]);
+  const both = [...b.keys()].filter((s) => a.has(s)).sort();
+  const grade = (rows: Map<string, Record<string, string>>, study: string): string => rows.get(study)?.['category'] ?? '';
+  return {
+    added: [...b.keys()].filter((s) => !a.has(s)).sort(),
+    removed: [...a.keys()].filter((s) => !b.has(s)).sort(),
+    relabelled: both.filter((s) => grade(a, s) !== grade(b, s)).map((study) => ({ study, from: grade(a, study), to: grade(b, study) })),
+    changed: both.filter((s) => a.get(s)?.['volume_sha256'] !== b.get(s)?.['volume_sha256']),
+  };
+}

@@ -1,0 +1,139 @@
+// The environment of a process: shapes that each stage composes into its own env.ts, and the one
+// reader that reports all problems at once. Documentation is derived from the descriptions.
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+
+/** Exit code of a process whose configuration is unusable (EX_CONFIG of sysexits.h). */
+export const EXIT_CONFIG = 78;
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const positive = z.coerce.number().int().min(1);
+
+export const processShape = {
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info').describe('Least level of the log lines on stdout (JSON, one a line).'),
+  HTTP_HOST: z.string().min(1).default('127.0.0.1').describe('Address of /healthz, /readyz and /metrics.'),
+  HTTP_PORT: port.default(0).describe('Port of /healthz, /readyz and /metrics; 0 takes any free one.'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional().describe('Where spans go by OTLP over HTTP, such as http://collector:4318. Without it and ZIPKIN_URL no span leaves the process.'),
+  ZIPKIN_URL: z.url().optional().describe('Where spans go as Zipkin JSON, such as http://zipkin:9411/api/v2/spans.'),
+};
+
+export const kafkaShape = {
+  KAFKA_BROKERS: z
+    .string()
+    .transform((text) => text.split(',').map((b) => b.trim()).filter((b) => b !== ''))
+    .pipe(z.array(z.string().regex(/^[^:/\s]+:\d+$/, 'each broker is host:port')).min(1))
+    .describe('Brokers as host:port, separated by commas.'),
+  KAFKA_USERNAME: z.string().min(1).describe('SCRAM-SHA-512 user of this process.'),
+  KAFKA_PASSWORD: z.string().min(1).optional().describe('Its password; give this or KAFKA_PASSWORD_FILE.'),
+  KAFKA_PASSWORD_FILE: z.string().min(1).optional().describe('File that holds the password.'),
+  KAFKA_SSL_CA_FILE: z.string().min(1).optional().describe('CA certificate (PEM) of the brokers; without it the connection is not encrypted.'),
+  KAFKA_SESSION_TIMEOUT_MS: z.coerce.number().int().min(3000).default(10_000).describe('Silence after which the group gives the partitions of this process to another.'),
+  TOPIC_PREFIX: z.string().regex(/^[A-Za-z0-9._-]*$/).default('').describe('Put before every topic and group name, so that deployments can share a cluster.'),
+};
+
+export const storeShape = {
+  S3_ENDPOINT: z.url({ protocol: /^https?$/ }).describe('Any S3 server, as http://host:port or https://host.'),
+  S3_ACCESS_KEY: z.string().min(1).describe('Access key of this process.'),
+  S3_SECRET_KEY: z.string().min(1).optional().describe('Its secret; give this or S3_SECRET_KEY_FILE.'),
+  S3_SECRET_KEY_FILE: z.string().min(1).optional().describe('File that holds the secret.'),
+  BUCKET_PREFIX: z.string().regex(/^[a-z0-9-]*$/).default('').describe('Put before every bucket name.'),
+};
+
+export const databaseShape = {
+  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'is postgres://user:password@host:port/database').optional().describe('PostgreSQL of this stage; give this or DATABASE_URL_FILE.'),
+  DATABASE_URL_FILE: z.string().min(1).optional().describe('File that holds the URL.'),
+};
+
+export const vaultShape = {
+  VAULT_URL: z.string().regex(/^postgres(ql)?:\/\//, 'is postgres://user:password@host:port/database').optional().describe('PostgreSQL of the identity vault; give this or VAULT_URL_FILE.'),
+  VAULT_URL_FILE: z.string().min(1).optional().describe('File that holds the URL.'),
+  VAULT_KEY_FILE: z.string().min(1).optional().describe('File that holds the vault key (64 hex digits): identifiers are stored as digests under it.'),
+};
+
+export const stageShape = {
+  CONCURRENCY: positive.max(256).default(4).describe('Most jobs at a time.'),
+  WINDOW: positive.max(10_000).default(64).describe('Most records of a partition in hand: between the committed offset and the newest one taken.'),
+  JOB_TIMEOUT_MS: positive.optional().describe("Longest time of one job; the stage's own limit when not set."),
+  RETRY_DELAYS_MS: z
+    .string()
+    .transform((text) => text.split(',').map(Number))
+    .pipe(z.array(z.number().int().min(1)).length(3, 'three delays are needed'))
+    .optional()
+    .describe('Three delays in milliseconds in place of those of the 30s, 5m and 1h retry topics, separated by commas. For tests.'),
+  SCHEMA_REGISTRY_URL: z.url().optional().describe('Confluent-compatible registry (for Apicurio .../apis/ccompat/v7): schema ids are mapped to its own and compared byte for byte at start.'),
+};
+
+/** Thrown by `parseEnv`: every problem of the environment, one a line. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`BAD_CONFIG: ${problems.join('; ')}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+/** Empty variables count as not set: compose files and shells leave them behind. */
+function withoutEmpty(source: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(Object.entries(source).filter((e): e is [string, string] => e[1] !== undefined && e[1] !== ''));
+}
+
+/** Parses the environment. @throws ConfigError with all problems; values never stand in it. */
+export function parseEnv<T>(schema: z.ZodType<T>, source: NodeJS.ProcessEnv = process.env): T {
+  const result = schema.safeParse(withoutEmpty(source));
+  if (result.success) return result.data;
+  throw new ConfigError(result.error.issues.map((issue) => `${issue.path.join('.') || 'environment'}: ${issue.message}`));
+}
+
+/** The environment by its schema; on problems writes all of them to stderr and ends the process with 78. */
+export function readEnv<T>(schema: z.ZodType<T>, source: NodeJS.ProcessEnv = process.env): T {
+  try {
+    return parseEnv(schema, source);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`BAD_CONFIG: the environment is not usable\n${error.problems.map((p) => `  ${p}\n`).join('')}`);
+    return process.exit(EXIT_CONFIG);
+  }
+}
+
+/** A secret that was given as a value or as a file (trailing line end removed). @throws ConfigError for neither, both, or an unreadable file. */
+export function secretOf(name: string, value: string | undefined, file: string | undefined): string {
+  if (value !== undefined && file !== undefined) throw new ConfigError([`${name}: give it or ${name}_FILE, not both`]);
+  if (value !== undefined) return value;
+  if (file === undefined) throw new ConfigError([`${name}: give it or ${name}_FILE`]);
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    throw new ConfigError([`${name}_FILE: ${file} can't be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`]);
+  }
+  if (text === '') throw new ConfigError([`${name}_FILE: ${file} is empty`]);
+  return text;
+}
+
+const kafkaEnv = z.object(kafkaShape);
+const storeEnv = z.object(storeShape);
+const databaseEnv = z.object(databaseShape);
+
+/** The options of `kafkaBus` that the environment says. */
+export function kafkaOptions(env: z.output<typeof kafkaEnv>): { brokers: string[]; username: string; password: string; ssl?: { ca: string }; prefix: string; sessionTimeoutMs: number } {
+  return {
+    brokers: env.KAFKA_BROKERS,
+    username: env.KAFKA_USERNAME,
+    password: secretOf('KAFKA_PASSWORD', env.KAFKA_PASSWORD, env.KAFKA_PASSWORD_FILE),
+    ...(env.KAFKA_SSL_CA_FILE === undefined ? {} : { ssl: { ca: secretOf('KAFKA_SSL_CA', undefined, env.KAFKA_SSL_CA_FILE) } }),
+    prefix: env.TOPIC_PREFIX,
+    sessionTimeoutMs: env.KAFKA_SESSION_TIMEOUT_MS,
+  };
+}
+
+/** The options of `s3Store` that the environment says. */
+export function storeOptions(env: z.output<typeof storeEnv>): { endpoint: string; accessKey: string; secretKey: string; bucketPrefix: string } {
+  return { endpoint: env.S3_ENDPOINT, accessKey: env.S3_ACCESS_KEY, secretKey: secretOf('S3_SECRET_KEY', env.S3_SECRET_KEY, env.S3_SECRET_KEY_FILE), bucketPrefix: env.BUCKET_PREFIX };
+}
+
+/** The connection URL that the environment says. */
+export function databaseUrl(env: z.output<typeof databaseEnv>): string {
+  return secretOf('DATABASE_URL', env.DATABASE_URL, env.DATABASE_URL_FILE);
+}

@@ -1,0 +1,154 @@
+// One job: decode, handle, publish, acknowledge; or send the record to wait or to the dead letters.
+import type { EventType } from '../../schemas/events.gen.ts';
+import { Fault } from '../kernel/fault.ts';
+import type { Outcome } from '../kernel/outcome.ts';
+import { typeOfTopic } from '../kernel/route.ts';
+import type { EventIn, Stage, Zone } from '../kernel/stage.ts';
+import type { EventBus, Lease, OutgoingRecord } from '../ports/event-bus.ts';
+import type { EventCodec } from '../ports/event-codec.ts';
+import { describeError } from './log.ts';
+import { encodeEvents, eventsOf, InvariantViolation } from './outgoing.ts';
+import type { ProcessContext } from './process.ts';
+import { afterFailure, faultOf, originOf } from './retry.ts';
+import { traceIdOf, type OpenSpan } from './telemetry.ts';
+
+export interface JobDeps {
+  readonly bus: EventBus;
+  readonly codec: EventCodec;
+  readonly ctx: ProcessContext;
+  readonly retryDelaysMs?: readonly number[] | undefined;
+  readonly jobTimeoutMs: number;
+  /** Aborted when the drain takes too long. */
+  readonly giveUp: AbortSignal;
+}
+
+/** Time that a handler has after its abort before it is left alone. */
+const ABORT_GRACE_MS = 5000;
+
+/**
+ * Does one lease to its end. Resolves when the record is settled: acknowledged, handed on, or let go.
+ * @throws InvariantViolation, or Fault DENIED_BY_BROKER: the process must end.
+ */
+export async function runJob<T extends EventType, P>(stage: Stage<T, P>, ports: P, lease: Lease, deps: JobDeps): Promise<void> {
+  const { ctx } = deps;
+  const startedMs = ctx.clock.nowMs();
+  const labels = { stage: stage.name };
+  const parent = lease.record.headers['traceparent'];
+  const result = await ctx.telemetry.span(`handle ${stage.name}`, { parent, kind: 'consumer', attributes: { 'ctstream.stage': stage.name, 'ctstream.partition': lease.record.partition } }, (span) => attempt(stage, ports, lease, deps, span));
+  ctx.telemetry.counter('ctstream_jobs_total', 1, { ...labels, ...result });
+  ctx.telemetry.histogram('ctstream_job_seconds', (ctx.clock.nowMs() - startedMs) / 1000, labels);
+}
+
+type Result = { readonly outcome: string; readonly code: string };
+
+async function attempt<T extends EventType, P>(stage: Stage<T, P>, ports: P, lease: Lease, deps: JobDeps, span: OpenSpan): Promise<Result> {
+  try {
+    const event = decode<T>(lease, deps.codec);
+    span.setAttribute('ctstream.event_id', event.id);
+    const outcome = await handleInTime(stage, ports, event, lease, deps);
+    const records = await encode(stage, event, outcome, deps, span);
+    if (lost(lease, deps)) return letGo(lease, deps);
+    await publishSurely(records, lease, deps);
+    lease.ack();
+    return tell(stage, event, outcome, deps);
+  } catch (error) {
+    if (error instanceof InvariantViolation || (error instanceof Fault && error.code === 'DENIED_BY_BROKER')) throw error;
+    if (lost(lease, deps)) return letGo(lease, deps);
+    return await handOn(stage, lease, error, deps);
+  }
+}
+
+function lost(lease: Lease, deps: JobDeps): boolean {
+  return lease.signal.aborted || deps.giveUp.aborted;
+}
+
+function letGo(lease: Lease, deps: JobDeps): Result {
+  lease.release();
+  deps.ctx.log.info({ partition: lease.record.partition }, 'let go: the partition was lost or the process stops');
+  return { outcome: 'released', code: '' };
+}
+
+/** A topic carries one type: bytes of another type in it are a bad record, however well they decode. */
+function decode<T extends EventType>(lease: Lease, codec: EventCodec): EventIn<T> {
+  const record = originOf(lease.record);
+  const event = codec.decode(record);
+  if (typeOfTopic(record.topic) !== event.type) throw new Fault('BAD_EVENT', false, `a ${event.type} in ${record.topic}`);
+  // The stage consumes this topic, so its type is among the stage's.
+  return event as EventIn<T>;
+}
+
+async function handleInTime<T extends EventType, P>(stage: Stage<T, P>, ports: P, event: EventIn<T>, lease: Lease, deps: JobDeps): Promise<Outcome> {
+  const timeout = new Fault('JOB_TIMEOUT', true, `longer than ${deps.jobTimeoutMs} ms`);
+  const late = new AbortController();
+  const signal = AbortSignal.any([lease.signal, deps.giveUp, late.signal]);
+  const timer = setTimeout(() => late.abort(timeout), deps.jobTimeoutMs);
+  let leave: () => void = () => undefined;
+  // A handler that ignores its signal must not hold the partition for ever.
+  const abandoned = new Promise<never>((_, reject) => {
+    const onAbort = (): void => {
+      const grace = setTimeout(() => reject(signal.reason instanceof Error ? signal.reason : timeout), ABORT_GRACE_MS);
+      leave = () => clearTimeout(grace);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([stage.handle(event, ports, signal), abandoned]);
+  } catch (error) {
+    throw late.signal.aborted ? timeout : error;
+  } finally {
+    clearTimeout(timer);
+    leave();
+  }
+}
+
+/** Events of the stage's other zone go out in a trace of their own: the link is noted on the clinical side only. */
+async function encode<T extends EventType, P>(stage: Stage<T, P>, event: EventIn<T>, outcome: Outcome, deps: JobDeps, span: OpenSpan): Promise<OutgoingRecord[]> {
+  const events = eventsOf(stage, event as EventIn, outcome);
+  const own: Zone = event.type.startsWith('ctstream.clinical.') ? 'clinical' : 'research';
+  const crosses = events.some((e) => !e.type.startsWith(`ctstream.${own}.`));
+  const timeMs = deps.ctx.clock.nowMs();
+  const encodeWith = (other: string): OutgoingRecord[] => encodeEvents(stage, event as EventIn, events, { codec: deps.codec, timeMs, traceparent: (zone) => (zone === own ? span.traceparent : other) });
+  if (!crosses) return encodeWith(span.traceparent);
+  return await deps.ctx.telemetry.span('enter research', { kind: 'producer', attributes: { 'ctstream.stage': stage.name } }, async (root) => {
+    if (own === 'clinical') span.setAttribute('ctstream.research_trace_id', traceIdOf(root.traceparent) ?? '');
+    return encodeWith(root.traceparent);
+  });
+}
+
+/** Publishes, waiting as long as the bus is away: the effect is done, so the record must not go elsewhere. */
+async function publishSurely(records: readonly OutgoingRecord[], lease: Lease, deps: JobDeps): Promise<void> {
+  if (records.length === 0) return;
+  const signal = AbortSignal.any([lease.signal, deps.giveUp]);
+  for (let waitMs = 250; ; waitMs = Math.min(waitMs * 2, 10_000)) {
+    try {
+      return await deps.bus.publish(records, signal);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== 'BUS_UNAVAILABLE' || signal.aborted) throw error;
+      deps.ctx.log.warn({ err: error }, 'publishing failed, trying again');
+      await deps.ctx.clock.sleep(waitMs, signal);
+      signal.throwIfAborted();
+    }
+  }
+}
+
+function tell<T extends EventType, P>(stage: Stage<T, P>, event: EventIn<T>, outcome: Outcome, deps: JobDeps): Result {
+  const code = outcome.kind === 'emit' ? '' : outcome.code;
+  deps.ctx.log.info({ stage: stage.name, eventId: event.id, outcome: outcome.kind, ...(code === '' ? {} : { code }) }, 'done');
+  return { outcome: outcome.kind, code };
+}
+
+async function handOn<T extends EventType, P>(stage: Stage<T, P>, lease: Lease, error: unknown, deps: JobDeps): Promise<Result> {
+  const fault = faultOf(error);
+  const failure = afterFailure({ stage: stage.name, zone: stage.zone, record: lease.record, fault, nowMs: deps.ctx.clock.nowMs(), delaysMs: deps.retryDelaysMs });
+  const fields = { stage: stage.name, eventId: lease.record.headers['ce_id'], attempt: failure.attempt, ...describeError(error), code: failure.code };
+  try {
+    await publishSurely([failure.record], lease, deps);
+  } catch (second) {
+    if (!lost(lease, deps)) throw second;
+    return letGo(lease, deps);
+  }
+  lease.ack();
+  if (failure.where === 'dead') deps.ctx.log.error(fields, 'to the dead letters');
+  else deps.ctx.log.warn(fields, 'waits to be tried again');
+  return { outcome: failure.where, code: failure.code };
+}

@@ -1,0 +1,74 @@
+// Publishes what sources wrote into their outbox, in the order of its sequence, at least once.
+import { Fault } from '../kernel/fault.ts';
+import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
+import type { EventCodec } from '../ports/event-codec.ts';
+import type { ProcessContext } from './process.ts';
+
+export interface OutboxRow {
+  /** Contiguous per source, drawn in the transaction that wrote the row. */
+  readonly sequence: bigint;
+  readonly eventId: string;
+  /** Logical topic. */
+  readonly topic: string;
+  readonly key: string;
+  readonly value: Uint8Array;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface OutboxSource {
+  /** Oldest rows that are not sent, by sequence. */
+  next(limit: number): Promise<readonly OutboxRow[]>;
+  markSent(sequences: readonly bigint[]): Promise<void>;
+  /** Rows that are not sent. */
+  depth(): Promise<number>;
+}
+
+export interface OutboxDeps {
+  readonly bus: EventBus;
+  readonly codec?: EventCodec;
+  readonly ctx: ProcessContext;
+  readonly sourceName: string;
+  /** Pause between two looks when there was nothing; 200 ms by default. */
+  readonly pollMs?: number;
+}
+
+const BATCH = 200;
+const LONGEST_WAIT_MS = 10_000;
+
+/**
+ * Publishes until `ctx.signal` aborts. A batch is marked when all of it is in the log, so a crash between the two sends
+ * it again with the same ids. One batch at a time: rows of a key never overtake each other.
+ * @throws Fault that trying again can't mend, such as DENIED_BY_BROKER.
+ */
+export async function runOutbox(source: OutboxSource, deps: OutboxDeps): Promise<void> {
+  const { bus, ctx } = deps;
+  const pollMs = deps.pollMs ?? 200;
+  let depth = 0;
+  ctx.telemetry.gauge('ctstream_outbox_rows', () => depth, { source: deps.sourceName });
+  let waitMs = 0;
+  let lookedMs = 0;
+  while (!ctx.signal.aborted) {
+    try {
+      const rows = await source.next(BATCH);
+      if (rows.length > 0) {
+        await bus.publish(rows.map((row) => recordOf(row)));
+        await source.markSent(rows.map((row) => row.sequence));
+        ctx.telemetry.counter('ctstream_outbox_published_total', rows.length, { source: deps.sourceName });
+      }
+      if (ctx.clock.nowMs() - lookedMs > 5000) {
+        depth = await source.depth();
+        lookedMs = ctx.clock.nowMs();
+      }
+      waitMs = rows.length === 0 ? pollMs : 0;
+    } catch (error) {
+      if (!(error instanceof Fault) || !error.retryable) throw error;
+      waitMs = Math.min(Math.max(waitMs * 2, 500), LONGEST_WAIT_MS);
+      ctx.log.warn({ err: error, source: deps.sourceName }, 'the outbox waits');
+    }
+    if (waitMs > 0) await ctx.clock.sleep(waitMs, ctx.signal);
+  }
+}
+
+function recordOf(row: OutboxRow): OutgoingRecord {
+  return { topic: row.topic, key: row.key, value: row.value, headers: { ...row.headers, ce_sequence: String(row.sequence) } };
+}

@@ -1,0 +1,123 @@
+// The decision of a selection round: a pure function of the cohort, the candidates up to the cut and
+// what was decided before. In what order the candidates came does not matter.
+import { createHmac } from 'node:crypto';
+import type { Code } from '../kernel/codes.ts';
+import type { Cohort, Quota } from './cohort.ts';
+
+/** What the rules look at of an assessed study. */
+export interface Candidate {
+  readonly studyId: string;
+  readonly subjectId: string;
+  readonly site: string;
+  readonly revision: string;
+  readonly ordinal: number;
+  readonly estimatedClass: number;
+  readonly uncertain: boolean;
+  readonly sex: string;
+  readonly ageBand: string;
+  readonly kernel: string;
+  readonly contrast: string;
+}
+
+/** A study that an earlier round of this cohort selected or excluded. */
+export interface EarlierDecision {
+  readonly studyId: string;
+  readonly subjectId: string;
+  readonly site: string;
+  readonly cell: string;
+  readonly outcome: 'selected' | 'excluded';
+}
+
+export type Decision<C extends Candidate = Candidate> =
+  | { readonly outcome: 'selected'; readonly candidate: C; readonly cell: string }
+  | { readonly outcome: 'excluded' | 'skipped'; readonly candidate: C; readonly cell: string; readonly code: Code; readonly detail: string };
+
+/** Quota cell of a study: estimated class, sex, age band. Unknown age or sex is a cell of its own. */
+export function cellOf(c: Pick<Candidate, 'estimatedClass' | 'sex' | 'ageBand'>): string {
+  return `CT-${c.estimatedClass}/${c.sex}/${c.ageBand}`;
+}
+
+/** What the round has taken so far, earlier rounds included. */
+interface Tally {
+  size: number;
+  readonly subjects: Set<string>;
+  readonly bySite: Map<string, number>;
+  readonly byQuota: number[];
+}
+
+function inQuota(quota: Quota, cell: string): boolean {
+  const [cls, sex, ageBand] = cell.split('/');
+  return (quota.class === undefined || cls === `CT-${quota.class}`) && (quota.sex === undefined || sex === quota.sex) && (quota.ageBand === undefined || ageBand === quota.ageBand);
+}
+
+function count(tally: Tally, cohort: Cohort, taken: { subjectId: string; site: string; cell: string }): void {
+  tally.size += 1;
+  tally.subjects.add(taken.subjectId);
+  tally.bySite.set(taken.site, (tally.bySite.get(taken.site) ?? 0) + 1);
+  for (const [i, quota] of cohort.quotas.entries()) if (inQuota(quota, taken.cell)) tally.byQuota[i] = (tally.byQuota[i] ?? 0) + 1;
+}
+
+/** The first rule against a study; undefined when it may be taken. What the study itself is comes before what is full. */
+function reasonAgainst(c: Candidate, cell: string, cohort: Cohort, tally: Tally): { code: Code; detail: string } | undefined {
+  if (cohort.kernel !== 'any' && c.kernel !== cohort.kernel) return { code: 'KERNEL_NOT_WANTED', detail: `kernel ${c.kernel}, the cohort takes ${cohort.kernel}` };
+  if (cohort.contrast !== 'any' && c.contrast === 'given') return { code: 'CONTRAST_NOT_WANTED', detail: `contrast ${c.contrast}, the cohort takes ${cohort.contrast}` };
+  if (cohort.contrast === 'none' && c.contrast !== 'none') return { code: 'CONTRAST_UNCERTAIN', detail: `contrast ${c.contrast}, the cohort takes none` };
+  if (cohort.onePerPatient && tally.subjects.has(c.subjectId)) return { code: 'PATIENT_ALREADY_SELECTED', detail: 'one study per patient' };
+  if (tally.size >= cohort.size) return { code: 'COHORT_FULL', detail: `size ${cohort.size}` };
+  if ((tally.bySite.get(c.site) ?? 0) >= cohort.perCentreCap) return { code: 'CENTRE_CAP', detail: `${cohort.perCentreCap} per centre` };
+  const full = cohort.quotas.findIndex((quota, i) => inQuota(quota, cell) && (tally.byQuota[i] ?? 0) >= quota.size);
+  if (full >= 0) return { code: 'QUOTA_FULL', detail: `quota ${full + 1} of the cohort file, size ${cohort.quotas[full]?.size ?? 0}` };
+  return undefined;
+}
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Candidates in the order in which the rules look at them: a function of what they are, never of when they came. */
+function ranked<C extends Candidate>(candidates: readonly C[], cohort: Cohort): C[] {
+  const tie = new Map(candidates.map((c) => [c.studyId, createHmac('sha256', cohort.seed).update(c.studyId).digest('hex')]));
+  const uncertain = (c: C): number => (cohort.uncertainFirst && c.uncertain ? 0 : 1);
+  const severity = (c: C): number => (cohort.severeFirst ? -c.estimatedClass : 0);
+  return candidates.toSorted((a, b) => uncertain(a) - uncertain(b) || severity(a) - severity(b) || byText(tie.get(a.studyId) ?? '', tie.get(b.studyId) ?? '') || byText(a.studyId, b.studyId));
+}
+
+/** The newest revision of each study, and the older ones. Equal ordinals (which should not be) fall to the revision's id. */
+function newestOnly<C extends Candidate>(candidates: readonly C[]): { newest: C[]; older: C[] } {
+  const byStudy = new Map<string, C>();
+  const older: C[] = [];
+  for (const c of candidates) {
+    const known = byStudy.get(c.studyId);
+    const newer = known === undefined || c.ordinal > known.ordinal || (c.ordinal === known.ordinal && c.revision > known.revision);
+    if (newer) byStudy.set(c.studyId, c);
+    const loser = newer ? known : c;
+    if (loser !== undefined) older.push(loser);
+  }
+  return { newest: [...byStudy.values()], older };
+}
+
+/**
+ * Decides a round: one decision per candidate. Selected is final, so limits count the earlier rounds too.
+ *
+ * - Of an undecided study's revisions the newest counts, the others are skipped `SUPERSEDED`.
+ * - A newer revision of a study that was decided before is skipped `ALREADY_DECIDED`.
+ * - All others are selected or excluded with the first rule against them.
+ */
+export function decide<C extends Candidate>(input: { readonly cohort: Cohort; readonly candidates: readonly C[]; readonly earlier: readonly EarlierDecision[] }): Decision<C>[] {
+  const { cohort } = input;
+  const decided = new Set(input.earlier.map((e) => e.studyId));
+  const tally: Tally = { size: 0, subjects: new Set(), bySite: new Map(), byQuota: [] };
+  for (const e of input.earlier) if (e.outcome === 'selected') count(tally, cohort, e);
+
+  const { newest, older } = newestOnly(input.candidates.filter((c) => !decided.has(c.studyId)));
+  const skipped = (candidate: C, code: Code, detail: string): Decision<C> => ({ outcome: 'skipped', candidate, cell: cellOf(candidate), code, detail });
+  const decisions: Decision<C>[] = ranked(newest, cohort).map((candidate) => {
+    const cell = cellOf(candidate);
+    const against = reasonAgainst(candidate, cell, cohort, tally);
+    if (against !== undefined) return { outcome: 'excluded', candidate, cell, ...against };
+    count(tally, cohort, { ...candidate, cell });
+    return { outcome: 'selected', candidate, cell };
+  });
+  const bySort = (a: C, b: C): number => byText(a.studyId, b.studyId) || byText(a.revision, b.revision);
+  for (const c of older.toSorted(bySort)) decisions.push(skipped(c, 'SUPERSEDED', 'a newer revision of the study is a candidate'));
+  for (const c of input.candidates.filter((k) => decided.has(k.studyId)).toSorted(bySort)) decisions.push(skipped(c, 'ALREADY_DECIDED', 'an earlier round decided another revision of the study'));
+  return decisions;
+}

@@ -1,0 +1,142 @@
+// Closing a round: the cut, the decision, and the events, in one transaction under an advisory lock.
+import type { SelectionRoundClosed, StudyAssessed, StudySelected } from '../../schemas/events.gen.ts';
+import { digestOfParts } from '../kernel/digest.ts';
+import type { Database, Queryable, Transaction } from '../ports/database.ts';
+import type { CohortFile } from './cohort.ts';
+import { advanceCut, type Hole } from './cut.ts';
+import { type Candidate, type Decision, type EarlierDecision, decide } from './decide.ts';
+
+/** One process at a time closes a round; the lock ends with the transaction. */
+const ROUND_LOCK = 0x53454c45;
+
+export interface RoundResult extends SelectionRoundClosed {
+  readonly holes: readonly Hole[];
+}
+
+interface Assessed extends Candidate {
+  readonly eventId: string;
+  readonly value: StudyAssessed;
+}
+
+const UNDECIDED = `
+  FROM candidate c JOIN progress p USING (topic, partition)
+  WHERE c.place < p.next AND NOT EXISTS (SELECT FROM decision d WHERE d.cohort = $1 AND d.study_id = c.study_id AND d.revision = c.revision)`;
+
+/**
+ * Closes the next round of the cohort; undefined when there is nothing to decide (empty rounds are not closed).
+ * `holeWaitMs`: how long an offset that did not come holds up its partition.
+ */
+export async function closeRound(database: Database, file: CohortFile, holeWaitMs: number, signal?: AbortSignal): Promise<RoundResult | undefined> {
+  return await database.transaction(async (tx) => {
+    await tx.query('SELECT pg_advisory_xact_lock($1)', [ROUND_LOCK]);
+    const { cut, holes } = await advanceCut(tx, holeWaitMs);
+    const candidates = await undecided(tx, file.cohort.name);
+    if (candidates.length === 0) return undefined;
+    const decisions = decide({ cohort: file.cohort, candidates, earlier: await earlierDecisions(tx, file.cohort.name) });
+    const of = (outcome: string): number => decisions.filter((d) => d.outcome === outcome).length;
+    const [last] = await tx.query<{ number: number }>('SELECT coalesce(max(number), 0) AS number FROM round WHERE cohort = $1', [file.cohort.name]);
+    const closed: SelectionRoundClosed = {
+      cohort: file.cohort.name,
+      cohortSha256: file.sha256,
+      round: (last?.number ?? 0) + 1,
+      cut,
+      considered: decisions.length,
+      selected: of('selected'),
+      excluded: of('excluded'),
+    };
+    await writeRound(tx, closed, holes, decisions);
+    return { ...closed, holes };
+  }, signal);
+}
+
+async function undecided(tx: Transaction, cohort: string): Promise<Assessed[]> {
+  const rows = await tx.query<{ event_id: string; value: StudyAssessed }>(`SELECT c.event_id, c.value ${UNDECIDED} ORDER BY c.study_id, c.revision`, [cohort]);
+  return rows.map(({ event_id: eventId, value: v }) => ({
+    eventId,
+    value: v,
+    studyId: v.studyId,
+    subjectId: v.subjectId,
+    site: v.site,
+    revision: v.revision,
+    ordinal: v.ordinal,
+    estimatedClass: v.estimatedClass,
+    uncertain: v.uncertain,
+    sex: v.sex,
+    ageBand: v.ageBand,
+    kernel: v.kernel,
+    contrast: v.contrast,
+  }));
+}
+
+async function earlierDecisions(tx: Transaction, cohort: string): Promise<EarlierDecision[]> {
+  const rows = await tx.query<{ study_id: string; subject_id: string; site: string; cell: string; outcome: 'selected' | 'excluded' }>(
+    "SELECT study_id, subject_id, site, cell, outcome FROM decision WHERE cohort = $1 AND outcome <> 'skipped'",
+    [cohort],
+  );
+  return rows.map((r) => ({ studyId: r.study_id, subjectId: r.subject_id, site: r.site, cell: r.cell, outcome: r.outcome }));
+}
+
+async function writeRound(tx: Transaction, closed: SelectionRoundClosed, holes: readonly Hole[], decisions: readonly Decision<Assessed>[]): Promise<void> {
+  const { cohort, round } = closed;
+  await tx.query('INSERT INTO round (cohort, number, cohort_sha256, cut, holes, considered, selected, excluded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)', [
+    cohort,
+    round,
+    closed.cohortSha256,
+    JSON.stringify(closed.cut),
+    JSON.stringify(holes),
+    closed.considered,
+    closed.selected,
+    closed.excluded,
+  ]);
+  for (const d of decisions) {
+    const c = d.candidate;
+    await tx.query('INSERT INTO decision (cohort, study_id, revision, number, outcome, code, subject_id, site, cell) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)', [
+      cohort,
+      c.studyId,
+      c.revision,
+      round,
+      d.outcome,
+      d.outcome === 'selected' ? null : d.code,
+      c.subjectId,
+      c.site,
+      d.cell,
+    ]);
+    await enqueueDecision(tx, d, cohort, round);
+  }
+  await tx.enqueue({ type: 'ctstream.research.v1.SelectionRoundClosed', value: closed, cause: digestOfParts(['round', cohort, String(round)]) });
+}
+
+async function enqueueDecision(tx: Transaction, d: Decision<Assessed>, cohort: string, round: number): Promise<void> {
+  const v = d.candidate.value;
+  // The cohort is part of the cause: another cohort may decide the same assessment again.
+  const cause = digestOfParts(['decision', cohort, d.candidate.eventId]);
+  if (d.outcome === 'selected') {
+    await tx.enqueue({ type: 'ctstream.research.v1.StudySelected', value: selectedValue(v, cohort, round, d.cell), cause });
+  } else if (d.outcome === 'excluded') {
+    await tx.enqueue({ type: 'ctstream.research.v1.StudyExcluded', value: { studyId: v.studyId, revision: v.revision, cohort, round, code: d.code, detail: d.detail }, cause });
+  } else {
+    await tx.enqueue({ type: 'ctstream.research.v1.StudySkipped', value: { studyId: v.studyId, revision: v.revision, stage: 'select', code: d.code, detail: d.detail }, cause });
+  }
+}
+
+function selectedValue(v: StudyAssessed, cohort: string, round: number, cell: string): StudySelected {
+  const { studyId, subjectId, site, revision, ordinal, volumeKey, volumeSha256, shape, spacingMm, sliceThicknessMm, kernel, kvp } = v;
+  const { lungVolumeMl, affectedPercent, estimatedClass, distanceToCut, uncertain, ageBand, sex, manufacturer } = v;
+  return { studyId, subjectId, site, revision, ordinal, cohort, round, cell, volumeKey, volumeSha256, shape, spacingMm, sliceThicknessMm, kernel, kvp, lungVolumeMl, affectedPercent, estimatedClass, distanceToCut, uncertain, ageBand, sex, manufacturer };
+}
+
+export interface Waiting {
+  readonly studies: number;
+  /** Milliseconds that the oldest undecided study has waited, 0 when none does. */
+  readonly oldestMs: number;
+}
+
+/** Appended studies that no round of the cohort has decided. */
+export async function waiting(database: Queryable, cohort: string): Promise<Waiting> {
+  const [row] = await database.query<{ studies: string; oldest_ms: string }>(
+    `SELECT count(*) AS studies, coalesce(extract(epoch FROM clock_timestamp() - min(c.seen_at)) * 1000, 0)::bigint AS oldest_ms
+     FROM candidate c WHERE NOT EXISTS (SELECT FROM decision d WHERE d.cohort = $1 AND d.study_id = c.study_id AND d.revision = c.revision)`,
+    [cohort],
+  );
+  return { studies: Number(row?.studies ?? 0), oldestMs: Number(row?.oldest_ms ?? 0) };
+}

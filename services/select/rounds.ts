@@ -1,0 +1,65 @@
+// When rounds close: every N studies, every T ms, or on command over HTTP (loopback, no login).
+import Fastify, { type FastifyInstance } from 'fastify';
+import { Fault } from '../kernel/fault.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Database } from '../ports/database.ts';
+import type { CohortFile } from './cohort.ts';
+import { closeRound, type RoundResult, waiting } from './round.ts';
+
+export interface RoundRules {
+  readonly everyStudies: number;
+  readonly everyMs: number;
+  readonly holeWaitMs: number;
+}
+
+export interface RoundDeps {
+  readonly database: Database;
+  readonly cohort: CohortFile;
+  readonly rules: RoundRules;
+  /** Told of every closed round. */
+  readonly closed: (round: RoundResult) => void;
+  /** Told when the database did not answer; the next look tries again. */
+  readonly failed: (error: unknown) => void;
+}
+
+const LOOK_EVERY_MS = 1000;
+
+async function close(deps: RoundDeps, signal?: AbortSignal): Promise<RoundResult | undefined> {
+  const round = await closeRound(deps.database, deps.cohort, deps.rules.holeWaitMs, signal);
+  if (round !== undefined) deps.closed(round);
+  return round;
+}
+
+/** Closes rounds by number and time until `signal` aborts. Faults that may pass are told and tried again. */
+export async function watchRounds(deps: RoundDeps, clock: Clock, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const w = await waiting(deps.database, deps.cohort.cohort.name);
+      if (w.studies >= deps.rules.everyStudies || (w.studies > 0 && w.oldestMs >= deps.rules.everyMs)) await close(deps, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof Fault) || !error.retryable) throw error;
+      deps.failed(error);
+    }
+    await clock.sleep(Math.min(LOOK_EVERY_MS, deps.rules.everyMs), signal);
+  }
+}
+
+/** The control server: `POST /rounds` closes a round now, `GET /rounds.json` tells what waits and what was decided. */
+export function controlServer(deps: RoundDeps): FastifyInstance {
+  const server = Fastify({ forceCloseConnections: true });
+  // A web page must not close rounds through the browser of someone on this machine.
+  server.addHook('onRequest', async (request, reply) => {
+    if (request.headers.origin !== undefined) await reply.code(403).send({ error: 'not for web pages' });
+  });
+  server.post('/rounds', async () => {
+    const round = await close(deps);
+    return round === undefined ? { closed: false } : { closed: true, ...round };
+  });
+  server.get('/rounds.json', async () => {
+    const { cohort } = deps.cohort;
+    const rounds = await deps.database.query('SELECT number AS round, considered, selected, excluded FROM round WHERE cohort = $1 ORDER BY number DESC LIMIT 100', [cohort.name]);
+    return { cohort: cohort.name, cohortSha256: deps.cohort.sha256, size: cohort.size, waiting: await waiting(deps.database, cohort.name), rounds };
+  });
+  return server;
+}

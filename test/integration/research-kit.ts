@@ -1,0 +1,132 @@
+// What the tests of select, label-queue and release share: a provisioned corner of the platform, a process context
+// that a test can stop, and events in and out of the real log.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Platform } from '../../deploy/local/platform.ts';
+import { type DatabaseName, provision, type Provisioned, storeUser } from '../../deploy/local/provision.ts';
+import type { EventRecord, EventType, StudyAssessed, StudySelected } from '../../schemas/events.gen.ts';
+import { avroCodec } from '../../services/adapters/avro-codec.ts';
+import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
+import { postgresDatabase } from '../../services/adapters/postgres-database.ts';
+import { type S3Store, s3Store } from '../../services/adapters/s3-store.ts';
+import type { ResearchRevision, ResearchStudyId, SiteId, SubjectId } from '../../services/kernel/ids.ts';
+import { topicOf } from '../../services/kernel/route.ts';
+import type { EventIn } from '../../services/kernel/stage.ts';
+import type { EventBus } from '../../services/ports/event-bus.ts';
+import { createLog } from '../../services/runtime/log.ts';
+import type { ProcessContext } from '../../services/runtime/process.ts';
+import { systemClock, systemRandom } from '../../services/runtime/system.ts';
+import { apiTelemetry } from '../../services/runtime/telemetry.ts';
+import { releasePlatform, testPlatform, testPrefix } from './support.ts';
+
+export const codec = avroCodec();
+export const silent = createLog('test', 'silent');
+
+export type StageDatabase = Awaited<ReturnType<typeof postgresDatabase>>;
+
+export interface Kit {
+  readonly platform: Platform;
+  readonly provisioned: Provisioned;
+  readonly dir: string;
+  /** The log as a principal of the deployment. */
+  bus(principal: string): EventBus;
+  store(service: string): S3Store;
+  /** The database of a stage, with the stage's own migrations. */
+  database(name: Exclude<DatabaseName, 'vault'>): Promise<StageDatabase>;
+  /** Publishes events as the principal; ids are a function of the event, unless given. */
+  publish(principal: string, events: readonly (EventRecord & { id?: string })[]): Promise<void>;
+  /** Every event of the types in the log, in offset order per partition. */
+  events<T extends EventType>(...types: T[]): Promise<EventIn<T>[]>;
+  end(): Promise<void>;
+}
+
+const STAGE_OF = { select: 'select', label_queue: 'label-queue', release: 'release' } as const;
+
+/** Topics, users, buckets and databases of one test file, apart from all others. */
+export async function openKit(name: string): Promise<Kit> {
+  const platform = await testPlatform();
+  const dir = await mkdtemp(join(tmpdir(), `ctstream-${name}-`));
+  const provisioned = await provision(platform, { centres: ['c01'], prefix: testPrefix(name), dir: join(dir, 'secrets'), partitions: 2, readers: 6 });
+  const ends: (() => Promise<unknown>)[] = [];
+  const buses = new Map<string, EventBus>();
+  const bus = (principal: string): EventBus => {
+    const known = buses.get(principal);
+    if (known !== undefined) return known;
+    const made = kafkaBus({ brokers: platform.kafka.brokers, username: principal, password: provisioned.secretOf(principal), prefix: provisioned.prefix, clientId: `test-${principal}`, log: silent, sessionTimeoutMs: 6000 });
+    buses.set(principal, made);
+    ends.push(() => made.close());
+    return made;
+  };
+  return {
+    platform,
+    provisioned,
+    dir,
+    bus,
+    store: (service) => s3Store({ endpoint: `http://${platform.minio.endPoint}:${platform.minio.port}`, accessKey: storeUser(provisioned.prefix, service), secretKey: provisioned.secretOf(service), bucketPrefix: provisioned.bucketPrefix }),
+    database: async (which) => {
+      const stage = STAGE_OF[which];
+      const database = await postgresDatabase({ url: provisioned.databases[which], migrationsDir: join(import.meta.dirname, `../../services/${stage}/migrations`), codec, source: stage, log: silent });
+      ends.push(() => database.close());
+      return database;
+    },
+    publish: async (principal, events) => {
+      await bus(principal).publish(events.map((e) => codec.encode(e, { id: e.id ?? idOf(e), source: principal, timeMs: 0 })));
+    },
+    events: async <T extends EventType>(...types: T[]) => {
+      const log = bus('account');
+      const topics = await log.topics([...new Set(types.map((type) => topicOf({ type, value: {} } as unknown as EventRecord)))]);
+      const found: EventIn<T>[] = [];
+      for await (const record of log.read(await log.ends(topics))) found.push(codec.decode(record) as EventIn<T>);
+      return found;
+    },
+    end: async () => {
+      for (const end of ends.toReversed()) await end();
+      await rm(dir, { recursive: true, force: true });
+      await releasePlatform();
+    },
+  };
+}
+
+function idOf(e: EventRecord): string {
+  const v = e.value;
+  return `${e.type}|${'studyId' in v ? v.studyId : ''}|${'revision' in v ? v.revision : ''}`;
+}
+
+/** A process that a test starts and stops inside its own. */
+export function processContext(name: string): { ctx: ProcessContext; stop: () => void } {
+  const abort = new AbortController();
+  const ctx: ProcessContext = { name, log: silent, clock: systemClock, random: systemRandom, signal: abort.signal, telemetry: apiTelemetry(name), health: { ready: () => undefined }, onStop: () => undefined } as ProcessContext;
+  return { ctx, stop: () => abort.abort() };
+}
+
+/** Waits until `look` gives something. @throws Error naming what it waited for. */
+export async function eventually<T>(what: string, look: () => Promise<T | undefined | false>, limitMs = 60_000): Promise<T> {
+  const deadline = Date.now() + limitMs;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined && found !== false) return found;
+    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
+    await sleep(50);
+  }
+}
+
+/** An assessed study; `n` makes it another one. */
+export function assessed(n: number, over: Partial<StudyAssessed> = {}): EventRecord & { type: 'ctstream.research.v1.StudyAssessed' } {
+  const value: StudyAssessed = {
+    studyId: `study-${n}` as ResearchStudyId, subjectId: `subject-${n}` as SubjectId, site: `site-${n % 3}` as SiteId, revision: `revision-${n}-${over.ordinal ?? 1}` as ResearchRevision, ordinal: 1,
+    manifestKey: `study-${n}/r/assess.json`, manifestSha256: 'a'.repeat(64), volumeKey: `study-${n}/r/volume.nii.gz`, volumeSha256: 'b'.repeat(64),
+    shape: [64, 64, 40], spacingMm: [0.7, 0.7, 5], sliceThicknessMm: 5, kernel: 'soft', kvp: 120, affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
+    clampedVoxels: 0, lungVolumeMl: 4000, affectedPercent: 12.5, estimatedClass: n % 5, distanceToCut: 5, uncertain: false, leftAffectedPercent: null, rightAffectedPercent: 11,
+    contrast: 'none', series: [], ageBand: '050-059', sex: n % 2 === 0 ? 'F' : 'M', manufacturer: 'Acme, Inc', ...over,
+  };
+  return { type: 'ctstream.research.v1.StudyAssessed', value };
+}
+
+/** The same study as select emits it. */
+export function selected(n: number, over: Partial<StudySelected> = {}): EventRecord & { type: 'ctstream.research.v1.StudySelected' } {
+  const { studyId, subjectId, site, revision, ordinal, volumeKey, volumeSha256, shape, spacingMm, sliceThicknessMm, kernel, kvp, lungVolumeMl, affectedPercent, estimatedClass, distanceToCut, uncertain, ageBand, sex, manufacturer } = assessed(n).value;
+  const value: StudySelected = { studyId, subjectId, site, revision, ordinal, cohort: 'test', round: 1, cell: 'CT-1/F/050-059', volumeKey, volumeSha256, shape, spacingMm, sliceThicknessMm, kernel, kvp, lungVolumeMl, affectedPercent, estimatedClass, distanceToCut, uncertain, ageBand, sex, manufacturer, ...over };
+  return { type: 'ctstream.research.v1.StudySelected', value };
+}
