@@ -1,5 +1,6 @@
-// Writes events.gen.ts (types) and ids.json (schema ids) from the Avro files. `--check` only compares.
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+// Writes all generated files: events.gen.ts (types) and ids.json (schema ids) from the Avro files, and the pages that
+// docs/generate.ts makes. `--check` only compares.
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const here = import.meta.dirname;
@@ -105,12 +106,16 @@ export function generate(): Record<string, string> {
 
 if (import.meta.main) {
   const check = process.argv.includes('--check');
-  for (const [file, text] of Object.entries(generate())) {
-    const path = join(here, file);
-    if (!check) writeFileSync(path, text);
-    else if (readFileSync(path, 'utf8') !== text) {
-      process.stderr.write(`schemas/${file} is not current: run npm run generate\n`);
-      process.exitCode = 1;
+  const { generateDocs } = await import('../docs/generate.ts');
+  const folders = { schemas: generate(), docs: await generateDocs() };
+  for (const [folder, files] of Object.entries(folders)) {
+    for (const [file, text] of Object.entries(files)) {
+      const path = join(here, '..', folder, file);
+      if (!check) writeFileSync(path, text);
+      else if (!existsSync(path) || readFileSync(path, 'utf8') !== text) {
+        process.stderr.write(`${folder}/${file} is not current: run npm run generate\n`);
+        process.exitCode = 1;
+      }
     }
   }
 }

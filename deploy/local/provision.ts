@@ -106,7 +106,7 @@ export async function writeFiles(platform: Platform, o: ProvisionOptions, secret
   await mkdir(o.dir, { recursive: true, mode: 0o700 });
   await writeSecret(join(o.dir, 'centres.json'), JSON.stringify(centreEntries(platform, o.centres, secretOf, false), null, 1));
   await writeSecret(join(o.dir, 'gateway-centres.json'), JSON.stringify(centreEntries(platform, o.centres, secretOf, true), null, 1));
-  await writeSecret(join(o.dir, 'readers.json'), JSON.stringify(readers.map((r) => ({ id: r.id, tokenSha256: sha256(r.token), simulated: true, lead: r.lead })), null, 1));
+  await writeSecret(join(o.dir, 'readers.json'), JSON.stringify(readers.map((r) => ({ id: r.id, token: sha256(r.token), simulated: true, lead: r.lead })), null, 1));
   await writeSecret(join(o.dir, 'release-secret'), deriveSecret(platform, 'release'));
   await writeSecret(join(o.dir, 'vault-key'), deriveSecret(platform, 'vault'));
   await copyFile(o.cohortFile ?? join(import.meta.dirname, '../../services/select/cohorts/demo.yaml'), join(o.dir, 'cohort.yaml'));

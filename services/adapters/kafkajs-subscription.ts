@@ -24,6 +24,7 @@ interface State {
   committing: Promise<void> | undefined;
   running: boolean;
   stopped: boolean;
+  failure: Fault | undefined;
   topics: readonly string[];
 }
 
@@ -54,12 +55,18 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
     onRoom: (p) => setPaused(state, p, false),
     onProgress: () => commitSoon(state),
   });
-  const state: State = { parts, options, consumer, board, commit: undefined, joining: true, checked: Promise.resolve(), committing: undefined, running: false, stopped: false, topics: [] };
+  const state: State = { parts, options, consumer, board, commit: undefined, joining: true, checked: Promise.resolve(), committing: undefined, running: false, stopped: false, failure: undefined, topics: [] };
   hook.onJoin = () => {
     state.joining = true;
   };
   watchEvents(state);
-  await start(state).catch((error: unknown) => Promise.reject(busFault(error, `joining the group ${options.group}`)));
+  try {
+    await start(state);
+  } catch (error) {
+    fail(state, busFault(error, `joining the group ${options.group}`));
+  }
+  // kafkajs' `run` resolves also when the group could not be joined.
+  if (state.failure !== undefined) throw state.failure;
   const poll = options.topics.some(isPattern) ? setInterval(() => void follow(state), parts.options.metadataPollMs ?? 10_000) : undefined;
   poll?.unref();
   return {
@@ -112,6 +119,7 @@ function watchEvents(state: State): void {
 
 function fail(state: State, fault: Fault): void {
   if (state.stopped) return;
+  state.failure ??= fault;
   state.board.close(fault);
   state.board.abortAll();
   void stop(state);

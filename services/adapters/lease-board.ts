@@ -105,6 +105,8 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
     const entry: Entry = { record, abort: new AbortController(), state: 'queued' };
     p.entries.set(record.offset, entry);
     p.next = record.offset + 1n;
+    // Where a group starts that has committed nothing is nothing to commit.
+    if (p.committed < 0n) p.committed = record.offset;
     const queue = p.keys.get(record.key);
     if (queue === undefined) {
       p.keys.set(record.key, [entry]);

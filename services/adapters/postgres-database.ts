@@ -54,7 +54,7 @@ create table if not exists outbox (
   value bytea not null, headers jsonb not null, sent_at timestamptz
 );
 create index if not exists outbox_unsent on outbox (sequence) where sent_at is null;
-create table if not exists outbox_counter (only boolean primary key default true check (only), last bigint not null);
+create table if not exists outbox_counter (one boolean primary key default true check (one), last bigint not null);
 insert into outbox_counter (last) values (0) on conflict do nothing;
 `;
 

@@ -139,8 +139,9 @@ const deidStudy = async (inDir: string, outDir: string, study: StudyFiles, optio
     result.written += 1;
     result.bytes += bytes;
   }
+  const seriesOf = new Map(survey.kept.map(({ name, series }) => [name, series]));
   for (const file of study.files) {
-    const code = codes.get(file) ?? (conclusion.kept.has(file) ? undefined : (survey.refusedSeries.values().next().value ?? 'NOTHING_KEPT'));
+    const code = codes.get(file) ?? (conclusion.kept.has(file) ? undefined : survey.refusedSeries.get(seriesOf.get(file) ?? ''));
     if (code !== undefined) result.refused.push({ file, code });
   }
 };

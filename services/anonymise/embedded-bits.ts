@@ -18,7 +18,7 @@ export const hasBitsOutside = (dataset: Dataset): boolean => {
   if (stored === allocated) return false;
   if (allocated !== 16 || stored < 1 || stored > 16 || high !== stored - 1) return true;
   const isSigned = need(TAG.PixelRepresentation) === 1;
-  return hasHighBits(words(pixels.value, dataset.littleEndian), stored, isSigned);
+  return hasHighBits(pixelWords(pixels.value, dataset.littleEndian), stored, isSigned);
 };
 
 // OverlayBitPosition (60xx,0102) other than 0 says that the overlay lies in the pixels' unused bits.
@@ -28,7 +28,8 @@ const hasOverlayInPixels = (dataset: Dataset): boolean => {
   return false;
 };
 
-const words = (bytes: Uint8Array, littleEndian: boolean): Uint16Array => {
+/** 16-bit pixels as numbers; a view where the bytes allow it. */
+export const pixelWords = (bytes: Uint8Array, littleEndian: boolean): Uint16Array => {
   const count = bytes.length >>> 1;
   if (littleEndian && bytes.byteOffset % 2 === 0) return new Uint16Array(bytes.buffer, bytes.byteOffset, count);
   const copy = Buffer.from(bytes.subarray(0, count * 2));

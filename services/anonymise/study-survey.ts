@@ -9,6 +9,8 @@ import type { Code } from '../kernel/codes.ts';
 import { isCode } from '../kernel/codes.ts';
 import type { CentreId } from '../kernel/ids.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';
+import { textDetector } from './burned-in-text.ts';
+import type { TextDetector } from './burned-in-text.ts';
 import { ageBandOf } from './dates.ts';
 import type { Moment } from './dates.ts';
 import { dispositionOf } from './disposition.ts';
@@ -43,6 +45,7 @@ export interface StudySurvey {
   dropped: Map<Code, number>;
   /** Series of which nothing is kept, and why. */
   refusedSeries: Map<string, Code>;
+  detector: TextDetector;
   keys: Map<string, PatientKey>;
   hasNoIdentity: boolean;
   start: Moment | undefined;
@@ -59,6 +62,7 @@ export const newSurvey = (profile: Profile, centre: CentreId, rules: IdentityRul
   kept: [],
   dropped: new Map(),
   refusedSeries: new Map(),
+  detector: textDetector(),
   keys: new Map(),
   hasNoIdentity: false,
   start: undefined,
@@ -88,7 +92,9 @@ export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Ar
     return drop(survey, disposition.code);
   }
   survey.start = earlier(survey.start, startOf(file.dataset));
-  survey.kept.push({ series: text(file.dataset, TAG.SeriesInstanceUID) ?? '', name });
+  const series = text(file.dataset, TAG.SeriesInstanceUID) ?? '';
+  survey.kept.push({ series, name });
+  survey.detector.add(series, file.dataset);
   noteFacts(survey, file);
   return undefined;
 };
@@ -134,6 +140,7 @@ export type Conclusion =
 
 /** What the whole survey says: one patient, something to keep, or why not. */
 export const conclude = (survey: StudySurvey): Conclusion => {
+  for (const series of survey.detector.found()) if (!survey.refusedSeries.has(series)) survey.refusedSeries.set(series, 'BURNED_IN_TEXT');
   const kept = new Set(survey.kept.filter(({ series }) => !survey.refusedSeries.has(series)).map(({ name }) => name));
   const dropped = new Map(survey.dropped);
   for (const { series } of survey.kept) {

@@ -5,7 +5,7 @@ import { avroCodec } from '../adapters/avro-codec.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { openPostgresVault } from '../adapters/postgres-vault.ts';
 import { s3Store } from '../adapters/s3-store.ts';
-import { siteId } from '../anonymise/identity.ts';
+import { siteId } from '../kernel/digest.ts';
 import type { CentreId, StudyInstanceUid } from '../kernel/ids.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
 import { kafkaOptions, readEnv, secretOf, storeOptions } from '../runtime/env.ts';

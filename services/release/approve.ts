@@ -73,15 +73,18 @@ async function copyChecked(store: ObjectStore, prefix: string, file: string, sha
   const body = await store.get(CANDIDATES, key, signal === undefined ? {} : { signal });
   if (body === undefined) throw new ReleaseError('CANDIDATE_CHANGED', `${file} is not in the candidate; build ${prefix} again`);
   const hash = createHash('sha256');
+  let wrong: ReleaseError | undefined;
   async function* hashed(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const chunk of chunks) {
       hash.update(chunk);
       yield chunk;
     }
+    if (hash.digest('hex') === sha256) return;
+    wrong = new ReleaseError('CANDIDATE_CHANGED', `${file} of the candidate has other bytes; build ${prefix} again`);
     // Thrown before the store has the end of the body, so nothing wrong is ever whole there.
-    if (hash.digest('hex') !== sha256) throw new ReleaseError('CANDIDATE_CHANGED', `${file} of the candidate has other bytes; build ${prefix} again`);
+    throw wrong;
   }
-  await store.put(RELEASES, key, hashed(body), signal === undefined ? {} : { signal });
+  await store.put(RELEASES, key, hashed(body), signal === undefined ? {} : { signal }).catch((error: unknown) => Promise.reject(wrong ?? error));
 }
 
 async function download(store: ObjectStore, prefix: string, files: readonly string[], to: string, signal: AbortSignal | undefined): Promise<string> {

@@ -3,8 +3,13 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import packageFile from '../../package.json' with { type: 'json' };
 import { ConfigError, databaseShape, kafkaShape, processShape, readEnv, stageShape, storeShape } from '../runtime/env.ts';
+
+const packageSchema = z.object({ version: z.string() });
+
+function packageVersion(): string {
+  return packageSchema.parse(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))).version;
+}
 
 export const releaseEnvSchema = z.object({
   ...processShape,
@@ -15,7 +20,7 @@ export const releaseEnvSchema = z.object({
   RELEASE_SECRET_FILE: z.string().min(1).describe("File of 32 bytes or more: the dataset's ids and splits are HMACs under it. Lose it and the next version can't keep its ids."),
   RELEASE_OUT_DIR: z.string().min(1).optional().describe('Folder that candidates and approved datasets are written to besides the buckets.'),
   STAGING_DIR: z.string().min(1).default(join(tmpdir(), 'ctstream-release')).describe('Folder with room for a whole dataset while it is built.'),
-  CODE_VERSION: z.string().min(1).default(packageFile.version).describe('Version of the code, noted in release.json; the image sets it.'),
+  CODE_VERSION: z.string().min(1).default(packageVersion).describe('Version of the code, noted in release.json; the image sets it.'),
   API_HOST: z.string().min(1).default('127.0.0.1').describe('Address of POST /releases. It has no login: keep it on loopback.'),
   API_PORT: z.coerce.number().int().min(0).max(65_535).default(0).describe('Port of POST /releases; 0 takes any free one.'),
 });

@@ -10,7 +10,7 @@ import { createLog, describeError } from './log.ts';
 import { systemClock, systemRandom } from './system.ts';
 import { startTelemetry, type RunningTelemetry, type Telemetry } from './telemetry.ts';
 
-type ProcessEnv = { readonly [K in keyof typeof processShape]: z.output<(typeof processShape)[K]> };
+type ProcessEnv = z.output<z.ZodObject<typeof processShape>>;
 
 export interface Health {
   /** Adds a check of /readyz: true, or the reason why not. */

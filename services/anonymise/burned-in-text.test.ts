@@ -1,0 +1,59 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { TAG } from '../dicom/dictionary.ts';
+import { element } from '../dicom/values.ts';
+import type { Dataset } from '../dicom/model.ts';
+import { textDetector } from './burned-in-text.ts';
+import { ctFile, of } from './test-support.ts';
+
+const SIZE = 96;
+
+/** A noisy slice with a body in the middle; `draw` may put something into it. */
+const slice = (n: number, draw: (pixels: Uint16Array) => void = () => undefined): Dataset => {
+  const noise = fc.sample(fc.integer({ min: 0, max: 60 }), { numRuns: SIZE * SIZE, seed: n });
+  const pixels = Uint16Array.from({ length: SIZE * SIZE }, (_, i) => {
+    const [x, y] = [(i % SIZE) - SIZE / 2, Math.floor(i / SIZE) - SIZE / 2];
+    return (x * x + y * y < 900 ? 1060 : 20) + (noise[i] ?? 0);
+  });
+  draw(pixels);
+  return ctFile({ n, changes: [of('Rows', SIZE), of('Columns', SIZE), element(TAG.PixelData, 'OW', new Uint8Array(pixels.buffer))] }).dataset;
+};
+
+/** Vertical bars two pixels wide, as letters have: `letters` of them, 10 pixels high. */
+const letters = (count: number, value: number) => (pixels: Uint16Array): void => {
+  for (let letter = 0; letter < count; letter++)
+    for (let y = 8; y < 18; y++) for (const x of [8 + letter * 8, 9 + letter * 8]) pixels[y * SIZE + x] = value;
+};
+
+const foundIn = (slices: readonly Dataset[]): readonly string[] => {
+  const detector = textDetector();
+  for (const one of slices) detector.add('series', one);
+  return detector.found();
+};
+
+describe('text detector', () => {
+  test('finds text that stands in the same place of the slices', () => {
+    expect(foundIn([1, 2, 3, 4].map((n) => slice(n, letters(4, 3000))))).toEqual(['series']);
+  });
+
+  test('finds it when half of the slices have it, and in the body too', () => {
+    const inBody = (pixels: Uint16Array): void => {
+      for (let letter = 0; letter < 4; letter++) for (let y = 40; y < 50; y++) pixels[y * SIZE + 34 + letter * 8] = pixels[y * SIZE + 35 + letter * 8] = 3071;
+    };
+    expect(foundIn([1, 2, 3, 4, 5, 6].map((n) => slice(n, n % 2 ? inBody : undefined)))).toEqual(['series']);
+  });
+
+  test('finds much text in one slice alone', () => {
+    expect(foundIn([slice(1, letters(10, 3000))])).toEqual(['series']);
+  });
+
+  test('finds nothing in slices, in metal that moves, or in one slice sent again and again', () => {
+    expect(foundIn([1, 2, 3, 4].map((n) => slice(n)))).toEqual([]);
+    const wire = (n: number) => (pixels: Uint16Array): void => {
+      for (let y = 5; y < 40; y++) pixels[y * SIZE + 6 + n] = 2000 + ((y * 37 + n * 91) % 900);
+    };
+    expect(foundIn([1, 2, 3, 4, 5].map((n) => slice(n, wire(n))))).toEqual([]);
+    const same = slice(1, letters(4, 3000));
+    expect(foundIn([same, same, same, same])).toEqual([]);
+  });
+});

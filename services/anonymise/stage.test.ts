@@ -1,0 +1,158 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openSqliteVault } from '../adapters/sqlite-vault.ts';
+import { readDicom } from '../dicom/read.ts';
+import { TAG } from '../dicom/dictionary.ts';
+import { SOP_CLASS } from '../dicom/uid.ts';
+import { text } from '../dicom/values.ts';
+import { sha256Hex } from '../kernel/digest.ts';
+import { Fault } from '../kernel/fault.ts';
+import { centreId } from '../kernel/ids.ts';
+import type { ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
+import { canonicalJson } from '../kernel/manifest.ts';
+import type { StudyManifest } from '../kernel/manifest.ts';
+import type { Outcome } from '../kernel/outcome.ts';
+import type { IdentityVault } from '../ports/identity-vault.ts';
+import { DEFAULT_IDENTITY_RULES } from './identity.ts';
+import { compileProfile } from './profile/profile.ts';
+import type { ResearchManifest } from './research-events.ts';
+import { anonymiseStage } from './stage.ts';
+import type { AnonymisePorts } from './stage.ts';
+import { TAR_BLOCK_BYTES, tarHeader } from './tar-header.ts';
+import { ctBytes, memoryStore, of, PLANTED, plantedElements, SERIES_UID, sopUidOf, STUDY_UID } from './test-support.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'ctstream-stage-test-'));
+const spoolFolder = mkdtempSync(join(tmpdir(), 'ctstream-stage-spool-'));
+let vault: IdentityVault;
+beforeAll(() => {
+  vault = openSqliteVault(join(folder, 'v.db'));
+});
+afterAll(async () => {
+  await vault.close();
+  for (const one of [folder, spoolFolder]) rmSync(one, { recursive: true, force: true });
+});
+
+const centre = centreId('c01');
+const signal = new AbortController().signal;
+let attempts = 0;
+
+type Store = ReturnType<typeof memoryStore>;
+const ports = (store: Store): AnonymisePorts => ({ store, vault, random: { attempt: () => `a${++attempts}` }, profile: compileProfile(), rules: DEFAULT_IDENTITY_RULES, spoolFolder });
+
+/** A study in ct-clinical as ingest leaves it, and its event. */
+const stored = async (store: Store, files: readonly Uint8Array[], revision = 'a'.repeat(32)) => {
+  const parts: Uint8Array[] = [];
+  let offset = 0;
+  const instances = files.map((bytes, i) => {
+    parts.push(tarHeader(`${i}.dcm`, bytes.length), bytes, Buffer.alloc((TAR_BLOCK_BYTES - (bytes.length % TAR_BLOCK_BYTES)) % TAR_BLOCK_BYTES));
+    const entry = { sopInstanceUid: sopUidOf(i + 1), sopClassUid: SOP_CLASS.CTImageStorage, transferSyntaxUid: '1.2.840.10008.1.2.1', offset: offset + TAR_BLOCK_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) };
+    offset += TAR_BLOCK_BYTES + Math.ceil(bytes.length / TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES;
+    return entry;
+  });
+  const prefix = `${centre}/${STUDY_UID}/${revision}`;
+  await store.put('ct-clinical', `${prefix}/x/${SERIES_UID}.tar`, Buffer.concat(parts));
+  const manifest: StudyManifest = { format: 'ctstream-manifest/1', study: STUDY_UID, revision, attempt: 'x', series: [{ seriesInstanceUid: SERIES_UID, modality: 'CT', object: `${prefix}/x/${SERIES_UID}.tar`, sizeBytes: offset, instances }], facts: {} };
+  const bytes = canonicalJson(manifest);
+  await store.put('ct-clinical', `${prefix}/manifest.json`, bytes);
+  return {
+    type: 'ctstream.clinical.v1.StudyStored' as const, id: 'clinical-event-id', source: 's', timeMs: 1, topic: 'ct.clinical.study-stored.v1', partition: 0, offset: 0n, key: '',
+    value: {
+      centre, studyInstanceUid: STUDY_UID as StudyInstanceUid, revision: revision as ClinicalRevision, sequence: 1, manifestKey: `${prefix}/manifest.json`, manifestSha256: sha256Hex(bytes),
+      contentDigest: '', seriesCount: 1, instanceCount: files.length, sizeBytes: offset,
+    },
+  };
+};
+
+const research = (store: Store): [string, Uint8Array][] => [...store.objects].filter(([name]) => name.startsWith('ct-research/'));
+const eventOf = (outcome: Outcome) => {
+  const event = outcome.kind === 'emit' ? outcome.events[0] : undefined;
+  if (event?.type !== 'ctstream.research.v1.StudyAnonymised') throw new Error(`no event: ${JSON.stringify(outcome)}`);
+  return event;
+};
+const study = (): Uint8Array[] => [1, 2, 3].map((n) => ctBytes({ n, changes: [...plantedElements(), of('SOPInstanceUID', sopUidOf(n))] }));
+
+describe('anonymise', () => {
+  test('publishes a study: no clinical word or UID in event, object, name or manifest; every instance where the manifest says', async () => {
+    const store = memoryStore();
+    const event = eventOf(await anonymiseStage.handle(await stored(store, study()), ports(store), signal));
+    expect(event.value).toMatchObject({ ordinal: 1, instanceCount: 3, ageBand: '050-059', sex: 'M', manufacturer: 'SIEMENS', dropped: [] });
+    const everything = [JSON.stringify(event), ...research(store).flatMap(([name, bytes]) => [name, Buffer.from(bytes).toString('latin1')])].join('\n').toLowerCase();
+    for (const word of [...PLANTED, STUDY_UID, SERIES_UID, 'clinical-event-id', 'c01']) expect(everything).not.toContain(word.toLowerCase());
+    const manifest = JSON.parse(Buffer.from(store.objects.get(`ct-research/${event.value.manifestKey}`) ?? '').toString()) as ResearchManifest;
+    expect(event.cause).toBe(event.value.manifestSha256);
+    for (const series of manifest.series) {
+      const tar = store.objects.get(`ct-research/${series.object}`) ?? new Uint8Array(0);
+      expect(tar.length).toBe(series.sizeBytes);
+      for (const one of series.instances) {
+        const bytes = tar.subarray(one.offset, one.offset + one.sizeBytes);
+        expect(sha256Hex(bytes)).toBe(one.sha256);
+        expect(text(readDicom(bytes).dataset, TAG.SOPInstanceUID)).toBe(one.sopInstanceUid);
+      }
+    }
+    expect(readdirSync(spoolFolder)).toEqual([]);
+  });
+
+  test('a redelivery publishes the same event and stores nothing more', async () => {
+    const store = memoryStore();
+    const event = await stored(store, study());
+    const first = eventOf(await anonymiseStage.handle(event, ports(store), signal));
+    const before = [...store.objects.keys()];
+    expect(eventOf(await anonymiseStage.handle(event, ports(store), signal))).toEqual(first);
+    expect([...store.objects.keys()]).toEqual(before);
+  });
+
+  test('two attempts at once publish one manifest and the same event', async () => {
+    const store = memoryStore();
+    const event = await stored(store, study());
+    const [a, b] = await Promise.all([anonymiseStage.handle(event, ports(store), signal), anonymiseStage.handle(event, ports(store), signal)]);
+    expect(eventOf(a)).toEqual(eventOf(b));
+    expect(research(store).filter(([name]) => name.endsWith('manifest.json'))).toHaveLength(1);
+  });
+
+  test('a later revision is the same study and subject with the next ordinal', async () => {
+    const store = memoryStore();
+    const first = eventOf(await anonymiseStage.handle(await stored(store, study()), ports(store), signal)).value;
+    const second = eventOf(await anonymiseStage.handle(await stored(store, study().slice(0, 2), 'b'.repeat(32)), ports(store), signal)).value;
+    expect([second.studyId, second.subjectId, second.site]).toEqual([first.studyId, first.subjectId, first.site]);
+    expect(second.revision).not.toBe(first.revision);
+    expect(second.ordinal).toBe(first.ordinal + 1);
+  });
+
+  test('what the verifier finds holds the whole study: nothing in ct-research, a note without values', async () => {
+    const store = memoryStore();
+    // 'Kuznetsov' is a maker's word nowhere; with another ending the de-identifier does not know it.
+    const leak = ctBytes({ n: 2, changes: [of('PatientName', 'Kuznetsov'), of('ManufacturerModelName', 'Kuznetsova')] });
+    const event = await stored(store, [ctBytes({ n: 1, changes: [of('PatientName', 'Kuznetsov')] }), leak]);
+    const held = anonymiseStage.handle(event, ports(store), signal);
+    await expect(held).rejects.toBeInstanceOf(Fault);
+    await expect(held).rejects.toMatchObject({ code: 'HELD_BY_VERIFIER', retryable: false });
+    expect(research(store)).toEqual([]);
+    const notes = [...store.objects].filter(([name]) => name.startsWith('ct-quarantine/'));
+    expect(notes).toHaveLength(1);
+    expect(Buffer.from(notes[0]?.[1] ?? '').toString().toLowerCase()).not.toContain('kuznets');
+    expect(readdirSync(spoolFolder)).toEqual([]);
+  });
+
+  test.each<[string, () => Uint8Array[], string]>([
+    ['two patients', () => [ctBytes(), ctBytes({ n: 2, changes: [of('PatientID', 'B-2')] })], 'MIXED_PATIENTS'],
+    ['no patient', () => [ctBytes({ changes: [of('PatientID', '')] })], 'NO_PATIENT_IDENTITY'],
+    ['text in the pixels', () => [ctBytes({ changes: [of('BurnedInAnnotation', 'YES')] })], 'BURNED_IN_TEXT'],
+    ['no image', () => [ctBytes({ changes: [of('SOPClassUID', SOP_CLASS.SecondaryCaptureImageStorage)] })], 'NOTHING_KEPT'],
+  ])('%s: rejected with a code, nothing stored', async (_what, files, code) => {
+    const store = memoryStore();
+    expect(await anonymiseStage.handle(await stored(store, files()), ports(store), signal)).toMatchObject({ kind: 'reject', code });
+    expect(research(store)).toEqual([]);
+  });
+
+  test('a damaged object or a missing manifest is a fault to be tried again', async () => {
+    const store = memoryStore();
+    const event = await stored(store, study());
+    const [name, tar] = [...store.objects].find(([one]) => one.endsWith('.tar')) ?? ['', new Uint8Array(0)];
+    store.objects.set(name, Buffer.from(tar).fill(0, 2000, 2010));
+    await expect(anonymiseStage.handle(event, ports(store), signal)).rejects.toMatchObject({ code: 'OBJECT_CORRUPT', retryable: true });
+    store.objects.clear();
+    await expect(anonymiseStage.handle(event, ports(store), signal)).rejects.toMatchObject({ code: 'MANIFEST_MISSING', retryable: true });
+  });
+});

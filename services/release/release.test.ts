@@ -1,0 +1,102 @@
+// The pure parts of release: what belongs into a version does not depend on order, tables are read back as written,
+// agreement is the published formula, ids and splits are stable and keyed.
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { ResearchRevision, ResearchStudyId, SubjectId } from '../kernel/ids.ts';
+import { agreementOf } from './agreement.ts';
+import { type Cell, fromCsv, toCsv, toTsv } from './delimited.ts';
+import { contentsOf, type Fact } from './facts.ts';
+import { ownIds, SPLITS } from './own-ids.ts';
+import { parseSums, sumsText } from './sums.ts';
+import { compareVersions } from './versions.ts';
+
+const id = (n: number): { studyId: ResearchStudyId; revision: ResearchRevision } => ({ studyId: `study-${n >> 1}` as ResearchStudyId, revision: `revision-${n & 1}` as ResearchRevision });
+
+const factArb: fc.Arbitrary<Fact> = fc.tuple(fc.integer({ min: 0, max: 11 }), fc.integer({ min: 0, max: 4 }), fc.constantFrom('test', 'other')).map(([n, kind, cohort]): Fact => {
+  const subjectId = `subject-${n >> 2}` as SubjectId;
+  if (kind <= 1) return { type: 'ctstream.research.v1.StudySelected', value: { ...id(n), subjectId, cohort, ordinal: 1 + (n & 1) } as Extract<Fact, { type: 'ctstream.research.v1.StudySelected' }>['value'] };
+  if (kind === 2) return { type: 'ctstream.research.v1.StudyLabelled', value: { ...id(n), subjectId, volumeSha256: 'a', grade: n % 5, adjudicated: false, simulated: false, readings: [] } };
+  if (kind === 3) return { type: 'ctstream.research.v1.StudyExcluded', value: { ...id(n), cohort, round: 1, code: 'COHORT_FULL', detail: '' } };
+  return { type: 'ctstream.research.v1.StudyRejected', value: { ...id(n), stage: 'label-queue', code: 'READER_REJECTED', detail: '' } };
+});
+
+describe('what belongs into a version', () => {
+  test('does not depend on the order in which facts came, nor on doubles', () => {
+    fc.assert(fc.property(fc.array(factArb, { maxLength: 40 }), (facts) => expect(contentsOf([...facts.toReversed(), ...facts])).toEqual(contentsOf(facts))));
+  });
+
+  test('is selected, labelled and not rejected; nobody is a member and an exclusion', () => {
+    fc.assert(
+      fc.property(fc.array(factArb, { maxLength: 40 }), (facts) => {
+        const { members, exclusions } = contentsOf(facts);
+        const has = (type: Fact['type'], m: (typeof members)[number]): boolean => facts.some((f) => f.type === type && f.value.studyId === m.selected.studyId && f.value.revision === m.selected.revision);
+        for (const m of members) {
+          expect(has('ctstream.research.v1.StudyLabelled', m)).toBe(true);
+          expect(has('ctstream.research.v1.StudyRejected', m)).toBe(false);
+        }
+        expect(new Set(members.map((m) => m.selected.studyId)).size).toBe(members.length);
+        expect(exclusions.filter((e) => members.some((m) => m.selected.studyId === e.studyId))).toEqual([]);
+      }),
+    );
+  });
+});
+
+describe('tables', () => {
+  const cell = fc.oneof(fc.string({ unit: 'grapheme' }), fc.constantFrom('a,b', 'say "x"', 'two\nlines', ''), fc.integer(), fc.boolean());
+
+  test('a CSV reads back as it was written', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(cell, cell, cell), { minLength: 1, maxLength: 10 }), (rows: Cell[][]) => {
+        const read = fromCsv(toCsv(['a', 'b', 'c'], rows));
+        // A bare carriage return outside quotes can't come from us: it is quoted.
+        expect(read.map((r) => [r['a'], r['b'], r['c']])).toEqual(rows.map((r) => r.map(String)));
+      }),
+    );
+  });
+
+  test('a row of another length and an open quote are refused', () => {
+    expect(() => fromCsv('a,b\n1\n')).toThrow(/row 2/);
+    expect(() => fromCsv('a,b\n"1,2\n')).toThrow(/quote/);
+  });
+
+  test('a TSV has one line per row whatever is in it', () => {
+    fc.assert(fc.property(fc.array(fc.tuple(cell, cell), { maxLength: 8 }), (rows: Cell[][]) => expect(toTsv(['a', 'b'], rows).split('\n').filter((l) => l !== '').map((l) => l.split('\t').length)).toEqual(new Array(rows.length + 1).fill(2))));
+  });
+
+  test('SHA256SUMS reads back, and a path that leaves the folder is refused', () => {
+    const sums = new Map([['images/a b.nii.gz', 'a'.repeat(64)], ['registry.csv', 'b'.repeat(64)]]);
+    expect(parseSums(sumsText(sums))).toEqual(sums);
+    expect(() => parseSums(`${'a'.repeat(64)}  ../x\n`)).toThrow();
+    expect(() => parseSums(`${'a'.repeat(64)}  /etc/x\n`)).toThrow();
+  });
+});
+
+describe('agreement', () => {
+  test('is one when all agree, and as computed by hand when not', () => {
+    expect(agreementOf([[0, 0], [1, 1], [4, 4]])).toMatchObject({ pairs: 3, raw: 1, quadraticWeightedKappa: 1 });
+    // Observed 1; expected sum over the margins {0:1, 1:1, 2:2} x {0:1, 1:2, 2:1} / 4 = (2 + 4 + 1 + 1 + 8 + 4) / 4 = 5; 1 - 1/5.
+    expect(agreementOf([[0, 0], [1, 1], [2, 1], [2, 2]])).toMatchObject({ raw: 0.75, quadraticWeightedKappa: 0.8 });
+  });
+  test('is not made up without pairs, or when nobody differs from anybody', () => {
+    expect(agreementOf([])).toMatchObject({ pairs: 0, raw: null, quadraticWeightedKappa: null });
+    expect(agreementOf([[2, 2], [2, 2]])).toMatchObject({ raw: 1, quadraticWeightedKappa: null });
+  });
+});
+
+describe('own ids', () => {
+  const [one, two] = [ownIds(Buffer.alloc(32, 1)), ownIds(Buffer.alloc(32, 2))];
+  test('are functions of secret and id', () => {
+    expect(one.study('s')).toBe(ownIds(Buffer.alloc(32, 1)).study('s'));
+    expect(one.study('s')).not.toBe(two.study('s'));
+    expect(one.study('s').slice(6)).not.toBe(one.subject('s').slice(8));
+    expect(() => ownIds(Buffer.alloc(31))).toThrow(/32/);
+  });
+  test('splits come near 70, 10, 20 percent', () => {
+    const counts = SPLITS.map((s) => Array.from({ length: 5000 }, (_, n) => one.split(`subject-${n}`)).filter((x) => x === s).length / 5000);
+    for (const [i, share] of [0.7, 0.1, 0.2].entries()) expect(Math.abs((counts[i] ?? 0) - share)).toBeLessThan(0.03);
+  });
+});
+
+test('versions are ordered by number', () => {
+  expect(['v1.10.0', 'v1.9.0', 'v2.0.0', 'v1.9.1'].sort(compareVersions)).toEqual(['v1.9.0', 'v1.9.1', 'v1.10.0', 'v2.0.0']);
+});

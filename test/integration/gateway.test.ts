@@ -1,0 +1,316 @@
+// The gateway on the real Orthanc and Kafka: every study that a PACS has is announced, once per revision, whatever is
+// killed meanwhile; and the census tells what the PACS lists.
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pino from 'pino';
+import { dicomWebClient } from '../../services/adapters/dicomweb-client.ts';
+import { orthancChanges } from '../../services/adapters/dicomweb-orthanc.ts';
+import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
+import { feed } from '../../services/centre-gateway/feed.ts';
+import { preflight } from '../../services/centre-gateway/intake.ts';
+import { sha256Hex } from '../../services/kernel/digest.ts';
+import type { StudyInstanceUid } from '../../services/kernel/ids.ts';
+import { availableOf, censusNow, codec, eventsOf, eventually, openLab, put, removeStudy, smallStudy, storedOf, TOPICS, type Lab } from './pacs-support.ts';
+import { releasePlatform, testPlatform, testPrefix } from './support.ts';
+
+const A = `ga${process.pid}`;
+/** Watched by QIDO-RS alone, as any other DICOMweb server would be. */
+const POLLED = `gp${process.pid}`;
+const WRONG = `gw${process.pid}`;
+const FAST = { STABLE_AFTER_MS: '900', COUNT_PAUSE_MS: '100', CHANGES_POLL_MS: '200', QIDO_POLL_MS: '400', QIDO_LOOK_BACK_DAYS: '36500' };
+let lab: Lab;
+
+beforeAll(async () => {
+  lab = await openLab({
+    platform: await testPlatform(),
+    centres: [A, POLLED, WRONG],
+    prefix: testPrefix('gateway'),
+    stages: ['centre-gateway', 'ingest'],
+    env: { 'centre-gateway': FAST, ingest: { RETRY_DELAYS_MS: '1000,2000,600000' } },
+    before: async (provisioned) => {
+      const path = provisioned.file('gateway-centres.json');
+      const centres = JSON.parse(await readFile(path, 'utf8')) as { id: string; password: string; orthanc?: unknown; scope: object }[];
+      for (const centre of centres) {
+        if (centre.id === POLLED) delete centre.orthanc;
+        if (centre.id === WRONG) centre.password = 'not the password';
+        centre.scope = { modalities: ['CT'], optOutPatientIds: ['OPTED-OUT'] };
+      }
+      await writeFile(path, JSON.stringify(centres), { mode: 0o600 });
+    },
+  });
+}, 300_000);
+
+afterAll(async () => {
+  await (lab as Lab | undefined)?.close();
+  await releasePlatform();
+}, 60_000);
+
+const announcementsOf = async (centre: string, study: string): Promise<Awaited<ReturnType<typeof availableOf>>> => (await availableOf(lab, centre)).filter((e) => e.value.studyInstanceUid === study);
+
+const announced = (centre: string, study: string, count = 1): Promise<Awaited<ReturnType<typeof availableOf>>> =>
+  eventually(`${count} announcement(s)`, async () => {
+    const found = await announcementsOf(centre, study);
+    return found.length >= count ? found : undefined;
+  });
+
+interface Report {
+  readonly centre: string;
+  readonly sent: number;
+  readonly acknowledged: number;
+  readonly waiting: number;
+  readonly refused: number;
+  readonly outOfScope: number;
+  readonly reasons: Record<string, number>;
+  readonly pacs: { readonly usable: boolean; readonly code: string | null };
+}
+
+async function reportOf(centre: string): Promise<Report> {
+  const response = await fetch(`${lab.stages.apiUrl('centre-gateway')}/status.json`);
+  const found = ((await response.json()) as { centres: Report[] }).centres.find((c) => c.centre === centre);
+  if (found === undefined) throw new Error('no report');
+  return found;
+}
+
+describe('announcing', () => {
+  test('a study is announced once when it has come to rest, and once more for each late slice', async () => {
+    const study = smallStudy({ slices: 4 });
+    for (const file of study.files.slice(0, 3)) {
+      await put(lab.orthanc(A), [file]);
+      // Shorter than the quiet time, so these three are one revision.
+      await sleep(400);
+    }
+    const [first] = await announced(A, study.study);
+    expect(first?.value).toMatchObject({ centre: A, instanceCount: 3, seriesCount: 1, modalities: ['CT'], noticedBy: 'change-feed' });
+    expect(first?.key).toBe(`${A}|${study.study}`);
+    expect(first?.sequence).toBeGreaterThan(0n);
+    await put(lab.orthanc(A), study.files.slice(3));
+    const both = await announced(A, study.study, 2);
+    expect(both.map((e) => e.value.instanceCount)).toEqual([3, 4]);
+    expect(both[1]?.value.sequence).toBeGreaterThan(both[0]?.value.sequence ?? Infinity);
+    // The same file again changes nothing that counts.
+    await put(lab.orthanc(A), study.files.slice(3));
+    await sleep(2500);
+    expect(await announcementsOf(A, study.study)).toHaveLength(2);
+  }, 90_000);
+
+  test('a PACS without a change feed is found by QIDO-RS', async () => {
+    const study = smallStudy({ slices: 2 });
+    await put(lab.orthanc(POLLED), study.files);
+    const [first] = await announced(POLLED, study.study);
+    expect(first?.value).toMatchObject({ instanceCount: 2, noticedBy: 'poll' });
+    await put(lab.orthanc(POLLED), smallStudy({ study: study.study, slices: 1, first: 3 }).files);
+    expect((await announced(POLLED, study.study, 2))[1]?.value.instanceCount).toBe(3);
+  }, 90_000);
+
+  test('what the centre\'s rule leaves out is counted and never announced', async () => {
+    const ultrasound = smallStudy({ modality: 'US', slices: 1 });
+    const optedOut = smallStudy({ patientId: 'OPTED-OUT', slices: 1 });
+    await put(lab.orthanc(A), [...ultrasound.files, ...optedOut.files]);
+    const { status } = await censusNow(lab);
+    // One of the three centres has a wrong password, and the answer says so.
+    expect(status).toBe(503);
+    await sleep(2500);
+    await censusNow(lab);
+    const listed = (await eventsOf(lab, 'ctstream.clinical.v1.Census', TOPICS.census(A))).at(-1)?.value.studies ?? [];
+    for (const study of [ultrasound.study, optedOut.study]) {
+      expect(listed.find((s) => s.studyInstanceUid === study)).toMatchObject({ state: 'outOfScope', code: 'OUT_OF_SCOPE' });
+      expect(await announcementsOf(A, study)).toEqual([]);
+    }
+    expect((await reportOf(A)).outOfScope).toBe(2);
+  }, 90_000);
+
+  test('a study that vanished before the pull and comes back is announced again and stored', async () => {
+    await lab.stages.kill('ingest', 'SIGTERM');
+    const study = smallStudy({ slices: 2 });
+    await put(lab.orthanc(A), study.files);
+    await announced(A, study.study);
+    await removeStudy(lab.orthanc(A), study.study);
+    await lab.stages.start('ingest');
+    await eventually('the refusal on the status page', async () => (((await reportOf(A)).reasons['STUDY_VANISHED'] ?? 0) > 0 ? true : undefined));
+    await put(lab.orthanc(A), study.files);
+    await eventually('stored', async () => (await storedOf(lab)).find((e) => e.value.studyInstanceUid === study.study));
+    await eventually('no refusal on the status page any more', async () => ((await reportOf(A)).reasons['STUDY_VANISHED'] === undefined ? true : undefined));
+  }, 120_000);
+});
+
+describe('killed', () => {
+  test('the gateway with SIGKILL while studies come: each is announced, with one event id a revision', async () => {
+    const studies = Array.from({ length: 10 }, (_, n) => smallStudy({ slices: 3, seed: n }));
+    for (const s of studies.slice(0, 5)) await put(lab.orthanc(A), s.files);
+    await eventually('the first announcement', async () => ((await announcementsOf(A, studies[0]?.study ?? '')).length > 0 ? true : undefined));
+    await lab.stages.kill('centre-gateway', 'SIGKILL');
+    for (const s of studies.slice(5)) await put(lab.orthanc(A), s.files);
+    await lab.stages.start('centre-gateway');
+    for (const s of studies) {
+      const events = await announced(A, s.study);
+      expect(new Set(events.map((e) => e.id)).size).toBe(1);
+      expect(events[0]?.value.instanceCount).toBe(3);
+    }
+  }, 120_000);
+
+  test('Orthanc with SIGKILL between the last slice and stability: the study is announced all the same', async () => {
+    const study = smallStudy({ slices: 3 });
+    await put(lab.orthanc(A), study.files);
+    await lab.platform.restartOrthanc(A, 'SIGKILL');
+    const [event] = await announced(A, study.study);
+    expect(event?.value.instanceCount).toBe(3);
+    await eventually('stored', async () => (await storedOf(lab)).find((e) => e.value.studyInstanceUid === study.study));
+  }, 120_000);
+
+  test('both at once, and the gateway\'s database lost: the census at its start finds every study', async () => {
+    const study = smallStudy({ slices: 2 });
+    await put(lab.orthanc(A), study.files);
+    await Promise.all([lab.stages.kill('centre-gateway', 'SIGKILL'), lab.platform.restartOrthanc(A, 'SIGKILL')]);
+    const before = (await availableOf(lab, A)).reduce((max, e) => Math.max(max, e.value.sequence), 0);
+    await lab.stages.start('centre-gateway', { STATE_DIR: join(lab.dir, 'another-gateway') });
+    const events = await announced(A, study.study);
+    const event = events.at(-1);
+    expect(event?.value).toMatchObject({ instanceCount: 2, noticedBy: 'census' });
+    // Numbers go on above the old ones, so that nothing looks superseded.
+    expect(event?.value.sequence).toBeGreaterThan(before);
+  }, 120_000);
+});
+
+describe('telling', () => {
+  test('a wrong password is on the status page with its code, and the other centres go on', async () => {
+    const wrong = await eventually('the code', async () => {
+      const report = await reportOf(WRONG);
+      return report.pacs.code === null ? undefined : report;
+    });
+    expect(wrong.pacs).toMatchObject({ usable: false, code: 'PACS_UNAUTHORISED' });
+    const { body } = await censusNow(lab);
+    expect(body.centres.find((c) => c.centre === WRONG)).toMatchObject({ published: false, code: 'PACS_UNAUTHORISED' });
+    expect(body.centres.find((c) => c.centre === A)).toMatchObject({ published: true });
+    const page = await (await fetch(`${lab.stages.apiUrl('centre-gateway')}/`)).text();
+    expect(page).toContain('PACS_UNAUTHORISED');
+    expect(page).not.toContain('Planted');
+    expect(page).not.toContain('PLANTED');
+  }, 60_000);
+
+  test('sent = acknowledged + waiting + refused, and acknowledgements come from ingest', async () => {
+    const study = smallStudy({ slices: 1 });
+    await put(lab.orthanc(A), study.files);
+    await announced(A, study.study);
+    const report = await eventually('nothing waits', async () => {
+      const now = await reportOf(A);
+      return now.waiting === 0 ? now : undefined;
+    });
+    expect(report.sent).toBe(report.acknowledged + report.waiting + report.refused);
+    expect(report.acknowledged).toBeGreaterThan(0);
+  }, 60_000);
+
+  test('a refusal at intake is published once, and only with the token', async () => {
+    async function* files(): AsyncGenerator<{ path: string; bytes: Uint8Array }> {
+      yield { path: 'x/readme.txt', bytes: Buffer.from('no DICOM at all') };
+    }
+    const refusals = (await preflight(files())).refused.map(({ paths: _, ...r }) => r);
+    const send = (token: string): Promise<Response> =>
+      fetch(`${lab.stages.apiUrl('centre-gateway')}/intake-refused`, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, body: JSON.stringify({ centre: A, refusals }) });
+    expect((await send('wrong')).status).toBe(403);
+    expect(await (await send(lab.provisioned.gatewayToken)).json()).toEqual({ accepted: 1 });
+    expect(await (await send(lab.provisioned.gatewayToken)).json()).toEqual({ accepted: 0 });
+    const events = await eventually('the event', async () => {
+      const found = await eventsOf(lab, 'ctstream.clinical.v1.IntakeRefused', TOPICS.refused(A));
+      return found.length > 0 ? found : undefined;
+    });
+    expect(events.map((e) => e.value)).toEqual([{ centre: A, intakeId: sha256Hex('intake\nfile\nx/readme.txt').slice(0, 32), unit: 'file', code: 'NOT_DICOM', files: 1, detail: expect.stringContaining('NOT_DICOM') }]);
+  }, 60_000);
+
+  test('outbox sequences are contiguous per source and the census names the highest', async () => {
+    await censusNow(lab);
+    const topics = [TOPICS.available(A), TOPICS.census(A), TOPICS.refused(A)];
+    const bySource = new Map<string, Set<bigint>>();
+    for await (const record of lab.bus.read(await lab.bus.ends(topics))) {
+      const event = codec.decode(record);
+      if (event.sequence === undefined) throw new Error('a source stamps its sequence');
+      bySource.set(event.source, (bySource.get(event.source) ?? new Set()).add(event.sequence));
+    }
+    // Two gateways' lives: the database was lost once.
+    expect(bySource.size).toBe(2);
+    for (const numbers of bySource.values()) expect([...numbers].sort((a, b) => Number(a - b))).toEqual(Array.from({ length: numbers.size }, (_, n) => BigInt(n + 1)));
+    const last = (await eventsOf(lab, 'ctstream.clinical.v1.Census', TOPICS.census(A))).at(-1);
+    expect(BigInt(last?.value.outboxSequence ?? 0)).toBe(last?.sequence);
+  }, 60_000);
+
+  test('a deleted outbox row leaves a gap in the sequence', async () => {
+    await lab.stages.kill('centre-gateway', 'SIGTERM');
+    const dir = join(lab.dir, 'gateway');
+    const db = new DatabaseSync(join(dir, 'gateway.sqlite'));
+    // Not sent yet, as after a crash between commit and publish.
+    const { changes } = db.prepare("UPDATE outbox SET sent_ms = NULL WHERE centre = ? AND sequence = (SELECT max(sequence) FROM outbox WHERE centre = ?)").run(A, A);
+    expect(changes).toBe(1);
+    db.prepare('UPDATE centre SET outbox_sequence = outbox_sequence + 1 WHERE centre = ?').run(A);
+    db.close();
+    await lab.stages.start('centre-gateway', { STATE_DIR: dir });
+    await censusNow(lab);
+    const census = (await eventsOf(lab, 'ctstream.clinical.v1.Census', TOPICS.census(A))).at(-1);
+    const seen = new Set<bigint>();
+    for await (const record of lab.bus.read(await lab.bus.ends([TOPICS.available(A), TOPICS.census(A), TOPICS.refused(A)]))) {
+      const event = codec.decode(record);
+      if (event.source === census?.source && event.sequence !== undefined) seen.add(event.sequence);
+    }
+    expect(seen.size).toBeLessThan(census?.value.outboxSequence ?? 0);
+  }, 60_000);
+});
+
+describe('the broker', () => {
+  test('a centre\'s credential can neither write nor read another centre\'s topics', async () => {
+    const own = kafkaBus({ brokers: lab.platform.kafka.brokers, username: `gateway-${A}`, password: lab.provisioned.secretOf(`gateway-${A}`), prefix: lab.provisioned.prefix, clientId: 'intruder', log: pino({ level: 'silent' }) });
+    const record = { key: 'k', value: Buffer.from('x'), headers: {} };
+    await expect(own.publish([{ ...record, topic: TOPICS.available(POLLED) }])).rejects.toMatchObject({ code: 'DENIED_BY_BROKER' });
+    await expect(own.publish([{ ...record, topic: TOPICS.status(A) }])).rejects.toMatchObject({ code: 'DENIED_BY_BROKER' });
+    await expect(own.ends([TOPICS.status(POLLED)])).rejects.toMatchObject({ code: 'DENIED_BY_BROKER' });
+    expect((await own.ends([TOPICS.status(A)])).length).toBeGreaterThan(0);
+    await own.close();
+  }, 60_000);
+});
+
+describe('the PACS port', () => {
+  const signal = AbortSignal.timeout(60_000);
+
+  test('studies are paged to the end, and hashes are the MD5 of the files', async () => {
+    const pacs = lab.orthanc(POLLED);
+    const studies = Array.from({ length: 5 }, () => smallStudy({ slices: 1 }));
+    for (const s of studies) await put(pacs, s.files);
+    const web = dicomWebClient({ ...pacs });
+    const found: string[] = [];
+    for await (const s of web.studies({ pageSize: 2 }, signal)) found.push(s.studyInstanceUid);
+    expect(found).toEqual(expect.arrayContaining(studies.map((s) => s.study)));
+    expect(new Set(found).size).toBe(found.length);
+    const one = studies[0];
+    const hashes = await orthancChanges({ ...pacs, orthancUrl: pacs.baseUrl }).hashes(one?.study as StudyInstanceUid, signal);
+    const { createHash } = await import('node:crypto');
+    expect([...hashes.values()]).toEqual([createHash('md5').update(one?.files[0] ?? '').digest('hex')]);
+  }, 60_000);
+
+  test('failures have codes: no connection, wrong password, wrong address; a study that is not there is empty', async () => {
+    const pacs = lab.orthanc(A);
+    const study = '1.2.3' as StudyInstanceUid;
+    const web = (change: object) => dicomWebClient({ ...pacs, ...change });
+    await expect(web({ password: 'x' }).study(study, signal)).rejects.toMatchObject({ code: 'PACS_UNAUTHORISED', retryable: true });
+    await expect(web({ password: 'x' }).retrieveSeries(study, '1.2.3.1', signal)).rejects.toMatchObject({ code: 'PACS_UNAUTHORISED', retryable: true });
+    await expect(web({ dicomWebUrl: 'http://127.0.0.1:9/dicom-web' }).study(study, signal)).rejects.toMatchObject({ code: 'PACS_UNREACHABLE', retryable: true });
+    await expect(web({ dicomWebUrl: `${pacs.baseUrl}/elsewhere` }).study(study, signal)).rejects.toMatchObject({ code: 'PACS_ERROR' });
+    expect(await web({}).study(study, signal)).toEqual([]);
+    expect(await web({}).instances(study, signal)).toEqual([]);
+    expect(await web({}).retrieveSeries(study, '1.2.3.1', signal)).toBeUndefined();
+  }, 60_000);
+
+  test('STOW-RS and POST /instances store the same; a refusal names its HTTP code', async () => {
+    const pacs = lab.orthanc(POLLED);
+    const study = smallStudy({ slices: 1 });
+    const files = [
+      { path: 'good', bytes: async () => study.files[0] ?? new Uint8Array() },
+      { path: 'bad', bytes: async () => Buffer.from('not DICOM') },
+    ];
+    const login = { dicomWebUrl: pacs.dicomWebUrl, username: pacs.username, password: pacs.password };
+    const byStow = await feed(files, login, { signal, concurrency: 1 });
+    expect(byStow.map((r) => [r.path, r.stored])).toEqual([['good', true], ['bad', false]]);
+    const byRest = await feed(files, { ...login, orthancUrl: pacs.baseUrl }, { signal, concurrency: 1 });
+    expect(byRest.map((r) => [r.path, r.stored, r.httpCode])).toEqual([['good', true, 200], ['bad', false, 400]]);
+    expect(await dicomWebClient({ ...pacs }).instances(study.study as StudyInstanceUid, signal)).toHaveLength(1);
+  }, 60_000);
+});

@@ -1,0 +1,75 @@
+// Identity links only through the vault and its key: the vault's contract on the real PostgreSQL.
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { createDatabase } from '../../deploy/local/postgres.ts';
+import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
+import { Fault } from '../../services/kernel/fault.ts';
+import { vaultContract } from '../contract/vault.ts';
+import { releasePlatform, testPlatform, testPrefix } from './support.ts';
+
+const key = randomBytes(32);
+const name = testPrefix('vault').replaceAll('-', '_');
+let connectionString = '';
+
+const open = async (): Promise<string> => {
+  const platform = await testPlatform();
+  connectionString ||= await createDatabase(platform.postgres, name, { user: name, password: randomBytes(12).toString('hex') });
+  return connectionString;
+};
+
+const query = async (sql: string, params: readonly unknown[] = []): Promise<Record<string, unknown>[]> => {
+  const client = new pg.Client({ connectionString: await open() });
+  await client.connect();
+  try {
+    return (await client.query(sql, [...params])).rows as Record<string, unknown>[];
+  } finally {
+    await client.end();
+  }
+};
+
+beforeAll(open, 180_000);
+afterAll(releasePlatform);
+
+vaultContract('PostgreSQL', async () => ({
+  open: async () => openPostgresVault({ connectionString: await open(), key, maxLocks: 4 }),
+  dump: async () => {
+    const parts: string[] = [];
+    for (const table of ['vault_meta', 'patients', 'identifiers', 'studies', 'revisions', 'deny', 'audit']) {
+      for (const row of await query(`select * from ${table}`)) {
+        for (const value of Object.values(row)) parts.push(Buffer.isBuffer(value) ? `${value.toString('latin1')} ${value.toString('hex')}` : String(value));
+      }
+    }
+    return parts.join('\n');
+  },
+  deny: async (subjectRow) => void (await query('insert into deny select id_digest from identifiers where subject_row = $1', [subjectRow])),
+}));
+
+describe('the vault in PostgreSQL', () => {
+  test('opens twice at once on an empty database, and not with another key', async () => {
+    const platform = await testPlatform();
+    const empty = `${name}fresh`;
+    const url = await createDatabase(platform.postgres, empty, { user: empty, password: randomBytes(12).toString('hex') });
+    const both = await Promise.all([openPostgresVault({ connectionString: url, key }), openPostgresVault({ connectionString: url, key })]);
+    expect(await both[0].siteSecret()).toEqual(await both[1].siteSecret());
+    await Promise.all(both.map((vault) => vault.close()));
+    await expect(openPostgresVault({ connectionString: url, key: randomBytes(32) })).rejects.toMatchObject({ code: 'BAD_CONFIG' });
+  });
+
+  test('says VAULT_UNAVAILABLE, to be tried again, when the database is away', async () => {
+    const refused = openPostgresVault({ connectionString: 'postgres://nobody:x@127.0.0.1:1/none', key });
+    await expect(refused).rejects.toBeInstanceOf(Fault);
+    await expect(refused).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE', retryable: true });
+  });
+
+  test('a withdrawal that deletes the patient takes studies and revisions along, and later locks see it', async () => {
+    const vault = await openPostgresVault({ connectionString: await open(), key });
+    const subject = await vault.subject({ namespace: 'n', patientId: 'goes' });
+    if (subject === 'denied') throw new Error('denied');
+    const { token } = await vault.study(subject.subjectRow, 'c01' as never, '1.2.3' as never, 'r' as never);
+    await query('delete from patients where subject_row = $1', [subject.subjectRow]);
+    expect(await query('select 1 from studies where token = $1', [token])).toEqual([]);
+    await expect(vault.withSubjectLock(subject.subjectRow, async () => 'ran')).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE' });
+    await vault.close();
+  });
+});
