@@ -9,20 +9,59 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 const trimmed = (text: string): string => text.replace(/[\0 ]+$/, '');
 const isAscii = (bytes: Uint8Array): boolean => bytes.every((byte) => byte < 0x80 && byte !== 0x1b);
 
+// Two-byte letters of Latin and Cyrillic, and typographic signs. Other scripts come from CP866 bytes that
+// happen to be valid UTF-8.
+const PLAUSIBLE = /^[\u0000-\u024f\u0300-\u036f\u0400-\u04ff\u2010-\u2122]*$/;
+
+/** The text when the bytes can only be meant as UTF-8. */
+const certainUtf8 = (bytes: Uint8Array): string | undefined => {
+  try {
+    const text = utf8.decode(bytes);
+    return PLAUSIBLE.test(text) ? trimmed(text) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 /**
- * Every reading of the bytes without doubles, the likeliest first: the declared one where its
- * character set has all the bytes. One for plain ASCII.
+ * Every reading of the bytes without doubles, the likeliest first: UTF-8 where they are, then the declared
+ * one where its character set has all the bytes. One for plain ASCII.
  */
 export const decodings = (bytes: Uint8Array, charset: readonly string[], vr: Vr): readonly string[] => {
   const declared = decodeFlagged(bytes, charset, vr);
   if (isAscii(bytes)) return [trimmed(declared.text)];
+  const certain = certainUtf8(bytes);
+  // Read as anything else it is noise, whose words meet those of other noise.
+  if (certain !== undefined) return [certain];
   const isTrusted = !declared.isMalformed && !declared.isUnknownCharset;
   const readings = new Set<string>(isTrusted ? [trimmed(declared.text)] : []);
-  try {
-    readings.add(trimmed(utf8.decode(bytes)));
-  } catch {
-    // not UTF-8: one reading less
-  }
   for (const decoder of cyrillic) readings.add(trimmed(decoder.decode(bytes)));
   return [...readings.add(trimmed(declared.text))];
 };
+
+const LATIN: ReadonlySet<string> = new Set(['', 'ISO_IR 6', 'ISO_IR 100', 'ISO 2022 IR 6', 'ISO 2022 IR 100']);
+
+/** A word of a text, and whether the reading that it is from may well be the one that was meant. */
+export interface ReadWord {
+  word: string;
+  isLikely: boolean;
+}
+
+/**
+ * Words of every reading. Likely: the first one, and CP1251 where Latin letters or none are declared. The
+ * others are kept for long words: they may be right, but short words of a wrong reading meet everywhere.
+ */
+export const wordsOf = (bytes: Uint8Array, charset: readonly string[], vr: Vr, split: (text: string) => readonly string[]): readonly ReadWord[] => {
+  const readings = decodings(bytes, charset, vr);
+  const likely = likelyOf(bytes, charset, readings);
+  return readings.flatMap((reading) => split(reading).map((word) => ({ word, isLikely: likely.has(reading) })));
+};
+
+const likelyOf = (bytes: Uint8Array, charset: readonly string[], readings: readonly string[]): ReadonlySet<string> => {
+  const first = readings[0] ?? '';
+  const isLatin = readings.length > 1 && charset.every((term) => LATIN.has(term));
+  return new Set(isLatin ? [first, trimmed(cyrillic[0]?.decode(bytes) ?? '')] : [first]);
+};
+
+/** Letters from which on a word of an unlikely reading counts. */
+export const MIN_UNLIKELY = 5;

@@ -7,7 +7,7 @@ import { isTextVr } from '../dicom/vr.ts';
 import { tokensOf } from './clean-text.ts';
 import { ageAt, parseDate, parseTime, safeAge } from './dates.ts';
 import type { Moment } from './dates.ts';
-import { decodings } from './decoding.ts';
+import { MIN_UNLIKELY, wordsOf } from './decoding.ts';
 import type { StatedIdentity } from './identity.ts';
 import type { Profile } from './profile/profile.ts';
 import { MANUFACTURERS, UNITS, VOCABULARY } from './vocabulary.ts';
@@ -91,10 +91,11 @@ const isIdentifying = (element: Element, profile: Profile): boolean => {
 };
 
 const addWords = (element: Element, dataset: Dataset, into: Set<string>, isWord: (word: string) => boolean): void => {
-  for (const reading of decodings(element.value, dataset.charset, element.vr))
-    for (const word of tokensOf(reading)) if (isWord(word)) into.add(word);
+  for (const { word, isLikely } of wordsOf(element.value, dataset.charset, element.vr, tokensOf))
+    if (isWord(word) && (isLikely || word.length >= MIN_UNLIKELY)) into.add(word);
 };
 
-const isPersonWord = (word: string): boolean => word.length > 0;
+// One letter is an initial: cleaning drops capitals that stand alone anyway.
+const isPersonWord = (word: string): boolean => word.length > 1 || /^\d$/.test(word);
 const isPlaceWord = (word: string): boolean =>
   (/^\d+$/.test(word) ? word.length >= 4 : word.length >= 3) && !VOCABULARY.has(word) && !UNITS.has(word) && !MANUFACTURERS.has(word);

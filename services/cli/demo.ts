@@ -20,9 +20,9 @@ import { tableText } from './table-text.ts';
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
-/** Studies that wait for nothing but a release, or have ended. */
+/** Studies that wait for nothing but a release or a person, or have ended. */
 function settled(a: Account, expected: number): boolean {
-  const open = a.studies.filter((s) => s.state === 'unaccounted' || (s.state === 'waiting' && s.code !== 'AWAITING_RELEASE'));
+  const open = a.studies.filter((s) => s.state === 'unaccounted' || (s.state === 'waiting' && !s.dead && s.code !== 'AWAITING_RELEASE'));
   return a.totals.sent >= expected && open.length === 0;
 }
 

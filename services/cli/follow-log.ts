@@ -34,7 +34,7 @@ export interface StageLag {
 function parkedOf(record: BusRecord): Parked {
   const code = record.headers['ct-code'] ?? '';
   const stage = record.topic.split('.')[2] ?? '';
-  return { stage, key: record.key, code: isCode(code) ? code : 'UNEXPECTED', eventId: record.headers['ce_id'] ?? '' };
+  return { stage, key: record.key, code: isCode(code) ? code : 'UNEXPECTED', eventId: record.headers['ce_id'] ?? '', dead: record.topic.endsWith('.dead') };
 }
 
 function consumersOf(stage: string): string[] {

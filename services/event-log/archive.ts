@@ -60,7 +60,7 @@ async function eventRow(record: BusRecord, ports: ArchivePorts, zone: Zone): Pro
   }
   return {
     topic: kept.topic, partition: record.partition, record_offset: record.offset, record_key: kept.key,
-    event_id: kept.id, event_type: event.type, event_source: kept.source, event_time: isoTime(event.timeMs), outbox_sequence: event.sequence ?? null,
+    event_id: kept.id, event_type: event.type, event_source: kept.source, event_time: isoTime(event.timeMs), event_sequence: event.sequence ?? null,
     ...(snakeRow(kept.value) as Record<string, unknown>),
   };
 }
@@ -71,7 +71,7 @@ function parkedRow(record: BusRecord, zone: Zone): Record<string, unknown> {
   const research = zone === 'research';
   return {
     topic: record.topic, partition: record.partition, record_offset: record.offset, record_key: research ? record.key : null,
-    event_id: research ? (h['ce_id'] ?? null) : null, event_type: h['ce_type'] ?? null, event_source: null, event_time: isoTime(record.timestampMs), outbox_sequence: null,
+    event_id: research ? (h['ce_id'] ?? null) : null, event_type: h['ce_type'] ?? null, event_source: null, event_time: isoTime(record.timestampMs), event_sequence: null,
     stage: h['ct-stage'] ?? null, code: h['ct-code'] ?? null, attempts: Number(h['ct-attempt'] ?? 0),
     origin_topic: research ? (h['ct-origin-topic'] ?? null) : null,
   };

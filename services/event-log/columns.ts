@@ -48,7 +48,7 @@ export const ENVELOPE: readonly Column[] = [
   { name: 'event_type', type: 'VARCHAR' },
   { name: 'event_source', type: 'VARCHAR' },
   { name: 'event_time', type: 'TIMESTAMP' },
-  { name: 'outbox_sequence', type: 'BIGINT' },
+  { name: 'event_sequence', type: 'BIGINT' },
 ];
 
 /** Columns of retry and dead topics: metadata only, never the value. */

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { columnsOfTopic } from './archive.ts';
 import { snakeCase } from './columns.ts';
 import { nextOffsetOf, openDuckDb, toParquet } from './parquet.ts';
@@ -23,7 +24,7 @@ afterAll(async () => {
 
 const row = (offset: number, id: string): Record<string, unknown> => ({
   topic: 'ct.research.study-excluded.v1', partition: 0, record_offset: offset, record_key: 'k', event_id: id, event_type: 'ctstream.research.v1.StudyExcluded',
-  event_source: 'select', event_time: '2026-01-02 03:04:05.678', outbox_sequence: offset + 1, study_id: `s${id}`, revision: 'r', cohort: "o'clock", round: 1, code: 'COHORT_FULL', detail: '',
+  event_source: 'select', event_time: '2026-01-02 03:04:05.678', event_sequence: offset + 1, study_id: `s${id}`, revision: 'r', cohort: "o'clock", round: 1, code: 'COHORT_FULL', detail: '',
 });
 
 test('names become snake_case', () => {
@@ -58,4 +59,24 @@ test('typed rows, a row per id, and the offset where the next file starts', asyn
 test('equal rows give equal bytes', async () => {
   const batch = { columns: columnsOfTopic('ct.research.study-excluded.v1'), rows: [row(0, 'a')], firstOffset: 0n, nextOffset: 1n };
   expect(Buffer.compare(await toParquet(db, batch), await toParquet(db, batch))).toBe(0);
+});
+
+/** A value that fits a column type. */
+function sample(type: string): unknown {
+  if (type.endsWith('[]')) return [sample(type.slice(0, -2))];
+  if (type.startsWith('STRUCT')) return Object.fromEntries([...type.matchAll(/"(\w+)" ([A-Z]+(?:\[\])?)/g)].map((m) => [m[1], sample(m[2] ?? '')]));
+  return { VARCHAR: 'x', INTEGER: 1, BIGINT: '9007199254740993', DOUBLE: 1.5, BOOLEAN: true, TIMESTAMP: '2026-01-02 03:04:05' }[type];
+}
+
+test('a row of every topic comes back as it went in', async () => {
+  for (const { name } of topicsFile.topics) {
+    const topic = name.replace('<centre>', 'c01');
+    const columns = columnsOfTopic(topic);
+    const written = Object.fromEntries(columns.map((c) => [c.name, sample(c.type)]));
+    const bytes = await toParquet(db, { columns, rows: [written], firstOffset: 0n, nextOffset: 1n });
+    const file = join(dir, 'one.parquet');
+    await writeFile(file, bytes);
+    const back = (await runQuery(db, `SELECT * FROM read_parquet('${file}')`)).rows[0];
+    expect([name, { ...back, event_time: written['event_time'] }]).toEqual([name, written]);
+  }
 });

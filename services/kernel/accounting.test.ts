@@ -92,7 +92,7 @@ test('a round that was cut after the study and did not decide it has lost it', (
 
 test('a parked record is waiting with its code', () => {
   const [available] = way(1, 1);
-  const parked: Parked = { stage: 'ingest', key: K(1), code: 'PACS_UNREACHABLE' as Code, eventId: available?.id ?? '' };
+  const parked: Parked = { stage: 'ingest', key: K(1), code: 'PACS_UNREACHABLE' as Code, eventId: available?.id ?? '', dead: false };
   expect(stateOf([available as EventIn], { ...finished, parked: [parked] })).toEqual(['waiting', 'PACS_UNREACHABLE']);
 });
 

@@ -14,6 +14,8 @@ export interface StudyAccount {
   readonly code: Code | 'RELEASED' | 'IN_QUEUE';
   /** Furthest point of the way that the study's newest revision reached. */
   readonly reached: Milestone;
+  /** True when it waits for a person: it lies in a dead-letter topic. */
+  readonly dead: boolean;
 }
 
 export const MILESTONES = ['sent', 'available', 'stored', 'anonymised', 'assessed', 'selected', 'labelled', 'released'] as const;
@@ -37,6 +39,8 @@ export interface Parked {
   readonly code: Code;
   /** `ce_id` of the event that is parked. */
   readonly eventId: string;
+  /** In the dead-letter topic, not in a retry one. */
+  readonly dead: boolean;
 }
 
 export interface AccountInput {
@@ -184,7 +188,10 @@ function gather(input: AccountInput): Facts {
     if (e.type.startsWith('ctstream.clinical.')) noteClinical(facts, e);
     else noteResearch(facts, e);
   }
-  for (const p of input.parked) facts.parked.set(`${p.stage}#${p.eventId}`, p);
+  for (const p of input.parked) {
+    const at = `${p.stage}#${p.eventId}`;
+    if (p.dead || facts.parked.get(at)?.dead !== true) facts.parked.set(at, p);
+  }
   return facts;
 }
 
@@ -192,12 +199,13 @@ interface Standing {
   readonly state: StudyState;
   readonly code: StudyAccount['code'];
   readonly reached: Milestone;
+  readonly dead?: boolean;
 }
 
 /** Where an event without an outcome stands: parked, still in the queue, or lost. */
 function pending(input: AccountInput, facts: Facts, stage: string, e: EventIn, reached: Milestone): Standing {
   const parked = facts.parked.get(`${stage}#${e.id}`);
-  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached };
+  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
   if (e.offset >= input.committed(stage, e.topic, e.partition)) return { state: 'waiting', code: 'IN_QUEUE', reached };
   return { state: 'unaccounted', code: 'IN_QUEUE', reached };
 }
@@ -296,9 +304,9 @@ function total(studies: readonly StudyAccount[], facts: Facts): Account {
 export function account(input: AccountInput): Account {
   const facts = gather(input);
   const keys = new Set<ClinicalKey>([...facts.census.keys(), ...facts.available.keys()]);
-  const studies: StudyAccount[] = [...keys].sort().map((key) => ({ key, centre: parseClinicalKey(key).centre, ...clinicalStanding(input, facts, key) }));
+  const studies: StudyAccount[] = [...keys].sort().map((key) => ({ key, centre: parseClinicalKey(key).centre, dead: false, ...clinicalStanding(input, facts, key) }));
   for (const r of facts.refused) {
-    if (r.unit === 'study') studies.push({ key: `intake|${r.id}`, centre: r.centre, state: 'rejected', code: r.code, reached: 'sent' });
+    if (r.unit === 'study') studies.push({ key: `intake|${r.id}`, centre: r.centre, state: 'rejected', code: r.code, reached: 'sent', dead: false });
   }
   return total(studies, facts);
 }

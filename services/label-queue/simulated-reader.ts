@@ -26,6 +26,7 @@ export interface SimulatedReaderOptions {
 }
 
 const taskSchema = z.object({ taskId: z.string(), token: z.number(), volumeSha256: z.string(), shape: z.array(z.number()) });
+const heldSchema = z.object({ tasks: z.array(taskSchema) });
 type Task = z.output<typeof taskSchema>;
 
 /** One reader in so many grades one class off: the raw agreement of two comes near that of published readers. */
@@ -36,10 +37,13 @@ const CALL_TIMEOUT_MS = 120_000;
 /** Reads until the signal aborts; answers how many readings it gave. @throws Error for a token that the API refuses. */
 export async function runSimulatedReader(o: SimulatedReaderOptions): Promise<{ readings: number; skips: number }> {
   const done = { readings: 0, skips: 0 };
+  // A claim whose answer was lost still holds its task: after a start or a failure, first what is held.
+  let resume = true;
   while (!o.signal.aborted) {
     let task: Task | undefined;
     try {
-      task = await claimNext(o);
+      task = (resume ? await firstHeld(o) : undefined) ?? (await claimNext(o));
+      resume = false;
       if (task !== undefined) {
         const grade = await read(o, task);
         if (grade === undefined) done.skips += 1;
@@ -49,6 +53,8 @@ export async function runSimulatedReader(o: SimulatedReaderOptions): Promise<{ r
     } catch (error) {
       if (error instanceof RefusedError && error.status === 401) throw error;
       o.onProblem?.(error instanceof Error ? error.message : 'failed');
+      task = undefined;
+      resume = true;
     }
     if (task === undefined) await pause(o.idleMs ?? 500, o.signal);
   }
@@ -79,6 +85,10 @@ async function call(o: SimulatedReaderOptions, method: 'GET' | 'POST', path: str
 async function claimNext(o: SimulatedReaderOptions): Promise<Task | undefined> {
   const response = await call(o, 'POST', '/tasks/claim');
   return response.status === 204 ? undefined : taskSchema.parse(await response.json());
+}
+
+async function firstHeld(o: SimulatedReaderOptions): Promise<Task | undefined> {
+  return heldSchema.parse(await (await call(o, 'GET', '/tasks/mine')).json()).tasks[0];
 }
 
 /** Looks at the volume and answers; undefined when it had to skip. */

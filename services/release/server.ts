@@ -1,10 +1,12 @@
 // The HTTP server of release, for operators on loopback: build, approve, look. No login.
 import Fastify, { type FastifyInstance } from 'fastify';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { Fault } from '../kernel/fault.ts';
+import type { Database } from '../ports/database.ts';
 import { approveRelease } from './approve.ts';
 import { buildRelease, type ReleaseDeps } from './build.ts';
-import { contentsOf, type Fact } from './facts.ts';
+import { type Contents, contentsOf, type Fact } from './facts.ts';
 import { ReleaseError, type ReleaseCode } from './release-error.ts';
 import { allVersions } from './versions.ts';
 
@@ -16,11 +18,34 @@ export interface ReleaseServerDeps extends ReleaseDeps {
 }
 
 const cutBody = z.array(z.strictObject({ topic: z.string(), partition: z.number().int().min(0), endOffset: z.number().int().min(0) }));
-const buildBody = z.strictObject({ version: z.string(), cut: cutBody.optional(), acceptHoles: z.boolean().default(false) });
+const buildBody = z.strictObject({
+  version: z.string(),
+  cut: cutBody.optional(),
+  acceptHoles: z.boolean().default(false),
+  /** Wait, for half a minute at most, until so many graded studies have come from the log. */
+  waitForStudies: z.number().int().min(1).optional(),
+});
 const approveBody = z.strictObject({ approvers: z.array(z.string().max(200)).max(10), simulated: z.boolean() });
 const versionParams = z.object({ version: z.string() });
 
+const WAIT_LIMIT_MS = 30_000;
+
 const STATUS: Partial<Record<ReleaseCode, number>> = { BAD_VERSION: 400, NEEDS_TWO_APPROVERS: 400, NO_CANDIDATE: 404 };
+
+async function contentsNow(database: Database): Promise<Contents> {
+  return contentsOf(await database.query<Fact>('SELECT type, value FROM fact'));
+}
+
+/** The consumer may be a moment behind the label that somebody has just seen. @throws ReleaseError NO_STUDIES */
+async function untilReady(database: Database, studies: number): Promise<void> {
+  const deadline = Date.now() + WAIT_LIMIT_MS;
+  for (;;) {
+    const ready = (await contentsNow(database)).members.length;
+    if (ready >= studies) return;
+    if (Date.now() > deadline) throw new ReleaseError('NO_STUDIES', `${ready} graded studies have come, not ${studies}`);
+    await sleep(200);
+  }
+}
 
 /** The server; the caller listens and closes. One build or approval runs at a time, the next waits. */
 export function releaseServer(deps: ReleaseServerDeps): FastifyInstance {
@@ -45,7 +70,8 @@ export function releaseServer(deps: ReleaseServerDeps): FastifyInstance {
   });
   const out = deps.outDir === undefined ? {} : { outDir: deps.outDir };
   server.post('/releases', async (request) => {
-    const body = buildBody.parse(request.body);
+    const { waitForStudies, ...body } = buildBody.parse(request.body);
+    if (waitForStudies !== undefined) await untilReady(deps.database, waitForStudies);
     return await inTurn(async () => await buildRelease(deps, { ...body, ...out }));
   });
   server.post('/releases/:version/approve', async (request) => {
@@ -54,7 +80,7 @@ export function releaseServer(deps: ReleaseServerDeps): FastifyInstance {
     return await inTurn(async () => await approveRelease(deps, { version, ...body, ...out }));
   });
   server.get('/releases.json', async () => {
-    const contents = contentsOf(await deps.database.query<Fact>('SELECT type, value FROM fact'));
+    const contents = await contentsNow(deps.database);
     const versions = (await allVersions(deps.database)).map((v) => ({ version: v.version, state: v.state, studies: v.members?.length ?? 0, previous: v.previous, sumsSha256: v.sums_sha256, approvers: v.approvers, simulatedApproval: v.simulated }));
     return { ready: { studies: contents.members.length, waiting: contents.waiting, exclusions: contents.exclusions.length }, versions };
   });

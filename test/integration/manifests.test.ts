@@ -286,7 +286,7 @@ describe('deploy/Dockerfile', () => {
       seen.add(file);
       if (!copied.some((path) => file === path || file.startsWith(`${path}/`))) problems.add(`${file} is not copied`);
       if (!file.endsWith('.ts')) return;
-      for (const [, target] of text(file).matchAll(/^(?:import|export)\b(?! type)[^'"]*?['"]([^'"]+)['"]/gm)) {
+      for (const [, target] of text(file).matchAll(/^(?:import|export) (?!type )(?:[^'"]*? from )?['"]([^'"]+)['"]/gm)) {
         if (target === undefined || target.startsWith('node:') || builtinModules.includes(target)) continue;
         if (target.startsWith('.')) visit(relative(root, resolve(root, dirname(file), target)));
         else if (dependencies[/^(@[^/]+\/)?[^/]+/.exec(target)?.[0] ?? ''] === undefined) problems.add(`${file}: ${target} is no runtime dependency`);

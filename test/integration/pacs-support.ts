@@ -10,6 +10,7 @@ import { provision, type Provisioned } from '../../deploy/local/provision.ts';
 import { startStages, type RunningStages, type StageName } from '../../deploy/local/stages.ts';
 import type { EventType } from '../../schemas/events.gen.ts';
 import { avroCodec } from '../../services/adapters/avro-codec.ts';
+import { applyTopics } from '../../services/adapters/kafka-topics.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
 import { feed, type FeedResult } from '../../services/centre-gateway/feed.ts';
@@ -46,10 +47,24 @@ export interface LabOptions {
   readonly before?: (provisioned: Provisioned) => Promise<void>;
 }
 
+/** Right after they were made, the broker may not know the topics yet; doing it again changes nothing. */
+async function makeTopics(platform: Platform, prefix: string, centres: readonly string[]): Promise<void> {
+  const { brokers, admin } = platform.kafka;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await applyTopics({ brokers, username: admin.username, password: admin.password, prefix, centres, partitionsOverride: 2 });
+    } catch (error) {
+      if (attempt === 5 || !(error instanceof Error) || error.name !== 'KafkaJSProtocolError') throw error;
+      await sleep(500);
+    }
+  }
+}
+
 export async function openLab(o: LabOptions): Promise<Lab> {
   const { platform } = o;
   for (const centre of o.centres) await platform.addOrthanc(centre);
   const dir = await mkdtemp(join(tmpdir(), 'ctstream-lab-'));
+  await makeTopics(platform, o.prefix, o.centres);
   const provisioned = await provision(platform, { centres: o.centres, prefix: o.prefix, dir: join(dir, 'files'), partitions: 2 });
   await o.before?.(provisioned);
   const stages = await startStages({ platform, provisioned, dir, only: o.stages, ...(o.env === undefined ? {} : { env: o.env }) });

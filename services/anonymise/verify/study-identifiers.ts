@@ -3,7 +3,7 @@
 import { tagOf } from '../../dicom/dictionary.ts';
 import { isWellKnownUid } from '../../dicom/uid.ts';
 import { tokensOf } from '../clean-text.ts';
-import { decodings } from '../decoding.ts';
+import { MIN_UNLIKELY, wordsOf } from '../decoding.ts';
 import { MANUFACTURERS, UNITS, VOCABULARY } from '../vocabulary.ts';
 import type { SeenElement, SeenFile } from './second-reader.ts';
 import { byteForms, stemOf, transliterations } from './spellings.ts';
@@ -28,7 +28,7 @@ const MIN_LETTERS = 6;
 const MIN_DIGITS = 8;
 
 export interface StudyIdentifiers {
-  /** Folded words, from one letter on. */
+  /** Folded words, from two letters on: a single one is an initial. */
   words: Set<string>;
   /** Stems of longer names, for other endings. */
   stems: Set<string>;
@@ -58,11 +58,9 @@ const addUids = (element: SeenElement, into: StudyIdentifiers): void => {
 };
 
 const addWords = (element: SeenElement, charset: readonly string[], into: StudyIdentifiers, isPerson: boolean): void => {
-  for (const reading of decodings(element.value, charset, 'LO')) {
-    for (const word of tokensOf(reading)) {
-      if (into.words.has(word) || (!isPerson && isNoName(word))) continue;
-      for (const spelling of [word, ...transliterations(word)]) addSpelling(spelling, into);
-    }
+  for (const { word, isLikely } of wordsOf(element.value, charset, 'LO', tokensOf)) {
+    if (into.words.has(word) || (isPerson ? word.length < 2 : isNoName(word)) || (!isLikely && word.length < MIN_UNLIKELY)) continue;
+    for (const spelling of [word, ...transliterations(word)]) addSpelling(spelling, into);
   }
 };
 

@@ -3,7 +3,7 @@
 import { tagOf } from '../../dicom/dictionary.ts';
 import { isWellKnownUid } from '../../dicom/uid.ts';
 import { parseDate } from '../dates.ts';
-import { decodings } from '../decoding.ts';
+import { MIN_UNLIKELY, wordsOf } from '../decoding.ts';
 import { DEIDENTIFICATION_METHOD } from '../method.ts';
 import { CS_TERMS } from '../keep-check.ts';
 import { safePrivate } from '../profile/private-tags.ts';
@@ -130,8 +130,8 @@ const checkWords = (result: SeenFile, { identifiers, pseudonym }: Expected, add:
       continue;
     }
     if (one.isSequence || one.tag === T.pixels || one.tag >>> 16 === 2 || NUMERIC.has(one.vr) || isOurText(one)) continue;
-    const words = decodings(one.value, charset, 'LO').flatMap(tokensOf);
-    if (words.some((word) => identifies(word, one, identifiers))) add('element', one.path);
+    const words = wordsOf(one.value, charset, 'LO', tokensOf);
+    if (words.some(({ word, isLikely }) => (isLikely || word.length >= MIN_UNLIKELY) && identifies(word, one, identifiers))) add('element', one.path);
   }
 };
 
