@@ -45,8 +45,8 @@ const SPECS: Readonly<Record<StageName, Spec>> = {
     api: true,
     env: (p, dir) => ({ RELEASE_SECRET_FILE: p.file('release-secret'), RELEASE_OUT_DIR: join(dir, 'dataset'), STAGING_DIR: join(dir, 'staging') }),
   },
-  'archiver-clinical': { main: 'services/event-log/main.ts', kafka: 'archiver-clinical', store: 'archiver-clinical', vault: true, env: () => ({ ZONE: 'clinical' }) },
-  'archiver-research': { main: 'services/event-log/main.ts', kafka: 'archiver-research', store: 'archiver-research', env: () => ({ ZONE: 'research' }) },
+  'archiver-clinical': { main: 'services/event-log/main.ts', kafka: 'archiver-clinical', store: 'archiver-clinical', vault: true, env: () => ({ ZONE: 'clinical', ARCHIVE_EVERY_MS: '3000' }) },
+  'archiver-research': { main: 'services/event-log/main.ts', kafka: 'archiver-research', store: 'archiver-research', env: () => ({ ZONE: 'research', ARCHIVE_EVERY_MS: '3000' }) },
 };
 
 /** Environment of a stage on this platform; also what the deployment manifests are checked against. */

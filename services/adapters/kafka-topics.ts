@@ -135,7 +135,20 @@ async function createMissing(admin: Admin, plans: readonly TopicPlan[], prefix: 
       replicationFactor: Math.min(p.replicas, brokers),
       configEntries: Object.entries(configOf(p, brokers)).map(([name, value]) => ({ name, value })),
     }));
-  for (let i = 0; i < missing.length; i += 50) await admin.createTopics({ topics: missing.slice(i, i + 50), waitForLeaders: true, timeout: 30_000 });
+  for (let i = 0; i < missing.length; i += 50) await admin.createTopics({ topics: missing.slice(i, i + 50), waitForLeaders: false, timeout: 30_000 });
+  if (missing.length > 0) await untilLed(admin, missing);
+}
+
+/** Waits until every partition of new topics has a leader. kafkajs' own wait throws while the broker does not know them yet. */
+async function untilLed(admin: Admin, created: readonly ITopicConfig[]): Promise<void> {
+  const names = created.map((t) => t.topic);
+  for (let i = 0; i < 300; i++) {
+    const known = await admin.fetchTopicMetadata({ topics: names }).catch(() => undefined);
+    const isLed = known?.topics.every((t) => t.partitions.length > 0 && t.partitions.every((p) => p.leader >= 0));
+    if (isLed === true) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Fault('BUS_UNAVAILABLE', true, 'new topics got no leader within 30 s');
 }
 
 /** The broker takes about a second before it acts on new rules, so this waits until it tells all of them. */

@@ -11,7 +11,7 @@ const isAscii = (bytes: Uint8Array): boolean => bytes.every((byte) => byte < 0x8
 
 // Two-byte letters of Latin and Cyrillic, and typographic signs. Other scripts come from CP866 bytes that
 // happen to be valid UTF-8.
-const PLAUSIBLE = /^[\u0000-\u024f\u0300-\u036f\u0400-\u04ff\u2010-\u2122]*$/;
+const PLAUSIBLE = /^(?:\p{ASCII}|\p{Script=Latin}|\p{Script=Cyrillic}|\p{Mn}|[\u00a0-\u00bf\u2010-\u2122])*$/u;
 
 /** The text when the bytes can only be meant as UTF-8. */
 const certainUtf8 = (bytes: Uint8Array): string | undefined => {

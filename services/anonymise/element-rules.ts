@@ -119,14 +119,14 @@ const keep = (one: Subject, source: Dataset, walk: Walk): Element | undefined =>
   if (!LONG_TEXT.has(one.vr)) return undefined;
   const reading = decodings(one.value, source.charset, one.vr)[0] ?? '';
   // Technical words are ASCII; anything else here was typed by a person.
-  const values = reading.replace(/[^\u0000-\u007f]+/g, ' ').split('\\').map((value) => withoutNames(value, walk.identifiers));
+  const values = reading.replace(/\P{ASCII}+/gu, ' ').split('\\').map((value) => withoutNames(value, walk.identifiers));
   const text = values.join('\\');
   if (values.every((value) => value === '')) return undefined;
   return text === reading ? one.original : textElement(one, text, walk);
 };
 
 const textElement = (one: Subject, text: string, walk: Walk): Element => {
-  const isAscii = !/[^\u0000-\u007f]/.test(text);
+  const isAscii = !/\P{ASCII}/u.test(text);
   if (!isAscii) walk.needsUnicode = walk.charset[0] !== 'ISO_IR 192';
   // The first pass only finds out: its bytes are thrown away when it needs Unicode.
   const charset = isAscii || walk.needsUnicode ? ['ISO_IR 192'] : walk.charset;

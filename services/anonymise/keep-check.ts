@@ -25,7 +25,7 @@ export const areCodeStrings = (value: string, identifiers: Identifiers): boolean
 /** Short technical text without the words that name this patient or place; control characters go too. */
 export const withoutNames = (text: string, identifiers: Identifiers): string =>
   text
-    .replace(/[\u0000-\u001f\u007f]/g, ' ')
+    .replace(/\p{Cc}/gu, ' ')
     .replace(TOKEN, (word) => (names(fold(word), identifiers) ? '' : word))
     .replace(/ {2,}/g, ' ')
     .trim();

@@ -42,7 +42,7 @@ type Store = ReturnType<typeof memoryStore>;
 const ports = (store: Store): AnonymisePorts => ({ store, vault, random: { attempt: () => `a${++attempts}` }, profile: compileProfile(), rules: DEFAULT_IDENTITY_RULES, spoolFolder });
 
 /** A study in ct-clinical as ingest leaves it, and its event. */
-const stored = async (store: Store, files: readonly Uint8Array[], revision = 'a'.repeat(32)) => {
+const stored = async (store: Store, files: readonly Uint8Array[], revision = 'a'.repeat(32), sequence = 1) => {
   const parts: Uint8Array[] = [];
   let offset = 0;
   const instances = files.map((bytes, i) => {
@@ -53,13 +53,13 @@ const stored = async (store: Store, files: readonly Uint8Array[], revision = 'a'
   });
   const prefix = `${centre}/${STUDY_UID}/${revision}`;
   await store.put('ct-clinical', `${prefix}/x/${SERIES_UID}.tar`, Buffer.concat(parts));
-  const manifest: StudyManifest = { format: 'ctstream-manifest/1', study: STUDY_UID, revision, attempt: 'x', series: [{ seriesInstanceUid: SERIES_UID, modality: 'CT', object: `${prefix}/x/${SERIES_UID}.tar`, sizeBytes: offset, instances }], facts: {} };
+  const manifest: StudyManifest = { format: 'ctstream-manifest/1', study: STUDY_UID, revision, attempt: 'x', series: [{ seriesInstanceUid: SERIES_UID, modality: 'CT', object: `${prefix}/x/${SERIES_UID}.tar`, sizeBytes: offset, instances }], facts: { sequence } };
   const bytes = canonicalJson(manifest);
   await store.put('ct-clinical', `${prefix}/manifest.json`, bytes);
   return {
     type: 'ctstream.clinical.v1.StudyStored' as const, id: 'clinical-event-id', source: 's', timeMs: 1, topic: 'ct.clinical.study-stored.v1', partition: 0, offset: 0n, key: '',
     value: {
-      centre, studyInstanceUid: STUDY_UID as StudyInstanceUid, revision: revision as ClinicalRevision, sequence: 1, manifestKey: `${prefix}/manifest.json`, manifestSha256: sha256Hex(bytes),
+      centre, studyInstanceUid: STUDY_UID as StudyInstanceUid, revision: revision as ClinicalRevision, sequence, manifestKey: `${prefix}/manifest.json`, manifestSha256: sha256Hex(bytes),
       contentDigest: '', seriesCount: 1, instanceCount: files.length, sizeBytes: offset,
     },
   };
@@ -114,10 +114,18 @@ describe('anonymise', () => {
   test('a later revision is the same study and subject with the next ordinal', async () => {
     const store = memoryStore();
     const first = eventOf(await anonymiseStage.handle(await stored(store, study()), ports(store), signal)).value;
-    const second = eventOf(await anonymiseStage.handle(await stored(store, study().slice(0, 2), 'b'.repeat(32)), ports(store), signal)).value;
+    const second = eventOf(await anonymiseStage.handle(await stored(store, study().slice(0, 2), 'b'.repeat(32), 2), ports(store), signal)).value;
     expect([second.studyId, second.subjectId, second.site]).toEqual([first.studyId, first.subjectId, first.site]);
     expect(second.revision).not.toBe(first.revision);
     expect(second.ordinal).toBe(first.ordinal + 1);
+  });
+
+  test('an older revision that comes late is superseded', async () => {
+    const store = memoryStore();
+    const old = await stored(store, study().slice(0, 1), 'c'.repeat(32), 1);
+    await stored(store, study(), 'd'.repeat(32), 2);
+    expect(await anonymiseStage.handle(old, ports(store), signal)).toMatchObject({ kind: 'skip', code: 'SUPERSEDED' });
+    expect(research(store)).toEqual([]);
   });
 
   test('what the verifier finds holds the whole study: nothing in ct-research, a note without values', async () => {

@@ -6,7 +6,7 @@ import { Fault } from '../kernel/fault.ts';
 import type { ResearchRevision, ResearchStudyId } from '../kernel/ids.ts';
 import { publishManifest, readManifest } from '../kernel/manifest.ts';
 import type { ManifestStore, StudyManifest } from '../kernel/manifest.ts';
-import { emit, reject } from '../kernel/outcome.ts';
+import { emit, reject, skip } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
 import type { Randomness } from '../ports/clock.ts';
@@ -91,6 +91,7 @@ async function cross(crossing: Crossing, ports: AnonymisePorts, signal: AbortSig
   try {
     const refused = await cleanStudy(crossing, ports, spool, signal);
     if (refused !== undefined) return refused;
+    if (await isSuperseded(value, ports.store, signal)) return skip('SUPERSEDED', 'a later revision of the study is stored');
     const attempt = ports.random.attempt();
     const series = await upload(await spool.finish(), `${ids.study}/${ids.revision}/${attempt}`, ports.store, signal);
     const manifest = await manifestOf(crossing, { ...ids, attempt, ordinal: keys.ordinal }, series, ports);
@@ -98,6 +99,16 @@ async function cross(crossing: Crossing, ports: AnonymisePorts, signal: AbortSig
   } finally {
     await spool.dispose();
   }
+}
+
+/** Whether ct-clinical holds a later revision of the study: that one counts, whatever order the events came in. */
+async function isSuperseded(value: Stored['value'], store: ObjectStore, signal: AbortSignal): Promise<boolean> {
+  for await (const { key } of store.list(CLINICAL_BUCKET, `${value.centre}/${value.studyInstanceUid}/`, signal)) {
+    if (!key.endsWith('/manifest.json') || key === value.manifestKey) continue;
+    const other = await readManifest<StudyManifest>(manifestStore(store), CLINICAL_BUCKET, key, signal);
+    if (Number(other?.manifest.facts['sequence'] ?? 0) > value.sequence) return true;
+  }
+  return false;
 }
 
 /** De-identifies every kept instance into the spool. An outcome when the study must not go on; throws when it is held. */

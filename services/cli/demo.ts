@@ -1,8 +1,8 @@
 // `npm run demo`: CT studies go into the PACSs of several centres and come out as a released dataset.
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openDuckDb } from '../event-log/parquet.ts';
-import { createViews, mirrorLog, runQuery } from '../event-log/query.ts';
+import { createViews, runQuery } from '../event-log/query.ts';
 import type { Account } from '../kernel/accounting.ts';
 import { CODES, isCode } from '../kernel/codes.ts';
 import { centreNames, deployLocal, type Running } from './demo/deploy.ts';
@@ -64,9 +64,8 @@ function limitMsOf(o: DemoOptions): number {
   return 300_000 + o.studies * 15_000;
 }
 
-async function showQueries(o: DemoOptions, ports: OperatorPorts): Promise<void> {
+async function showQueries(o: DemoOptions): Promise<void> {
   const dir = join(o.out, 'event-log');
-  await mirrorLog(ports.store, dir);
   const db = await openDuckDb();
   try {
     await createViews(db, dir);
@@ -106,7 +105,8 @@ async function main(): Promise<number> {
   const abort = new AbortController();
   process.once('SIGINT', () => abort.abort(new Error('interrupted')));
   process.once('SIGTERM', () => abort.abort(new Error('terminated')));
-  for (const part of ['dataset', 'event-log']) await rm(join(o.out, part), { recursive: true, force: true });
+  for (const part of ['dataset', 'event-log', 'logs']) await rm(join(o.out, part), { recursive: true, force: true });
+  await mkdir(o.out, { recursive: true });
   const running = await deployLocal({
     dir: DEFAULT_DIR,
     centres: centreNames(o.centres),
@@ -121,8 +121,8 @@ async function main(): Promise<number> {
     try {
       const { account, fed, dataset, studySeconds } = await runStudies(o, running, ports, abort.signal);
       const report = demoReport(account, fed, (performance.now() - started) / 1000, studySeconds, running.phases, dataset);
-      await flushArchives(ports, abort.signal);
-      await showQueries(o, ports);
+      await flushArchives(ports, join(o.out, 'event-log'), abort.signal);
+      await showQueries(o);
       tellEnd(report, account, o, running);
       await writeFile(join(o.out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
       if (o.json !== undefined) await writeFile(o.json, await readFile(join(o.out, 'report.json')));
@@ -133,6 +133,7 @@ async function main(): Promise<number> {
     }
   } finally {
     await running.stages.stop();
+    await cp(join(DEFAULT_DIR, 'stages', 'logs'), join(o.out, 'logs'), { recursive: true });
     await running.platform.stop();
   }
 }

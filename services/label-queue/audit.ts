@@ -20,7 +20,12 @@ function hashOf(row: Omit<AuditRow, 'hash'>): string {
 }
 
 /** Appends an entry. Call it last in the transaction: until the commit, others wait here. */
-export async function audit(tx: Transaction, actor: string, action: string, detail: Readonly<Record<string, string | number | boolean | null>>): Promise<void> {
+export async function audit(
+  tx: Transaction,
+  actor: string,
+  action: string,
+  detail: Readonly<Record<string, string | number | boolean | null>>,
+): Promise<void> {
   await tx.query('SELECT pg_advisory_xact_lock($1)', [AUDIT_LOCK]);
   const [head] = await tx.query<{ seq: string; hash: string; at_ms: string }>(
     `SELECT coalesce(max(seq), 0)::text AS seq, coalesce((SELECT hash FROM audit ORDER BY seq DESC LIMIT 1), $1) AS hash,
@@ -28,13 +33,30 @@ export async function audit(tx: Transaction, actor: string, action: string, deta
     [GENESIS],
   );
   if (head === undefined) throw new Error('the audit gave no head');
-  const row = { seq: (BigInt(head.seq) + 1n).toString(), at_ms: head.at_ms, actor, action, detail: JSON.stringify(detail), previous: head.hash };
-  await tx.query('INSERT INTO audit (seq, at_ms, actor, action, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)', [row.seq, row.at_ms, row.actor, row.action, row.detail, row.previous, hashOf(row)]);
+  const row = {
+    seq: (BigInt(head.seq) + 1n).toString(),
+    at_ms: head.at_ms,
+    actor,
+    action,
+    detail: JSON.stringify(detail),
+    previous: head.hash,
+  };
+  await tx.query('INSERT INTO audit (seq, at_ms, actor, action, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)', [
+    row.seq,
+    row.at_ms,
+    row.actor,
+    row.action,
+    row.detail,
+    row.previous,
+    hashOf(row),
+  ]);
 }
 
 /** Number of the first entry that does not fit its chain; undefined when all do. */
 export async function firstBrokenEntry(database: Queryable): Promise<number | undefined> {
-  const rows = await database.query<AuditRow>('SELECT seq::text, at_ms::text, actor, action, detail, previous, hash FROM audit ORDER BY audit.seq');
+  const rows = await database.query<AuditRow>(
+    'SELECT seq::text, at_ms::text, actor, action, detail, previous, hash FROM audit ORDER BY audit.seq',
+  );
   let previous = GENESIS;
   for (const [i, row] of rows.entries()) {
     if (row.seq !== String(i + 1) || row.previous !== previous || row.hash !== hashOf(row)) return i + 1;

@@ -18,7 +18,8 @@ describe('two grades', () => {
     /* 3 */ ['adj', 'adj', 'third', '3', 'third'],
     /* 4 */ ['adj', 'adj', 'adj', 'third', '4'],
   ];
-  const expected = (cell: string): NextStep => (cell === 'adj' ? { step: 'adjudicate' } : cell === 'third' ? read(3) : accept(Number(cell)));
+  const expected = (cell: string): NextStep =>
+    cell === 'adj' ? { step: 'adjudicate' } : cell === 'third' ? read(3) : accept(Number(cell));
   for (const [a, row] of table.entries()) {
     for (const [b, cell] of row.entries()) {
       test(`CT-${a} and CT-${b}: ${cell}`, () => {
@@ -53,18 +54,34 @@ describe('skips', () => {
     expect(consensus([skip('grade-1'), skip('grade-2')])).toEqual({ step: 'lead' });
     expect(consensus([skip('grade-1'), grade(2, 1), skip('grade-3')])).toEqual({ step: 'lead' });
     expect(consensus([skip('grade-1'), grade(2, 1), skip('grade-3'), { kind: 'lead', grade: 4, skip: null }])).toEqual(accept(4, true));
-    expect(consensus([skip('grade-1'), skip('grade-2'), skip('lead', 'OTHER_DISEASE')])).toEqual({ step: 'reject', code: 'READER_REJECTED', reason: 'OTHER_DISEASE' });
+    expect(consensus([skip('grade-1'), skip('grade-2'), skip('lead', 'OTHER_DISEASE')])).toEqual({
+      step: 'reject',
+      code: 'READER_REJECTED',
+      reason: 'OTHER_DISEASE',
+    });
   });
   test('the adjudicator has the last word, and may say ungradable', () => {
     expect(consensus([grade(1, 0), grade(2, 1), { kind: 'adjudicate', grade: 0, skip: null }])).toEqual(accept(0, true));
-    expect(consensus([grade(1, 0), grade(2, 1), skip('adjudicate')])).toEqual({ step: 'reject', code: 'READER_REJECTED', reason: 'UNGRADABLE' });
+    expect(consensus([grade(1, 0), grade(2, 1), skip('adjudicate')])).toEqual({
+      step: 'reject',
+      code: 'READER_REJECTED',
+      reason: 'UNGRADABLE',
+    });
   });
 });
 
-const saidArb = (kind: TaskKind): fc.Arbitrary<Said> => fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 0, max: 4 }).map((g): Said => ({ kind, grade: g, skip: null })) }, fc.constantFrom(...SKIP_CODE_LIST).map((code): Said => ({ kind, grade: null, skip: code })));
+const saidArb = (kind: TaskKind): fc.Arbitrary<Said> =>
+  fc.oneof(
+    { weight: 4, arbitrary: fc.integer({ min: 0, max: 4 }).map((g): Said => ({ kind, grade: g, skip: null })) },
+    fc.constantFrom(...SKIP_CODE_LIST).map((code): Said => ({ kind, grade: null, skip: code })),
+  );
 
 test('an identity seen by anyone at any time rejects the study', () => {
-  fc.assert(fc.property(fc.array(saidArb('grade-1'), { maxLength: 3 }), fc.nat(3), (said, at) => expect(consensus(said.toSpliced(at, 0, skip('grade-2', 'IDENTITY_VISIBLE'))).step).toBe('reject')));
+  fc.assert(
+    fc.property(fc.array(saidArb('grade-1'), { maxLength: 3 }), fc.nat(3), (said, at) =>
+      expect(consensus(said.toSpliced(at, 0, skip('grade-2', 'IDENTITY_VISIBLE'))).step).toBe('reject'),
+    ),
+  );
 });
 
 test('reading ends after five readings at most, whatever readers say', () => {

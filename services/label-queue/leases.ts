@@ -29,10 +29,18 @@ interface TaskRow {
   readonly spacing_mm: number[];
 }
 
-const TASK_COLUMNS = 't.task_id, t.fence, (extract(epoch FROM t.lease_until) * 1000)::bigint AS until_ms, s.volume_sha256, s.shape, s.spacing_mm';
+const TASK_COLUMNS =
+  't.task_id, t.fence, (extract(epoch FROM t.lease_until) * 1000)::bigint AS until_ms, s.volume_sha256, s.shape, s.spacing_mm';
 
 function claimedTask(row: TaskRow): ClaimedTask {
-  return { taskId: row.task_id, token: Number(row.fence), leaseUntilMs: Number(row.until_ms), volumeSha256: row.volume_sha256, shape: row.shape, spacingMm: row.spacing_mm };
+  return {
+    taskId: row.task_id,
+    token: Number(row.fence),
+    leaseUntilMs: Number(row.until_ms),
+    volumeSha256: row.volume_sha256,
+    shape: row.shape,
+    spacingMm: row.spacing_mm,
+  };
 }
 
 /**
@@ -44,8 +52,12 @@ export async function claim(database: Database, reader: Reader, rules: LeaseRule
   return await database.transaction(async (tx) => {
     // Two tabs of one reader must not get the two tasks of one study: a row that is locked is skipped, so it can't be seen.
     await tx.query("SELECT pg_advisory_xact_lock(hashtext('reader'), hashtext($1))", [reader.id]);
-    const [held] = await tx.query<{ n: string }>("SELECT count(*) AS n FROM task WHERE state = 'leased' AND leased_to = $1 AND lease_until > clock_timestamp()", [reader.id]);
-    if (Number(held?.n ?? 0) >= rules.maxLeasesPerReader) throw new ApiProblem('TOO_MANY_LEASES', `you hold ${held?.n} tasks; submit or skip one first (GET /tasks/mine lists them)`);
+    const [held] = await tx.query<{ n: string }>(
+      "SELECT count(*) AS n FROM task WHERE state = 'leased' AND leased_to = $1 AND lease_until > clock_timestamp()",
+      [reader.id],
+    );
+    if (Number(held?.n ?? 0) >= rules.maxLeasesPerReader)
+      throw new ApiProblem('TOO_MANY_LEASES', `you hold ${held?.n} tasks; submit or skip one first (GET /tasks/mine lists them)`);
     const [row] = await tx.query<TaskRow>(
       `WITH next AS (
          SELECT t.task_id FROM task t JOIN study s USING (study_id, revision)
@@ -79,7 +91,13 @@ export async function heldTasks(database: Queryable, reader: Reader): Promise<Cl
  * Renews a lease. One that ran out is renewed too while nobody else has taken the task: the fencing token
  * still is the newest. @throws ApiProblem NO_SUCH_TASK, LEASE_LOST, TASK_CANCELLED
  */
-export async function heartbeat(database: Database, reader: Reader, taskId: string, token: number, rules: LeaseRules): Promise<{ leaseUntilMs: number }> {
+export async function heartbeat(
+  database: Database,
+  reader: Reader,
+  taskId: string,
+  token: number,
+  rules: LeaseRules,
+): Promise<{ leaseUntilMs: number }> {
   const [row] = await database.query<{ until_ms: string }>(
     `UPDATE task SET lease_until = clock_timestamp() + $4 * interval '1 millisecond'
      WHERE task_id = $1 AND state = 'leased' AND leased_to = $2 AND fence = $3
@@ -91,7 +109,12 @@ export async function heartbeat(database: Database, reader: Reader, taskId: stri
 }
 
 /** Object name of the volume, for the holder of a lease that runs. @throws ApiProblem as `heartbeat` */
-export async function volumeOf(database: Database, reader: Reader, taskId: string, token: number): Promise<{ key: string; sha256: string }> {
+export async function volumeOf(
+  database: Database,
+  reader: Reader,
+  taskId: string,
+  token: number,
+): Promise<{ key: string; sha256: string }> {
   return await database.transaction(async (tx) => {
     const [row] = await tx.query<{ volume_key: string; volume_sha256: string }>(
       `SELECT s.volume_key, s.volume_sha256 FROM task t JOIN study s USING (study_id, revision)

@@ -15,9 +15,17 @@ import { labelQueueStage } from './stage.ts';
 const env = readLabelQueueEnv();
 
 await runProcess({ name: labelQueueStage.name, zone: labelQueueStage.zone, env }, async (ctx) => {
+  let listening: string | undefined;
+  ctx.health.ready(() => (listening === undefined ? 'the API is not up yet' : true));
   const entries = readReadersFile(env.READERS_FILE, (problem) => new ConfigError([`READERS_FILE: ${problem}`]));
   const codec = avroCodec();
-  const database = await postgresDatabase({ url: databaseUrl(env), migrationsDir: new URL('./migrations', import.meta.url).pathname, codec, source: labelQueueStage.name, log: ctx.log });
+  const database = await postgresDatabase({
+    url: databaseUrl(env),
+    migrationsDir: new URL('./migrations', import.meta.url).pathname,
+    codec,
+    source: labelQueueStage.name,
+    log: ctx.log,
+  });
   ctx.onStop(() => database.close());
   const bus = kafkaBus({ ...kafkaOptions(env), clientId: labelQueueStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
@@ -32,11 +40,23 @@ await runProcess({ name: labelQueueStage.name, zone: labelQueueStage.zone, env }
     failed: (error) => ctx.log.error({ err: error }, 'a request failed'),
   });
   ctx.onStop(() => server.close());
-  const listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });
+  listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });
   ctx.log.info({ listening, readers: readers.length, simulatedReaders: readers.filter((r) => r.simulated).length }, 'reading room');
 
   await Promise.all([
-    runStage(labelQueueStage, { database, random: ctx.random }, { bus, codec, ctx, concurrency: env.CONCURRENCY, window: env.WINDOW, retryDelaysMs: env.RETRY_DELAYS_MS, jobTimeoutMs: env.JOB_TIMEOUT_MS }),
+    runStage(
+      labelQueueStage,
+      { database, random: ctx.random },
+      {
+        bus,
+        codec,
+        ctx,
+        concurrency: env.CONCURRENCY,
+        window: env.WINDOW,
+        retryDelaysMs: env.RETRY_DELAYS_MS,
+        jobTimeoutMs: env.JOB_TIMEOUT_MS,
+      },
+    ),
     runOutbox(database, { bus, codec, ctx, sourceName: labelQueueStage.name }),
   ]);
 });

@@ -25,9 +25,17 @@ interface SaidRow {
 }
 
 /** Opens the tasks that do not stand yet. Their ids are random: a reader can't tell a third reading from a first. */
-export async function openTasks(tx: Transaction, random: Randomness, study: { readonly studyId: string; readonly revision: string }, kinds: readonly TaskKind[]): Promise<void> {
+export async function openTasks(
+  tx: Transaction,
+  random: Randomness,
+  study: { readonly studyId: string; readonly revision: string },
+  kinds: readonly TaskKind[],
+): Promise<void> {
   for (const kind of kinds) {
-    await tx.query('INSERT INTO task (task_id, study_id, revision, kind) VALUES ($1, $2, $3, $4) ON CONFLICT (study_id, revision, kind) DO NOTHING', [`${random.attempt()}${random.attempt()}`, study.studyId, study.revision, kind]);
+    await tx.query(
+      'INSERT INTO task (task_id, study_id, revision, kind) VALUES ($1, $2, $3, $4) ON CONFLICT (study_id, revision, kind) DO NOTHING',
+      [`${random.attempt()}${random.attempt()}`, study.studyId, study.revision, kind],
+    );
   }
 }
 
@@ -42,30 +50,65 @@ export async function takeNextStep(tx: Transaction, random: Randomness, study: S
   const next = consensus(said satisfies readonly Said[]);
   const ids = { studyId: study.study_id, revision: study.revision };
   if (next.step === 'read') {
-    await openTasks(tx, random, ids, Array.from({ length: next.slots }, (_, i): TaskKind => `grade-${i + 1}`));
+    await openTasks(
+      tx,
+      random,
+      ids,
+      Array.from({ length: next.slots }, (_, i): TaskKind => `grade-${i + 1}`),
+    );
     return next;
   }
   // Nobody else's reading counts any more: open and leased tasks end, their readers are told when they submit.
-  await tx.query("UPDATE task SET state = 'cancelled' WHERE study_id = $1 AND revision = $2 AND state IN ('open', 'leased')", [study.study_id, study.revision]);
+  await tx.query("UPDATE task SET state = 'cancelled' WHERE study_id = $1 AND revision = $2 AND state IN ('open', 'leased')", [
+    study.study_id,
+    study.revision,
+  ]);
   if (next.step === 'adjudicate' || next.step === 'lead') await openTasks(tx, random, ids, [next.step]);
   else await end(tx, study, next, said);
   return next;
 }
 
-async function end(tx: Transaction, study: StudyRow, next: Extract<NextStep, { step: 'accept' | 'reject' }>, said: readonly SaidRow[]): Promise<void> {
+async function end(
+  tx: Transaction,
+  study: StudyRow,
+  next: Extract<NextStep, { step: 'accept' | 'reject' }>,
+  said: readonly SaidRow[],
+): Promise<void> {
   const ids = { studyId: study.study_id, revision: study.revision };
-  await tx.query('UPDATE study SET state = $3 WHERE study_id = $1 AND revision = $2', [study.study_id, study.revision, next.step === 'accept' ? 'labelled' : 'rejected']);
+  await tx.query('UPDATE study SET state = $3 WHERE study_id = $1 AND revision = $2', [
+    study.study_id,
+    study.revision,
+    next.step === 'accept' ? 'labelled' : 'rejected',
+  ]);
   if (next.step === 'reject') {
     const detail = `${next.reason} after ${said.length} reading${said.length === 1 ? '' : 's'}`;
-    await tx.enqueue({ type: 'ctstream.research.v1.StudyRejected', value: { ...ids, stage: 'label-queue', code: next.code, detail }, cause: study.event_id });
+    await tx.enqueue({
+      type: 'ctstream.research.v1.StudyRejected',
+      value: { ...ids, stage: 'label-queue', code: next.code, detail },
+      cause: study.event_id,
+    });
     return;
   }
   const graded = said.flatMap((s) => (s.grade === null ? [] : [{ ...s, grade: s.grade }]));
   const roles = rolesOf(graded.map((s) => s.kind));
-  const readings = graded.map((s, i): Reading => ({ reader: s.pseudonym, grade: s.grade, seconds: s.seconds, simulated: s.simulated, role: roles[i] ?? 'third' }));
+  const readings = graded.map((s, i): Reading => ({
+    reader: s.pseudonym,
+    grade: s.grade,
+    seconds: s.seconds,
+    simulated: s.simulated,
+    role: roles[i] ?? 'third',
+  }));
   await tx.enqueue({
     type: 'ctstream.research.v1.StudyLabelled',
-    value: { ...ids, subjectId: study.subject_id, volumeSha256: study.volume_sha256, grade: next.grade, adjudicated: next.adjudicated, simulated: said.some((s) => s.simulated), readings },
+    value: {
+      ...ids,
+      subjectId: study.subject_id,
+      volumeSha256: study.volume_sha256,
+      grade: next.grade,
+      adjudicated: next.adjudicated,
+      simulated: said.some((s) => s.simulated),
+      readings,
+    },
     cause: study.event_id,
   });
 }

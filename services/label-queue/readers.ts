@@ -70,7 +70,10 @@ export function readReadersFile(path: string, wrong: (problem: string) => Error)
 export async function registerReaders(entries: readonly ReaderEntry[], database: Database, random: Randomness): Promise<Reader[]> {
   const readers: Reader[] = [];
   for (const entry of entries) {
-    await database.query('INSERT INTO reader (id, pseudonym) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING', [entry.id, `reader-${random.attempt().slice(0, 12)}`]);
+    await database.query('INSERT INTO reader (id, pseudonym) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING', [
+      entry.id,
+      `reader-${random.attempt().slice(0, 12)}`,
+    ]);
     const [row] = await database.query<{ pseudonym: string }>('SELECT pseudonym FROM reader WHERE id = $1', [entry.id]);
     if (row === undefined) throw new Error('a reader was registered and is not in the database');
     readers.push({ ...entry, lead: entry.lead ?? false, pseudonym: row.pseudonym });

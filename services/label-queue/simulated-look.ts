@@ -26,13 +26,15 @@ interface Header {
 
 /** NIfTI-1, one file, little-endian, int16 or float32. @throws Error for anything else. */
 function headerOf(nii: Buffer): Header {
-  if (nii.byteLength < 352 || nii.readInt32LE(0) !== 348 || nii.toString('latin1', 344, 347) !== 'n+1') throw new Error('the volume is no little-endian NIfTI-1 file');
+  if (nii.byteLength < 352 || nii.readInt32LE(0) !== 348 || nii.toString('latin1', 344, 347) !== 'n+1')
+    throw new Error('the volume is no little-endian NIfTI-1 file');
   const type = nii.readInt16LE(70);
   if (type !== 4 && type !== 16) throw new Error(`the volume has data type ${type}, not int16 or float32`);
   const shape = [nii.readInt16LE(42), nii.readInt16LE(44), nii.readInt16LE(46)] as const;
   const spacing = [nii.readFloatLE(80), nii.readFloatLE(84), nii.readFloatLE(88)] as const;
   const offset = Math.trunc(nii.readFloatLE(108));
-  if (offset + shape[0] * shape[1] * shape[2] * (type === 4 ? 2 : 4) > nii.byteLength) throw new Error('the volume ends before its last voxel');
+  if (offset + shape[0] * shape[1] * shape[2] * (type === 4 ? 2 : 4) > nii.byteLength)
+    throw new Error('the volume ends before its last voxel');
   return { shape, spacing, offset, isFloat: type === 16 };
 }
 

@@ -42,8 +42,9 @@ export async function runSimulatedReader(o: SimulatedReaderOptions): Promise<{ r
   while (!o.signal.aborted) {
     let task: Task | undefined;
     try {
-      task = (resume ? await firstHeld(o) : undefined) ?? (await claimNext(o));
-      resume = false;
+      const held: Task | undefined = resume ? await firstHeld(o) : undefined;
+      task = held ?? (await claimNext(o));
+      resume = held !== undefined;
       if (task !== undefined) {
         const grade = await read(o, task);
         if (grade === undefined) done.skips += 1;
@@ -98,7 +99,13 @@ async function read(o: SimulatedReaderOptions, task: Task): Promise<number | und
   const volume = gunzipSync(Buffer.from(await response.arrayBuffer()), { maxOutputLength: LARGEST_VOLUME_BYTES });
   const volumeSha256 = sha256Hex(volume);
   const percent = affectedPercent(volume);
-  const viewing = { token: task.token, seconds: Math.max(1, Math.round((performance.now() - started) / 100) / 10), windows: [{ width: 1500, level: -600 }], slicesVisited: task.shape[2] ?? 0, pageVersion: 'simulated-reader/1' };
+  const viewing = {
+    token: task.token,
+    seconds: Math.max(1, Math.round((performance.now() - started) / 100) / 10),
+    windows: [{ width: 1500, level: -600 }],
+    slicesVisited: task.shape[2] ?? 0,
+    pageVersion: 'simulated-reader/1',
+  };
   const looked = o.truth?.get(volumeSha256) ?? (percent === undefined ? undefined : gradeOf(percent));
   if (looked === undefined) {
     await call(o, 'POST', `/tasks/${task.taskId}/skip`, { ...viewing, code: 'UNGRADABLE' });

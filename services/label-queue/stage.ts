@@ -25,7 +25,17 @@ export const labelQueueStage: Stage<'ctstream.research.v1.StudySelected', LabelQ
       const added = await tx.query(
         `INSERT INTO study (study_id, revision, subject_id, site, volume_key, volume_sha256, shape, spacing_mm, event_id)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING study_id`,
-        [v.studyId, v.revision, v.subjectId, v.site, v.volumeKey, v.volumeSha256, JSON.stringify(v.shape), JSON.stringify(v.spacingMm), event.id],
+        [
+          v.studyId,
+          v.revision,
+          v.subjectId,
+          v.site,
+          v.volumeKey,
+          v.volumeSha256,
+          JSON.stringify(v.shape),
+          JSON.stringify(v.spacingMm),
+          event.id,
+        ],
       );
       // A second cohort chose the same revision: it is read once.
       if (added.length === 0) return;

@@ -37,7 +37,14 @@ interface ReadingRow {
  * nobody else took the task. Sending the same answer again changes nothing.
  * @throws ApiProblem NO_SUCH_TASK, LEASE_LOST, TASK_CANCELLED, WRONG_VOLUME, ALREADY_READ
  */
-export async function submit(database: Database, random: Randomness, reader: Reader, taskId: string, token: number, answer: Answer): Promise<NextStep['step'] | 'known'> {
+export async function submit(
+  database: Database,
+  random: Randomness,
+  reader: Reader,
+  taskId: string,
+  token: number,
+  answer: Answer,
+): Promise<NextStep['step'] | 'known'> {
   return await database.transaction(async (tx) => {
     // The study's row first, then the task's: two submissions of one study wait for each other here, never crosswise.
     const [study] = await tx.query<StudyRow>(
@@ -49,7 +56,8 @@ export async function submit(database: Database, random: Randomness, reader: Rea
     if (await saidBefore(tx, reader, taskId, answer)) return 'known';
     const [task] = await tx.query<OwnTask>('SELECT state, fence, leased_to, kind FROM task WHERE task_id = $1 FOR UPDATE', [taskId]);
     if (task?.state !== 'leased' || task.leased_to !== reader.id || Number(task.fence) !== token) throw await refusal(tx, taskId);
-    if ('grade' in answer && answer.volumeSha256 !== study.volume_sha256) throw new ApiProblem('WRONG_VOLUME', 'the grade is for another volume than the one of the task; load it again');
+    if ('grade' in answer && answer.volumeSha256 !== study.volume_sha256)
+      throw new ApiProblem('WRONG_VOLUME', 'the grade is for another volume than the one of the task; load it again');
     await insertReading(tx, reader, taskId, answer);
     await tx.query("UPDATE task SET state = 'done', lease_until = NULL WHERE task_id = $1", [taskId]);
     const next = await takeNextStep(tx, random, study);
@@ -78,6 +86,17 @@ async function insertReading(tx: Transaction, reader: Reader, taskId: string, an
   await tx.query(
     `INSERT INTO reading (task_id, reader, grade, skip, seconds, windows, slices_visited, page_version, volume_sha256, simulated)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-    [taskId, reader.id, graded ? answer.grade : null, graded ? null : answer.skip, answer.seconds, JSON.stringify(answer.windows), answer.slicesVisited, answer.pageVersion, graded ? answer.volumeSha256 : null, reader.simulated],
+    [
+      taskId,
+      reader.id,
+      graded ? answer.grade : null,
+      graded ? null : answer.skip,
+      answer.seconds,
+      JSON.stringify(answer.windows),
+      answer.slicesVisited,
+      answer.pageVersion,
+      graded ? answer.volumeSha256 : null,
+      reader.simulated,
+    ],
   );
 }

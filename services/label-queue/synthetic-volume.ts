@@ -32,7 +32,10 @@ export function thoraxNifti(o: ThoraxOptions): Buffer {
   for (let z = 0; z < slices; z += 1) {
     for (let y = 0; y < size; y += 1) {
       for (let x = 0; x < size; x += 1) {
-        nii.writeInt16LE(Math.round(huAt(x / size - 0.5, y / size - 0.5, z / slices, o.affected) + noise()), 352 + 2 * ((z * size + y) * size + x));
+        nii.writeInt16LE(
+          Math.round(huAt(x / size - 0.5, y / size - 0.5, z / slices, o.affected) + noise()),
+          352 + 2 * ((z * size + y) * size + x),
+        );
       }
     }
   }

@@ -21,7 +21,7 @@ function rounded(x: number): number {
 
 /** @param pairs grades 0 to 4 of first and second read. */
 export function agreementOf(pairs: readonly (readonly [number, number])[]): Agreement {
-  const confusion = Array.from({ length: CLASSES }, () => new Array<number>(CLASSES).fill(0));
+  const confusion = Array.from({ length: CLASSES }, () => Array.from({ length: CLASSES }, () => 0));
   for (const [a, b] of pairs) {
     const row = confusion[a];
     if (row?.[b] === undefined) throw new Error(`grades ${a} and ${b} are not 0 to 4`);

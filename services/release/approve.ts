@@ -1,7 +1,7 @@
 // Approval: two people let a candidate out. Only this writes to ct-releases.
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -46,18 +46,29 @@ export async function approveRelease(deps: Pick<ReleaseDeps, 'database' | 'store
   const approvers = twoNames(o.approvers);
   const row = await candidateOf(deps.database, checkVersion(o.version));
   const text = await deps.store.getBytes(CANDIDATES, `${row.version}/${SUMS_FILE}`, SUMS_LIMIT_BYTES, o.signal);
-  if (text === undefined || sha256Hex(text) !== row.sums_sha256) throw new ReleaseError('CANDIDATE_CHANGED', `${SUMS_FILE} of the candidate is not the one that was built; build ${row.version} again`);
+  if (text === undefined || sha256Hex(text) !== row.sums_sha256)
+    throw new ReleaseError('CANDIDATE_CHANGED', `${SUMS_FILE} of the candidate is not the one that was built; build ${row.version} again`);
   const sums = parseSums(Buffer.from(text).toString('utf8'));
   for (const [file, sha256] of sums) await copyChecked(deps.store, row.version, file, sha256, o.signal);
   await deps.store.put(RELEASES, `${row.version}/${SUMS_FILE}`, text, o.signal === undefined ? {} : { signal: o.signal });
-  const dir = o.outDir === undefined ? undefined : await download(deps.store, row.version, [...sums.keys(), SUMS_FILE], join(o.outDir, row.version), o.signal);
+  const dir =
+    o.outDir === undefined
+      ? undefined
+      : await download(deps.store, row.version, [...sums.keys(), SUMS_FILE], join(o.outDir, row.version), o.signal);
   await markReleased(deps, row, approvers, o.simulated);
-  return { version: row.version, studies: row.research_ids?.length ?? 0, sumsSha256: row.sums_sha256 ?? '', prefix: row.version, ...(dir === undefined ? {} : { dir }) };
+  return {
+    version: row.version,
+    studies: row.research_ids?.length ?? 0,
+    sumsSha256: row.sums_sha256 ?? '',
+    prefix: row.version,
+    ...(dir === undefined ? {} : { dir }),
+  };
 }
 
 function twoNames(names: readonly string[]): string[] {
   const cleaned = names.map((n) => n.trim().replace(/\s+/g, ' ')).filter((n) => n !== '');
-  if (cleaned.length !== 2 || new Set(cleaned.map((n) => n.toLocaleLowerCase('en'))).size !== 2) throw new ReleaseError('NEEDS_TWO_APPROVERS', 'give the names of two different people');
+  if (cleaned.length !== 2 || new Set(cleaned.map((n) => n.toLocaleLowerCase('en'))).size !== 2)
+    throw new ReleaseError('NEEDS_TWO_APPROVERS', 'give the names of two different people');
   return cleaned;
 }
 
@@ -68,7 +79,13 @@ async function candidateOf(database: Database, version: string): Promise<Version
   return row;
 }
 
-async function copyChecked(store: ObjectStore, prefix: string, file: string, sha256: string, signal: AbortSignal | undefined): Promise<void> {
+async function copyChecked(
+  store: ObjectStore,
+  prefix: string,
+  file: string,
+  sha256: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const key = `${prefix}/${file}`;
   const body = await store.get(CANDIDATES, key, signal === undefined ? {} : { signal });
   if (body === undefined) throw new ReleaseError('CANDIDATE_CHANGED', `${file} is not in the candidate; build ${prefix} again`);
@@ -84,10 +101,18 @@ async function copyChecked(store: ObjectStore, prefix: string, file: string, sha
     // Thrown before the store has the end of the body, so nothing wrong is ever whole there.
     throw wrong;
   }
-  await store.put(RELEASES, key, hashed(body), signal === undefined ? {} : { signal }).catch((error: unknown) => Promise.reject(wrong ?? error));
+  await store
+    .put(RELEASES, key, hashed(body), signal === undefined ? {} : { signal })
+    .catch((error: unknown) => Promise.reject(wrong ?? error));
 }
 
-async function download(store: ObjectStore, prefix: string, files: readonly string[], to: string, signal: AbortSignal | undefined): Promise<string> {
+async function download(
+  store: ObjectStore,
+  prefix: string,
+  files: readonly string[],
+  to: string,
+  signal: AbortSignal | undefined,
+): Promise<string> {
   await mkdir(dirname(to), { recursive: true });
   const fresh = await mkdtemp(`${to}.`);
   try {
@@ -99,7 +124,16 @@ async function download(store: ObjectStore, prefix: string, files: readonly stri
       await pipeline(Readable.from(body), createWriteStream(path));
     }
     const { ok, problems } = await verifyRelease(fresh);
-    if (!ok) throw new ReleaseError('GATE_FAILED', problems.map((p) => `${p.file}: ${p.code}`).slice(0, 10).join('; '));
+    if (!ok)
+      throw new ReleaseError(
+        'GATE_FAILED',
+        problems
+          .map((p) => `${p.file}: ${p.code}`)
+          .slice(0, 10)
+          .join('; '),
+      );
+    // mkdtemp makes folders for their owner alone; a dataset is for others to read.
+    await chmod(fresh, 0o755);
     await rm(to, { recursive: true, force: true });
     await rename(fresh, to);
     return to;
@@ -109,7 +143,12 @@ async function download(store: ObjectStore, prefix: string, files: readonly stri
   }
 }
 
-async function markReleased(deps: Pick<ReleaseDeps, 'database' | 'codeVersion'>, row: VersionRow, approvers: readonly string[], simulated: boolean): Promise<void> {
+async function markReleased(
+  deps: Pick<ReleaseDeps, 'database' | 'codeVersion'>,
+  row: VersionRow,
+  approvers: readonly string[],
+  simulated: boolean,
+): Promise<void> {
   await deps.database.transaction(async (tx) => {
     const marked = await tx.query(
       "UPDATE version SET state = 'released', approvers = $2, simulated = $3, released_at = clock_timestamp() WHERE version = $1 AND state = 'candidate' AND sums_sha256 = $4 RETURNING version",

@@ -1,7 +1,7 @@
 // Builds a version: a pure function of the cut, the volumes and release's secret. Same cut, same bytes.
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -79,7 +79,11 @@ export async function buildRelease(deps: ReleaseDeps, o: BuildOptions): Promise<
     if (row.state !== 'released') {
       await uploadFolder(deps.store, staging, row.version, o.signal);
       await noteCandidate(deps.database, row.version, facts.entries, sumsSha256);
-    } else if (row.sums_sha256 !== sumsSha256) throw new ReleaseError('CANDIDATE_CHANGED', `${row.version} was released with other bytes (SHA256SUMS ${row.sums_sha256}, now ${sumsSha256}): code or secret differ`);
+    } else if (row.sums_sha256 !== sumsSha256)
+      throw new ReleaseError(
+        'CANDIDATE_CHANGED',
+        `${row.version} was released with other bytes (SHA256SUMS ${row.sums_sha256}, now ${sumsSha256}): code or secret differ`,
+      );
     const dir = o.outDir === undefined ? undefined : await placeFolder(staging, join(o.outDir, 'candidates', row.version));
     return {
       version: row.version,
@@ -102,7 +106,16 @@ async function documentFacts(deps: ReleaseDeps, row: VersionRow): Promise<Docume
   const entries = entriesOf(contents, ownIds(deps.secret));
   const before = row.previous === null ? undefined : await findVersion(deps.database, row.previous);
   const previous = before === undefined ? undefined : { version: before.version, members: before.members ?? [] };
-  return { version: row.version, codeVersion: deps.codeVersion, cut: row.cut, holes: row.holes, previous, entries, contents, agreement: agreementOf(firstPairs(entries)) };
+  return {
+    version: row.version,
+    codeVersion: deps.codeVersion,
+    cut: row.cut,
+    holes: row.holes,
+    previous,
+    entries,
+    contents,
+    agreement: agreementOf(firstPairs(entries)),
+  };
 }
 
 /** Writes the whole dataset into the folder and verifies it from there. Returns the digest of SHA256SUMS. */
@@ -127,14 +140,22 @@ async function writeFolder(deps: ReleaseDeps, facts: DocumentFacts, dir: string,
   const text = sumsText(sums);
   await writeFile(join(dir, SUMS_FILE), text);
   const { ok, problems } = await verifyRelease(dir);
-  if (!ok) throw new ReleaseError('GATE_FAILED', problems.map((p) => `${p.file}: ${p.code} (${p.detail})`).slice(0, 10).join('; '));
+  if (!ok)
+    throw new ReleaseError(
+      'GATE_FAILED',
+      problems
+        .map((p) => `${p.file}: ${p.code} (${p.detail})`)
+        .slice(0, 10)
+        .join('; '),
+    );
   return sha256Hex(text);
 }
 
 /** Copies a volume byte for byte. Gates: it is the volume that was selected and read, and unpacks to those bytes. */
 async function copyImage(store: ObjectStore, entry: Entry, dir: string, signal: AbortSignal | undefined): Promise<CopiedImage> {
   const { selected, labelled } = entry.member;
-  if (selected.volumeSha256 !== labelled.volumeSha256) throw new ReleaseError('GATE_FAILED', `${entry.study}: the volume that was read is not the one that was selected`);
+  if (selected.volumeSha256 !== labelled.volumeSha256)
+    throw new ReleaseError('GATE_FAILED', `${entry.study}: the volume that was read is not the one that was selected`);
   const body = await store.get(RESEARCH, selected.volumeKey, signal === undefined ? {} : { signal });
   if (body === undefined) throw new ReleaseError('VOLUME_MISSING', `${entry.study}: its volume is not in ${RESEARCH}`);
   const path = join(dir, entry.file);
@@ -156,7 +177,8 @@ async function copyImage(store: ObjectStore, entry: Entry, dir: string, signal: 
   }).catch(() => {
     throw new ReleaseError('GATE_FAILED', `${entry.study}: its volume does not unpack`);
   });
-  if (volume.digest('hex') !== labelled.volumeSha256) throw new ReleaseError('GATE_FAILED', `${entry.study}: its bytes are not those that were read`);
+  if (volume.digest('hex') !== labelled.volumeSha256)
+    throw new ReleaseError('GATE_FAILED', `${entry.study}: its bytes are not those that were read`);
   return { sha256: packed.digest('hex') };
 }
 
@@ -168,7 +190,11 @@ async function uploadFolder(store: ObjectStore, dir: string, prefix: string, sig
   for await (const { key } of store.list(CANDIDATES, `${prefix}/`, signal)) if (!wanted.has(key)) stale.push(key);
   if (stale.length > 0) await store.remove(CANDIDATES, stale, signal);
   for (const file of [...files.filter((f) => f !== SUMS_FILE), SUMS_FILE]) {
-    if (file.endsWith('.nii.gz')) await store.put(CANDIDATES, `${prefix}/${file}`, createReadStream(join(dir, file)) as AsyncIterable<Uint8Array>, { contentType: 'application/gzip', ...(signal === undefined ? {} : { signal }) });
+    if (file.endsWith('.nii.gz'))
+      await store.put(CANDIDATES, `${prefix}/${file}`, createReadStream(join(dir, file)) as AsyncIterable<Uint8Array>, {
+        contentType: 'application/gzip',
+        ...(signal === undefined ? {} : { signal }),
+      });
     else await store.put(CANDIDATES, `${prefix}/${file}`, await readFile(join(dir, file)), signal === undefined ? {} : { signal });
   }
 }
@@ -176,7 +202,10 @@ async function uploadFolder(store: ObjectStore, dir: string, prefix: string, sig
 async function noteCandidate(database: Database, version: string, entries: readonly Entry[], sumsSha256: string): Promise<void> {
   const members = entries.map((e) => ({ study: e.study, category: e.category }));
   const researchIds = entries.map((e) => e.member.selected.studyId).sort();
-  const rows = await database.query("UPDATE version SET state = 'candidate', sums_sha256 = $2, members = $3, research_ids = $4 WHERE version = $1 AND state <> 'released' RETURNING version", [version, sumsSha256, JSON.stringify(members), JSON.stringify(researchIds)]);
+  const rows = await database.query(
+    "UPDATE version SET state = 'candidate', sums_sha256 = $2, members = $3, research_ids = $4 WHERE version = $1 AND state <> 'released' RETURNING version",
+    [version, sumsSha256, JSON.stringify(members), JSON.stringify(researchIds)],
+  );
   if (rows.length === 0) throw new ReleaseError('ALREADY_RELEASED', `${version} was released meanwhile`);
 }
 
@@ -184,6 +213,8 @@ async function noteCandidate(database: Database, version: string, entries: reado
 async function placeFolder(from: string, to: string): Promise<string> {
   await mkdir(dirname(to), { recursive: true });
   const fresh = await mkdtemp(`${to}.`);
+  // mkdtemp makes folders for their owner alone; a dataset is for others to read.
+  await chmod(fresh, 0o755);
   await cp(from, fresh, { recursive: true });
   await rm(to, { recursive: true, force: true });
   await rename(fresh, to);

@@ -90,7 +90,12 @@ export function datasheet(f: DocumentFacts): string {
   return [
     `# Datasheet of ${f.version}`,
     '',
-    ...(simulated > 0 ? [`**${simulated} of ${f.entries.length} studies were graded by simulated readers: programs, not radiologists. Do not train or test on these grades.**`, ''] : []),
+    ...(simulated > 0
+      ? [
+          `**${simulated} of ${f.entries.length} studies were graded by simulated readers: programs, not radiologists. Do not train or test on these grades.**`,
+          '',
+        ]
+      : []),
     '## What it is',
     '',
     `${f.entries.length} anonymised chest CT studies of ${new Set(f.entries.map((e) => e.subject)).size} subjects from ${new Set(f.entries.map((e) => e.centre)).size} centres, each graded CT-0 to CT-4 for the share of lung parenchyma that is affected: CT-0 none, CT-1 under 25 %, CT-2 25 to 50 %, CT-3 50 to 75 %, CT-4 above 75 %.`,
@@ -111,7 +116,9 @@ export function datasheet(f: DocumentFacts): string {
     '',
     'Two blinded readings per study. Equal: accepted. One of them CT-0 and the other not, or two classes apart: an adjudicator. Adjacent: a blinded third reader, then an adjudicator if need be.',
     '',
-    a.pairs === 0 ? 'No study has two independent readings.' : `First two readings of ${a.pairs} studies: ${((a.raw ?? 0) * 100).toFixed(1)} % equal, quadratic-weighted kappa ${a.quadraticWeightedKappa === null ? 'undefined' : a.quadraticWeightedKappa.toFixed(3)}.`,
+    a.pairs === 0
+      ? 'No study has two independent readings.'
+      : `First two readings of ${a.pairs} studies: ${((a.raw ?? 0) * 100).toFixed(1)} % equal, quadratic-weighted kappa ${a.quadraticWeightedKappa === null ? 'undefined' : a.quadraticWeightedKappa.toFixed(3)}.`,
     '',
     '## Splits',
     '',

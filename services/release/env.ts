@@ -17,9 +17,22 @@ export const releaseEnvSchema = z.object({
   ...storeShape,
   ...databaseShape,
   ...stageShape,
-  RELEASE_SECRET_FILE: z.string().min(1).describe("File of 32 bytes or more: the dataset's ids and splits are HMACs under it. Lose it and the next version can't keep its ids."),
-  RELEASE_OUT_DIR: z.string().min(1).optional().describe('Folder that candidates and approved datasets are written to besides the buckets.'),
-  STAGING_DIR: z.string().min(1).default(join(tmpdir(), 'ctstream-release')).describe('Folder with room for a whole dataset while it is built.'),
+  RELEASE_SECRET_FILE: z
+    .string()
+    .min(1)
+    .describe(
+      "File of 32 bytes or more: the dataset's ids and splits are HMACs under it. Lose it and the next version can't keep its ids.",
+    ),
+  RELEASE_OUT_DIR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Folder that candidates and approved datasets are written to besides the buckets.'),
+  STAGING_DIR: z
+    .string()
+    .min(1)
+    .default(join(tmpdir(), 'ctstream-release'))
+    .describe('Folder with room for a whole dataset while it is built.'),
   CODE_VERSION: z.string().min(1).default(packageVersion).describe('Version of the code, noted in release.json; the image sets it.'),
   API_HOST: z.string().min(1).default('127.0.0.1').describe('Address of POST /releases. It has no login: keep it on loopback.'),
   API_PORT: z.coerce.number().int().min(0).max(65_535).default(0).describe('Port of POST /releases; 0 takes any free one.'),

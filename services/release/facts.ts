@@ -1,7 +1,11 @@
 // From what the log says to what belongs into a version: pure, and the same for every order of the facts.
 import type { EventRecord, StudyLabelled, StudySelected } from '../../schemas/events.gen.ts';
 
-export type FactType = 'ctstream.research.v1.StudySelected' | 'ctstream.research.v1.StudyLabelled' | 'ctstream.research.v1.StudyExcluded' | 'ctstream.research.v1.StudyRejected';
+export type FactType =
+  | 'ctstream.research.v1.StudySelected'
+  | 'ctstream.research.v1.StudyLabelled'
+  | 'ctstream.research.v1.StudyExcluded'
+  | 'ctstream.research.v1.StudyRejected';
 export type Fact = Extract<EventRecord, { type: FactType }>;
 
 /** A study of the version: selected, graded, and rejected by nobody. */

@@ -14,9 +14,17 @@ import { releaseStage } from './stage.ts';
 const env = readReleaseEnv();
 
 await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, async (ctx) => {
+  let listening: string | undefined;
+  ctx.health.ready(() => (listening === undefined ? 'the API is not up yet' : true));
   const secret = readReleaseSecret(env.RELEASE_SECRET_FILE);
   const codec = avroCodec();
-  const database = await postgresDatabase({ url: databaseUrl(env), migrationsDir: new URL('./migrations', import.meta.url).pathname, codec, source: releaseStage.name, log: ctx.log });
+  const database = await postgresDatabase({
+    url: databaseUrl(env),
+    migrationsDir: new URL('./migrations', import.meta.url).pathname,
+    codec,
+    source: releaseStage.name,
+    log: ctx.log,
+  });
   ctx.onStop(() => database.close());
   const bus = kafkaBus({ ...kafkaOptions(env), clientId: releaseStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
@@ -31,11 +39,23 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
     failed: (error) => ctx.log.error({ err: error }, 'a request failed'),
   });
   ctx.onStop(() => server.close());
-  const listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });
+  listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });
   ctx.log.info({ listening }, 'releases');
 
   await Promise.all([
-    runStage(releaseStage, { database }, { bus, codec, ctx, concurrency: env.CONCURRENCY, window: env.WINDOW, retryDelaysMs: env.RETRY_DELAYS_MS, jobTimeoutMs: env.JOB_TIMEOUT_MS }),
+    runStage(
+      releaseStage,
+      { database },
+      {
+        bus,
+        codec,
+        ctx,
+        concurrency: env.CONCURRENCY,
+        window: env.WINDOW,
+        retryDelaysMs: env.RETRY_DELAYS_MS,
+        jobTimeoutMs: env.JOB_TIMEOUT_MS,
+      },
+    ),
     runOutbox(database, { bus, codec, ctx, sourceName: releaseStage.name }),
   ]);
 });

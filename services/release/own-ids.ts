@@ -19,7 +19,10 @@ export interface OwnIds {
 export function ownIds(secret: Uint8Array): OwnIds {
   if (secret.byteLength < 32) throw new Error('the release secret must have at least 32 bytes');
   const mac = (kind: string, id: string): Buffer => createHmac('sha256', secret).update(`${kind}|${id}`).digest();
-  const named = (kind: string, digits: number) => (id: string): string => `${kind}-${mac(kind, id).toString('hex').slice(0, digits)}`;
+  const named =
+    (kind: string, digits: number) =>
+    (id: string): string =>
+      `${kind}-${mac(kind, id).toString('hex').slice(0, digits)}`;
   return {
     study: named('study', 12),
     subject: named('subject', 12),

@@ -24,10 +24,31 @@ export interface CopiedImage {
 
 const REGISTRY_COLUMNS = [
   // as MosMedData has them
-  'study_id', 'category', 'study_file', 'mask_file',
-  'subject_id', 'centre', 'age_band', 'sex', 'manufacturer', 'kernel', 'kvp', 'spacing_mm', 'thickness_mm', 'slices', 'shape',
-  'estimate', 'readers', 'agreement', 'adjudicated', 'split', 'sha256',
-  'estimate_percent', 'estimate_uncertain', 'simulated_readers', 'volume_sha256',
+  'study_id',
+  'category',
+  'study_file',
+  'mask_file',
+  'subject_id',
+  'centre',
+  'age_band',
+  'sex',
+  'manufacturer',
+  'kernel',
+  'kvp',
+  'spacing_mm',
+  'thickness_mm',
+  'slices',
+  'shape',
+  'estimate',
+  'readers',
+  'agreement',
+  'adjudicated',
+  'split',
+  'sha256',
+  'estimate_percent',
+  'estimate_uncertain',
+  'simulated_readers',
+  'volume_sha256',
 ] as const;
 
 /** The studies under the dataset's own ids, sorted by them. @throws Error when two studies get one id. */
@@ -35,9 +56,18 @@ export function entriesOf(contents: Contents, ids: OwnIds): Entry[] {
   const entries = contents.members.map((member): Entry => {
     const { studyId, subjectId, site } = member.selected;
     const study = ids.study(studyId);
-    return { member, study, subject: ids.subject(subjectId), centre: ids.centre(site), split: ids.split(subjectId), category: `CT-${member.labelled.grade}`, file: `images/${study}.nii.gz` };
+    return {
+      member,
+      study,
+      subject: ids.subject(subjectId),
+      centre: ids.centre(site),
+      split: ids.split(subjectId),
+      category: `CT-${member.labelled.grade}`,
+      file: `images/${study}.nii.gz`,
+    };
   });
-  if (new Set(entries.map((e) => e.study)).size !== entries.length) throw new Error('two studies have the same id in the dataset: use more digits');
+  if (new Set(entries.map((e) => e.study)).size !== entries.length)
+    throw new Error('two studies have the same id in the dataset: use more digits');
   return entries.sort((a, b) => (a.study < b.study ? -1 : 1));
 }
 
@@ -47,10 +77,31 @@ function registryRow(e: Entry, image: CopiedImage): Cell[] {
   const { selected: s, labelled: l } = e.member;
   const agreeing = l.readings.filter((r) => r.grade === l.grade).length;
   return [
-    e.study, e.category, e.file, '',
-    e.subject, e.centre, s.ageBand, s.sex, s.manufacturer, s.kernel, s.kvp, s.spacingMm.map((x) => fixed(x, 4)).join(' '), s.sliceThicknessMm, s.shape[2] ?? null, s.shape.join(' '),
-    `CT-${s.estimatedClass}`, l.readings.length, l.readings.length === 0 ? null : fixed(agreeing / l.readings.length, 2), l.adjudicated, e.split, image.sha256,
-    fixed(s.affectedPercent, 2), s.uncertain, l.simulated, l.volumeSha256,
+    e.study,
+    e.category,
+    e.file,
+    '',
+    e.subject,
+    e.centre,
+    s.ageBand,
+    s.sex,
+    s.manufacturer,
+    s.kernel,
+    s.kvp,
+    s.spacingMm.map((x) => fixed(x, 4)).join(' '),
+    s.sliceThicknessMm,
+    s.shape[2] ?? null,
+    s.shape.join(' '),
+    `CT-${s.estimatedClass}`,
+    l.readings.length,
+    l.readings.length === 0 ? null : fixed(agreeing / l.readings.length, 2),
+    l.adjudicated,
+    e.split,
+    image.sha256,
+    fixed(s.affectedPercent, 2),
+    s.uncertain,
+    l.simulated,
+    l.volumeSha256,
   ];
 }
 
@@ -59,7 +110,14 @@ function participantRows(entries: readonly Entry[]): Cell[][] {
   for (const e of entries) bySubject.set(e.subject, [...(bySubject.get(e.subject) ?? []), e]);
   return [...bySubject.entries()]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([subject, own]) => [subject, own[0]?.member.selected.ageBand ?? null, own[0]?.member.selected.sex ?? null, own[0]?.centre ?? null, own[0]?.split ?? null, own.length]);
+    .map(([subject, own]) => [
+      subject,
+      own[0]?.member.selected.ageBand ?? null,
+      own[0]?.member.selected.sex ?? null,
+      own[0]?.centre ?? null,
+      own[0]?.split ?? null,
+      own.length,
+    ]);
 }
 
 /** First two independent grades of each study. */
@@ -77,21 +135,50 @@ export function classCounts(entries: readonly Entry[]): Record<string, number> {
 }
 
 /** Path and text of every table. `images` are by the dataset's study id. */
-export function tablesOf(entries: readonly Entry[], contents: Contents, ids: OwnIds, images: ReadonlyMap<string, CopiedImage>): Map<string, string> {
+export function tablesOf(
+  entries: readonly Entry[],
+  contents: Contents,
+  ids: OwnIds,
+  images: ReadonlyMap<string, CopiedImage>,
+): Map<string, string> {
   const imageOf = (e: Entry): CopiedImage => {
     const image = images.get(e.study);
     if (image === undefined) throw new Error(`${e.file} was not copied`);
     return image;
   };
-  const readings = entries.flatMap((e) => e.member.labelled.readings.map((r, i): Cell[] => [e.study, i + 1, ids.reader(r.reader), r.role, r.grade, fixed(r.seconds, 1), r.simulated]));
-  const exclusions = contents.exclusions.map((x): Cell[] => [ids.study(x.studyId), x.stage, x.code]).sort((a, b) => (a.join() < b.join() ? -1 : 1));
+  const readings = entries.flatMap((e) =>
+    e.member.labelled.readings.map((r, i): Cell[] => [
+      e.study,
+      i + 1,
+      ids.reader(r.reader),
+      r.role,
+      r.grade,
+      fixed(r.seconds, 1),
+      r.simulated,
+    ]),
+  );
+  const exclusions = contents.exclusions
+    .map((x): Cell[] => [ids.study(x.studyId), x.stage, x.code])
+    .sort((a, b) => (a.join() < b.join() ? -1 : 1));
   const agreement = { ...agreementOf(firstPairs(entries)), simulated: entries.some((e) => e.member.labelled.simulated) };
   return new Map([
-    ['registry.csv', toCsv(REGISTRY_COLUMNS, entries.map((e) => registryRow(e, imageOf(e))))],
+    [
+      'registry.csv',
+      toCsv(
+        REGISTRY_COLUMNS,
+        entries.map((e) => registryRow(e, imageOf(e))),
+      ),
+    ],
     ['participants.tsv', toTsv(['participant_id', 'age_band', 'sex', 'centre', 'split', 'studies'], participantRows(entries))],
     ['readings.csv', toCsv(['study_id', 'number', 'reader', 'role', 'grade', 'seconds', 'simulated'], readings)],
     ['exclusions.csv', toCsv(['study_id', 'stage', 'code'], exclusions)],
     ['agreement.json', `${JSON.stringify(agreement, null, 1)}\n`],
-    ...SPLITS.map((split): [string, string] => [`splits/${split}.txt`, entries.filter((e) => e.split === split).map((e) => `${e.study}\n`).join('')]),
+    ...SPLITS.map((split): [string, string] => [
+      `splits/${split}.txt`,
+      entries
+        .filter((e) => e.split === split)
+        .map((e) => `${e.study}\n`)
+        .join(''),
+    ]),
   ]);
 }

@@ -1,5 +1,15 @@
 // Why a version can't be built or approved. For operators; studies' codes are the kernel's.
-export type ReleaseCode = 'BAD_VERSION' | 'NO_STUDIES' | 'INCOMPLETE_LOG' | 'CUT_NOT_REACHED' | 'VOLUME_MISSING' | 'GATE_FAILED' | 'NO_CANDIDATE' | 'CANDIDATE_CHANGED' | 'NEEDS_TWO_APPROVERS' | 'ALREADY_RELEASED';
+export type ReleaseCode =
+  | 'BAD_VERSION'
+  | 'NO_STUDIES'
+  | 'INCOMPLETE_LOG'
+  | 'CUT_NOT_REACHED'
+  | 'VOLUME_MISSING'
+  | 'GATE_FAILED'
+  | 'NO_CANDIDATE'
+  | 'CANDIDATE_CHANGED'
+  | 'NEEDS_TWO_APPROVERS'
+  | 'ALREADY_RELEASED';
 
 export class ReleaseError extends Error {
   readonly code: ReleaseCode;

@@ -10,26 +10,48 @@ import { ownIds, SPLITS } from './own-ids.ts';
 import { parseSums, sumsText } from './sums.ts';
 import { compareVersions } from './versions.ts';
 
-const id = (n: number): { studyId: ResearchStudyId; revision: ResearchRevision } => ({ studyId: `study-${n >> 1}` as ResearchStudyId, revision: `revision-${n & 1}` as ResearchRevision });
-
-const factArb: fc.Arbitrary<Fact> = fc.tuple(fc.integer({ min: 0, max: 11 }), fc.integer({ min: 0, max: 4 }), fc.constantFrom('test', 'other')).map(([n, kind, cohort]): Fact => {
-  const subjectId = `subject-${n >> 2}` as SubjectId;
-  if (kind <= 1) return { type: 'ctstream.research.v1.StudySelected', value: { ...id(n), subjectId, cohort, ordinal: 1 + (n & 1) } as Extract<Fact, { type: 'ctstream.research.v1.StudySelected' }>['value'] };
-  if (kind === 2) return { type: 'ctstream.research.v1.StudyLabelled', value: { ...id(n), subjectId, volumeSha256: 'a', grade: n % 5, adjudicated: false, simulated: false, readings: [] } };
-  if (kind === 3) return { type: 'ctstream.research.v1.StudyExcluded', value: { ...id(n), cohort, round: 1, code: 'COHORT_FULL', detail: '' } };
-  return { type: 'ctstream.research.v1.StudyRejected', value: { ...id(n), stage: 'label-queue', code: 'READER_REJECTED', detail: '' } };
+const id = (n: number): { studyId: ResearchStudyId; revision: ResearchRevision } => ({
+  studyId: `study-${n >> 1}` as ResearchStudyId,
+  revision: `revision-${n & 1}` as ResearchRevision,
 });
+
+const factArb: fc.Arbitrary<Fact> = fc
+  .tuple(fc.integer({ min: 0, max: 11 }), fc.integer({ min: 0, max: 4 }), fc.constantFrom('test', 'other'))
+  .map(([n, kind, cohort]): Fact => {
+    const subjectId = `subject-${n >> 2}` as SubjectId;
+    if (kind <= 1)
+      return {
+        type: 'ctstream.research.v1.StudySelected',
+        value: { ...id(n), subjectId, cohort, ordinal: 1 + (n & 1) } as Extract<
+          Fact,
+          { type: 'ctstream.research.v1.StudySelected' }
+        >['value'],
+      };
+    if (kind === 2)
+      return {
+        type: 'ctstream.research.v1.StudyLabelled',
+        value: { ...id(n), subjectId, volumeSha256: 'a', grade: n % 5, adjudicated: false, simulated: false, readings: [] },
+      };
+    if (kind === 3)
+      return { type: 'ctstream.research.v1.StudyExcluded', value: { ...id(n), cohort, round: 1, code: 'COHORT_FULL', detail: '' } };
+    return { type: 'ctstream.research.v1.StudyRejected', value: { ...id(n), stage: 'label-queue', code: 'READER_REJECTED', detail: '' } };
+  });
 
 describe('what belongs into a version', () => {
   test('does not depend on the order in which facts came, nor on doubles', () => {
-    fc.assert(fc.property(fc.array(factArb, { maxLength: 40 }), (facts) => expect(contentsOf([...facts.toReversed(), ...facts])).toEqual(contentsOf(facts))));
+    fc.assert(
+      fc.property(fc.array(factArb, { maxLength: 40 }), (facts) =>
+        expect(contentsOf([...facts.toReversed(), ...facts])).toEqual(contentsOf(facts)),
+      ),
+    );
   });
 
   test('is selected, labelled and not rejected; nobody is a member and an exclusion', () => {
     fc.assert(
       fc.property(fc.array(factArb, { maxLength: 40 }), (facts) => {
         const { members, exclusions } = contentsOf(facts);
-        const has = (type: Fact['type'], m: (typeof members)[number]): boolean => facts.some((f) => f.type === type && f.value.studyId === m.selected.studyId && f.value.revision === m.selected.revision);
+        const has = (type: Fact['type'], m: (typeof members)[number]): boolean =>
+          facts.some((f) => f.type === type && f.value.studyId === m.selected.studyId && f.value.revision === m.selected.revision);
         for (const m of members) {
           expect(has('ctstream.research.v1.StudyLabelled', m)).toBe(true);
           expect(has('ctstream.research.v1.StudyRejected', m)).toBe(false);
@@ -60,11 +82,23 @@ describe('tables', () => {
   });
 
   test('a TSV has one line per row whatever is in it', () => {
-    fc.assert(fc.property(fc.array(fc.tuple(cell, cell), { maxLength: 8 }), (rows: Cell[][]) => expect(toTsv(['a', 'b'], rows).split('\n').filter((l) => l !== '').map((l) => l.split('\t').length)).toEqual(new Array(rows.length + 1).fill(2))));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(cell, cell), { maxLength: 8 }), (rows: Cell[][]) =>
+        expect(
+          toTsv(['a', 'b'], rows)
+            .split('\n')
+            .filter((l) => l !== '')
+            .map((l) => l.split('\t').length),
+        ).toEqual(Array.from({ length: rows.length + 1 }, () => 2)),
+      ),
+    );
   });
 
   test('SHA256SUMS reads back, and a path that leaves the folder is refused', () => {
-    const sums = new Map([['images/a b.nii.gz', 'a'.repeat(64)], ['registry.csv', 'b'.repeat(64)]]);
+    const sums = new Map([
+      ['images/a b.nii.gz', 'a'.repeat(64)],
+      ['registry.csv', 'b'.repeat(64)],
+    ]);
     expect(parseSums(sumsText(sums))).toEqual(sums);
     expect(() => parseSums(`${'a'.repeat(64)}  ../x\n`)).toThrow();
     expect(() => parseSums(`${'a'.repeat(64)}  /etc/x\n`)).toThrow();
@@ -73,13 +107,31 @@ describe('tables', () => {
 
 describe('agreement', () => {
   test('is one when all agree, and as computed by hand when not', () => {
-    expect(agreementOf([[0, 0], [1, 1], [4, 4]])).toMatchObject({ pairs: 3, raw: 1, quadraticWeightedKappa: 1 });
+    expect(
+      agreementOf([
+        [0, 0],
+        [1, 1],
+        [4, 4],
+      ]),
+    ).toMatchObject({ pairs: 3, raw: 1, quadraticWeightedKappa: 1 });
     // Observed 1; expected sum over the margins {0:1, 1:1, 2:2} x {0:1, 1:2, 2:1} / 4 = (2 + 4 + 1 + 1 + 8 + 4) / 4 = 5; 1 - 1/5.
-    expect(agreementOf([[0, 0], [1, 1], [2, 1], [2, 2]])).toMatchObject({ raw: 0.75, quadraticWeightedKappa: 0.8 });
+    expect(
+      agreementOf([
+        [0, 0],
+        [1, 1],
+        [2, 1],
+        [2, 2],
+      ]),
+    ).toMatchObject({ raw: 0.75, quadraticWeightedKappa: 0.8 });
   });
   test('is not made up without pairs, or when nobody differs from anybody', () => {
     expect(agreementOf([])).toMatchObject({ pairs: 0, raw: null, quadraticWeightedKappa: null });
-    expect(agreementOf([[2, 2], [2, 2]])).toMatchObject({ raw: 1, quadraticWeightedKappa: null });
+    expect(
+      agreementOf([
+        [2, 2],
+        [2, 2],
+      ]),
+    ).toMatchObject({ raw: 1, quadraticWeightedKappa: null });
   });
 });
 
@@ -92,7 +144,9 @@ describe('own ids', () => {
     expect(() => ownIds(Buffer.alloc(31))).toThrow(/32/);
   });
   test('splits come near 70, 10, 20 percent', () => {
-    const counts = SPLITS.map((s) => Array.from({ length: 5000 }, (_, n) => one.split(`subject-${n}`)).filter((x) => x === s).length / 5000);
+    const counts = SPLITS.map(
+      (s) => Array.from({ length: 5000 }, (_, n) => one.split(`subject-${n}`)).filter((x) => x === s).length / 5000,
+    );
     for (const [i, share] of [0.7, 0.1, 0.2].entries()) expect(Math.abs((counts[i] ?? 0) - share)).toBeLessThan(0.03);
   });
 });

@@ -61,8 +61,12 @@ export function releaseServer(deps: ReleaseServerDeps): FastifyInstance {
     if (request.headers.origin !== undefined) await reply.code(403).send({ error: 'FORBIDDEN', message: 'not for web pages' });
   });
   server.setErrorHandler(async (error, _request, reply) => {
-    if (error instanceof ReleaseError) return await reply.code(STATUS[error.code] ?? 409).send({ error: error.code, message: error.message });
-    if (error instanceof z.ZodError) return await reply.code(400).send({ error: 'BAD_REQUEST', message: error.issues.map((i) => `${i.path.join('.') || 'body'}: ${i.message}`).join('; ') });
+    if (error instanceof ReleaseError)
+      return await reply.code(STATUS[error.code] ?? 409).send({ error: error.code, message: error.message });
+    if (error instanceof z.ZodError)
+      return await reply
+        .code(400)
+        .send({ error: 'BAD_REQUEST', message: error.issues.map((i) => `${i.path.join('.') || 'body'}: ${i.message}`).join('; ') });
     const status = error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500;
     if (status >= 500) deps.failed(error);
     const code = error instanceof Fault ? error.code : status >= 500 ? 'UNEXPECTED' : 'BAD_REQUEST';
@@ -81,7 +85,15 @@ export function releaseServer(deps: ReleaseServerDeps): FastifyInstance {
   });
   server.get('/releases.json', async () => {
     const contents = await contentsNow(deps.database);
-    const versions = (await allVersions(deps.database)).map((v) => ({ version: v.version, state: v.state, studies: v.members?.length ?? 0, previous: v.previous, sumsSha256: v.sums_sha256, approvers: v.approvers, simulatedApproval: v.simulated }));
+    const versions = (await allVersions(deps.database)).map((v) => ({
+      version: v.version,
+      state: v.state,
+      studies: v.members?.length ?? 0,
+      previous: v.previous,
+      sumsSha256: v.sums_sha256,
+      approvers: v.approvers,
+      simulatedApproval: v.simulated,
+    }));
     return { ready: { studies: contents.members.length, waiting: contents.waiting, exclusions: contents.exclusions.length }, versions };
   });
   return server;

@@ -11,7 +11,12 @@ export interface ReleasePorts {
 export const releaseStage: Stage<FactType, ReleasePorts> = {
   name: 'release',
   zone: 'research',
-  consumes: ['ct.research.study-selected.v1', 'ct.research.study-labelled.v1', 'ct.research.study-excluded.v1', 'ct.research.study-rejected.v1'],
+  consumes: [
+    'ct.research.study-selected.v1',
+    'ct.research.study-labelled.v1',
+    'ct.research.study-excluded.v1',
+    'ct.research.study-rejected.v1',
+  ],
   produces: ['ct.research.dataset-released.v1'],
   jobTimeoutMs: 30_000,
 
@@ -20,7 +25,12 @@ export const releaseStage: Stage<FactType, ReleasePorts> = {
       const place = [event.topic, event.partition, event.offset.toString()];
       await tx.query('INSERT INTO seen (topic, partition, place) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', place);
       if (!(await tx.firstSight(event.id))) return;
-      await tx.query('INSERT INTO fact (topic, partition, place, event_id, type, value) VALUES ($1, $2, $3, $4, $5, $6)', [...place, event.id, event.type, JSON.stringify(event.value)]);
+      await tx.query('INSERT INTO fact (topic, partition, place, event_id, type, value) VALUES ($1, $2, $3, $4, $5, $6)', [
+        ...place,
+        event.id,
+        event.type,
+        JSON.stringify(event.value),
+      ]);
     }, signal);
     return emit([]);
   },

@@ -61,13 +61,20 @@ async function checkSums(dir: string, problems: ReleaseProblem[]): Promise<Set<s
   const files = new Set(await filesUnder(dir).catch(() => []));
   for (const [file, sha256] of sums) {
     if (!files.has(file)) problems.push({ file, code: 'MISSING_FILE', detail: `${SUMS_FILE} lists it` });
-    else if ((await fileSha256(join(dir, file))) !== sha256) problems.push({ file, code: 'WRONG_SUM', detail: `its bytes are not those that ${SUMS_FILE} lists` });
+    else if ((await fileSha256(join(dir, file))) !== sha256)
+      problems.push({ file, code: 'WRONG_SUM', detail: `its bytes are not those that ${SUMS_FILE} lists` });
   }
-  for (const file of files) if (file !== SUMS_FILE && !sums.has(file)) problems.push({ file, code: 'UNLISTED_FILE', detail: `${SUMS_FILE} does not list it` });
+  for (const file of files)
+    if (file !== SUMS_FILE && !sums.has(file)) problems.push({ file, code: 'UNLISTED_FILE', detail: `${SUMS_FILE} does not list it` });
   return files;
 }
 
-async function checkVolumes(dir: string, registry: readonly Record<string, string>[], files: ReadonlySet<string>, problems: ReleaseProblem[]): Promise<void> {
+async function checkVolumes(
+  dir: string,
+  registry: readonly Record<string, string>[],
+  files: ReadonlySet<string>,
+  problems: ReleaseProblem[],
+): Promise<void> {
   const named = new Set<string>();
   for (const row of registry) {
     const file = row['study_file'] ?? '';
@@ -78,9 +85,12 @@ async function checkVolumes(dir: string, registry: readonly Record<string, strin
     }
     const volume = await gunzippedSha256(join(dir, file)).catch(() => undefined);
     if (volume === undefined) problems.push({ file, code: 'BAD_FILE', detail: 'does not unpack' });
-    else if (volume !== row['volume_sha256']) problems.push({ file, code: 'WRONG_VOLUME', detail: 'its uncompressed bytes are not those that were read' });
+    else if (volume !== row['volume_sha256'])
+      problems.push({ file, code: 'WRONG_VOLUME', detail: 'its uncompressed bytes are not those that were read' });
   }
-  for (const file of files) if (file.startsWith('images/') && !named.has(file)) problems.push({ file, code: 'UNLISTED_FILE', detail: 'registry.csv does not name it' });
+  for (const file of files)
+    if (file.startsWith('images/') && !named.has(file))
+      problems.push({ file, code: 'UNLISTED_FILE', detail: 'registry.csv does not name it' });
 }
 
 async function checkSplits(dir: string, registry: readonly Record<string, string>[], problems: ReleaseProblem[]): Promise<void> {
@@ -95,7 +105,8 @@ async function checkSplits(dir: string, registry: readonly Record<string, string
     const file = `splits/${split}.txt`;
     const listed = (await readFile(join(dir, file), 'utf8').catch(() => '')).split('\n').filter((l) => l !== '');
     const expected = registry.filter((r) => r['split'] === split).map((r) => r['study_id'] ?? '');
-    if (listed.toSorted().join() !== expected.toSorted().join()) problems.push({ file, code: 'SPLIT_MISMATCH', detail: 'its studies are not those of registry.csv' });
+    if (listed.toSorted().join() !== expected.toSorted().join())
+      problems.push({ file, code: 'SPLIT_MISMATCH', detail: 'its studies are not those of registry.csv' });
   }
 }
 
@@ -109,7 +120,8 @@ export interface ReleaseDiff {
 
 /** What the second dataset folder has that the first has not, by study id. @throws Error when a registry can't be read. */
 export async function diffReleases(dirA: string, dirB: string): Promise<ReleaseDiff> {
-  const read = async (dir: string): Promise<Map<string, Record<string, string>>> => new Map(fromCsv(await readFile(join(dir, 'registry.csv'), 'utf8')).map((r) => [r['study_id'] ?? '', r]));
+  const read = async (dir: string): Promise<Map<string, Record<string, string>>> =>
+    new Map(fromCsv(await readFile(join(dir, 'registry.csv'), 'utf8')).map((r) => [r['study_id'] ?? '', r]));
   const [a, b] = await Promise.all([read(dirA), read(dirB)]);
   const both = [...b.keys()].filter((s) => a.has(s)).sort();
   const grade = (rows: Map<string, Record<string, string>>, study: string): string => rows.get(study)?.['category'] ?? '';

@@ -48,7 +48,11 @@ export async function allVersions(database: Queryable): Promise<VersionRow[]> {
  * The version's row; made now when it is new, with the cut given or else everything that has come.
  * @throws ReleaseError INCOMPLETE_LOG (offsets are missing below the cut) or CUT_NOT_REACHED
  */
-export async function openVersion(database: Database, version: string, o: { cut?: readonly VersionCut[]; acceptHoles?: boolean }): Promise<VersionRow> {
+export async function openVersion(
+  database: Database,
+  version: string,
+  o: { cut?: readonly VersionCut[]; acceptHoles?: boolean },
+): Promise<VersionRow> {
   return await database.transaction(async (tx) => {
     await tx.query('SELECT pg_advisory_xact_lock($1)', [VERSION_LOCK]);
     const known = await findVersion(tx, version);
@@ -57,7 +61,12 @@ export async function openVersion(database: Database, version: string, o: { cut?
     const holes = await holesBelow(tx, cut);
     if (o.acceptHoles !== true && holes.length > 0) throw incomplete(holes, o.cut !== undefined);
     const released = (await allVersions(tx)).filter((v) => v.state === 'released' && compareVersions(v.version, version) < 0);
-    await tx.query('INSERT INTO version (version, cut, holes, previous) VALUES ($1, $2, $3, $4)', [version, JSON.stringify(cut), JSON.stringify(holes), released.at(-1)?.version ?? null]);
+    await tx.query('INSERT INTO version (version, cut, holes, previous) VALUES ($1, $2, $3, $4)', [
+      version,
+      JSON.stringify(cut),
+      JSON.stringify(holes),
+      released.at(-1)?.version ?? null,
+    ]);
     const row = await findVersion(tx, version);
     if (row === undefined) throw new Error('a version was added and is not there');
     return row;
@@ -67,13 +76,19 @@ export async function openVersion(database: Database, version: string, o: { cut?
 function incomplete(holes: readonly VersionHole[], given: boolean): ReleaseError {
   const [topic, partition, first, last] = holes[0] ?? ['', 0, 0, 0];
   const where = `${topic}, partition ${partition}, offsets ${first} to ${last}${holes.length > 1 ? ` and ${holes.length - 1} more places` : ''}`;
-  if (given) return new ReleaseError('CUT_NOT_REACHED', `not everything below the cut has come: ${where}; wait until release has read that far`);
-  return new ReleaseError('INCOMPLETE_LOG', `events are being tried again or lie dead: ${where}; see 'ctstream dead list --stage release', or build with acceptHoles, which names them in release.json`);
+  if (given)
+    return new ReleaseError('CUT_NOT_REACHED', `not everything below the cut has come: ${where}; wait until release has read that far`);
+  return new ReleaseError(
+    'INCOMPLETE_LOG',
+    `events are being tried again or lie dead: ${where}; see 'ctstream dead list --stage release', or build with acceptHoles, which names them in release.json`,
+  );
 }
 
 /** End of every partition that was seen. */
 async function cutNow(tx: Transaction): Promise<VersionCut[]> {
-  const rows = await tx.query<{ topic: string; partition: number; end_place: string }>('SELECT topic, partition, max(place) + 1 AS end_place FROM seen GROUP BY topic, partition ORDER BY topic, partition');
+  const rows = await tx.query<{ topic: string; partition: number; end_place: string }>(
+    'SELECT topic, partition, max(place) + 1 AS end_place FROM seen GROUP BY topic, partition ORDER BY topic, partition',
+  );
   return rows.map((r) => ({ topic: r.topic, partition: r.partition, endOffset: Number(r.end_place) }));
 }
 
@@ -98,6 +113,7 @@ export async function factsOf(database: Queryable, row: VersionRow): Promise<Fac
      WHERE f.place < c."endOffset" ORDER BY f.topic, f.partition, f.place`,
     [JSON.stringify(row.cut)],
   );
-  const inHole = (r: { topic: string; partition: number; place: string }): boolean => row.holes.some(([t, p, first, last]) => t === r.topic && p === r.partition && Number(r.place) >= first && Number(r.place) <= last);
+  const inHole = (r: { topic: string; partition: number; place: string }): boolean =>
+    row.holes.some(([t, p, first, last]) => t === r.topic && p === r.partition && Number(r.place) >= first && Number(r.place) <= last);
   return rows.filter((r) => !inHole(r));
 }

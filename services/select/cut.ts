@@ -36,10 +36,15 @@ export async function advanceCut(tx: Transaction, holeWaitMs: number): Promise<{
     [holeWaitMs],
   );
   for (const row of rows) {
-    await tx.query('INSERT INTO progress (topic, partition, next) VALUES ($1, $2, $3) ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next', [row.topic, row.partition, row.end_place]);
+    await tx.query(
+      'INSERT INTO progress (topic, partition, next) VALUES ($1, $2, $3) ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next',
+      [row.topic, row.partition, row.end_place],
+    );
   }
   await tx.query('DELETE FROM seen s USING progress p WHERE p.topic = s.topic AND p.partition = s.partition AND s.place < p.next');
-  const all = await tx.query<{ topic: string; partition: number; next: string }>('SELECT topic, partition, next FROM progress WHERE next > 0 ORDER BY topic, partition');
+  const all = await tx.query<{ topic: string; partition: number; next: string }>(
+    'SELECT topic, partition, next FROM progress WHERE next > 0 ORDER BY topic, partition',
+  );
   return {
     cut: all.map((r) => ({ topic: r.topic, partition: r.partition, endOffset: Number(r.next) })),
     holes: rows.flatMap((r) => r.holes.map(([first, last]): Hole => [r.topic, r.partition, Number(first), Number(last)])),

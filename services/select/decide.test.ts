@@ -4,10 +4,35 @@ import fc from 'fast-check';
 import { type Cohort, parseCohort, readCohortFile } from './cohort.ts';
 import { type Candidate, type Decision, type EarlierDecision, cellOf, decide } from './decide.ts';
 
-const base: Cohort = { format: 'ctstream-cohort/1', name: 'test', version: 1, size: 100, perCentreCap: 100, seed: 's', onePerPatient: true, kernel: 'any', contrast: 'any', uncertainFirst: true, severeFirst: false, quotas: [] };
+const base: Cohort = {
+  format: 'ctstream-cohort/1',
+  name: 'test',
+  version: 1,
+  size: 100,
+  perCentreCap: 100,
+  seed: 's',
+  onePerPatient: true,
+  kernel: 'any',
+  contrast: 'any',
+  uncertainFirst: true,
+  severeFirst: false,
+  quotas: [],
+};
 
 function candidate(over: Partial<Candidate> & { studyId: string }): Candidate {
-  return { subjectId: `subject of ${over.studyId}`, site: 'site-1', revision: `${over.studyId}-r${over.ordinal ?? 1}`, ordinal: 1, estimatedClass: 1, uncertain: false, sex: 'F', ageBand: '050-059', kernel: 'soft', contrast: 'none', ...over };
+  return {
+    subjectId: `subject of ${over.studyId}`,
+    site: 'site-1',
+    revision: `${over.studyId}-r${over.ordinal ?? 1}`,
+    ordinal: 1,
+    estimatedClass: 1,
+    uncertain: false,
+    sex: 'F',
+    ageBand: '050-059',
+    kernel: 'soft',
+    contrast: 'none',
+    ...over,
+  };
 }
 
 const candidateArb = fc
@@ -36,21 +61,36 @@ const cohortArb: fc.Arbitrary<Cohort> = fc
     contrast: fc.constantFrom('any' as const, 'none' as const, 'none-or-uncertain' as const),
     uncertainFirst: fc.boolean(),
     severeFirst: fc.boolean(),
-    quotas: fc.array(fc.record({ class: fc.option(fc.integer({ min: 0, max: 4 }), { nil: undefined }), sex: fc.option(fc.constantFrom('M' as const, 'unknown' as const), { nil: undefined }), size: fc.integer({ min: 0, max: 3 }) }), { maxLength: 3 }),
+    quotas: fc.array(
+      fc.record({
+        class: fc.option(fc.integer({ min: 0, max: 4 }), { nil: undefined }),
+        sex: fc.option(fc.constantFrom('M' as const, 'unknown' as const), { nil: undefined }),
+        size: fc.integer({ min: 0, max: 3 }),
+      }),
+      { maxLength: 3 },
+    ),
   })
   .map((c) => ({ ...base, ...c }));
 
-const keyed = (decisions: readonly Decision[]): string[] => decisions.map((d) => `${d.candidate.revision} ${d.outcome} ${'code' in d ? `${d.code} ${d.detail}` : ''}`).sort();
+const keyed = (decisions: readonly Decision[]): string[] =>
+  decisions.map((d) => `${d.candidate.revision} ${d.outcome} ${'code' in d ? `${d.code} ${d.detail}` : ''}`).sort();
 
 function laterOf(decisions: readonly Decision[]): EarlierDecision[] {
-  return decisions.flatMap((d) => (d.outcome === 'skipped' ? [] : [{ studyId: d.candidate.studyId, subjectId: d.candidate.subjectId, site: d.candidate.site, cell: d.cell, outcome: d.outcome }]));
+  return decisions.flatMap((d) =>
+    d.outcome === 'skipped'
+      ? []
+      : [{ studyId: d.candidate.studyId, subjectId: d.candidate.subjectId, site: d.candidate.site, cell: d.cell, outcome: d.outcome }],
+  );
 }
 
 describe('properties', () => {
   test('the order of arrival within a round does not matter', () => {
     fc.assert(
       fc.property(cohortArb, candidatesArb, fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })), (cohort, candidates, keys) => {
-        const shuffled = candidates.map((c) => ({ c, k: keys.next().value ?? 0 })).sort((a, b) => a.k - b.k).map(({ c }) => c);
+        const shuffled = candidates
+          .map((c) => ({ c, k: keys.next().value ?? 0 }))
+          .sort((a, b) => a.k - b.k)
+          .map(({ c }) => c);
         expect(decide({ cohort, candidates: shuffled, earlier: [] })).toEqual(decide({ cohort, candidates, earlier: [] }));
       }),
     );
@@ -73,8 +113,12 @@ describe('properties', () => {
         const chosen = [...first, ...second].filter((d) => d.outcome === 'selected').map((d) => d.candidate);
         expect(chosen.length).toBeLessThanOrEqual(cohort.size);
         expect(new Set(chosen.map((c) => c.studyId)).size).toBe(chosen.length);
-        for (const site of new Set(chosen.map((c) => c.site))) expect(chosen.filter((c) => c.site === site).length).toBeLessThanOrEqual(cohort.perCentreCap);
-        for (const q of cohort.quotas) expect(chosen.filter((c) => (q.class ?? c.estimatedClass) === c.estimatedClass && (q.sex ?? c.sex) === c.sex).length).toBeLessThanOrEqual(q.size);
+        for (const site of new Set(chosen.map((c) => c.site)))
+          expect(chosen.filter((c) => c.site === site).length).toBeLessThanOrEqual(cohort.perCentreCap);
+        for (const q of cohort.quotas)
+          expect(
+            chosen.filter((c) => (q.class ?? c.estimatedClass) === c.estimatedClass && (q.sex ?? c.sex) === c.sex).length,
+          ).toBeLessThanOrEqual(q.size);
         if (cohort.onePerPatient) expect(new Set(chosen.map((c) => c.subjectId)).size).toBe(chosen.length);
       }),
     );
@@ -95,11 +139,19 @@ describe('reasons', () => {
     Object.fromEntries(decide({ cohort, candidates, earlier }).map((d) => [d.candidate.revision, 'code' in d ? d.code : d.outcome]));
 
   test('the newest revision of an undecided study counts', () => {
-    expect(codesOf(base, [candidate({ studyId: 'a', ordinal: 2 }), candidate({ studyId: 'a', ordinal: 10 }), candidate({ studyId: 'a', ordinal: 1 })])).toEqual({ 'a-r10': 'selected', 'a-r2': 'SUPERSEDED', 'a-r1': 'SUPERSEDED' });
+    expect(
+      codesOf(base, [
+        candidate({ studyId: 'a', ordinal: 2 }),
+        candidate({ studyId: 'a', ordinal: 10 }),
+        candidate({ studyId: 'a', ordinal: 1 }),
+      ]),
+    ).toEqual({ 'a-r10': 'selected', 'a-r2': 'SUPERSEDED', 'a-r1': 'SUPERSEDED' });
   });
 
   test('a revision of a decided study is skipped, whatever the decision was', () => {
-    const before = (outcome: 'selected' | 'excluded'): EarlierDecision[] => [{ studyId: 'a', subjectId: 'p', site: 'site-1', cell: 'CT-1/F/050-059', outcome }];
+    const before = (outcome: 'selected' | 'excluded'): EarlierDecision[] => [
+      { studyId: 'a', subjectId: 'p', site: 'site-1', cell: 'CT-1/F/050-059', outcome },
+    ];
     expect(codesOf(base, [candidate({ studyId: 'a', ordinal: 2 })], before('selected'))).toEqual({ 'a-r2': 'ALREADY_DECIDED' });
     expect(codesOf(base, [candidate({ studyId: 'a', ordinal: 2 })], before('excluded'))).toEqual({ 'a-r2': 'ALREADY_DECIDED' });
   });
@@ -111,31 +163,47 @@ describe('reasons', () => {
     expect(codesOf({ ...base, quotas: [{ class: 1, size: 1 }] }, [candidate({ studyId: 'a' })], [other])).toEqual({ 'a-r1': 'QUOTA_FULL' });
     expect(codesOf(base, [candidate({ studyId: 'a', subjectId: 'p' })], [other])).toEqual({ 'a-r1': 'PATIENT_ALREADY_SELECTED' });
     expect(codesOf({ ...base, kernel: 'soft' }, [candidate({ studyId: 'a', kernel: 'sharp' })])).toEqual({ 'a-r1': 'KERNEL_NOT_WANTED' });
-    expect(codesOf({ ...base, contrast: 'none-or-uncertain' }, [candidate({ studyId: 'a', contrast: 'given' })])).toEqual({ 'a-r1': 'CONTRAST_NOT_WANTED' });
-    expect(codesOf({ ...base, contrast: 'none' }, [candidate({ studyId: 'a', contrast: 'uncertain' })])).toEqual({ 'a-r1': 'CONTRAST_UNCERTAIN' });
+    expect(codesOf({ ...base, contrast: 'none-or-uncertain' }, [candidate({ studyId: 'a', contrast: 'given' })])).toEqual({
+      'a-r1': 'CONTRAST_NOT_WANTED',
+    });
+    expect(codesOf({ ...base, contrast: 'none' }, [candidate({ studyId: 'a', contrast: 'uncertain' })])).toEqual({
+      'a-r1': 'CONTRAST_UNCERTAIN',
+    });
   });
 
   test('an excluded study takes no room', () => {
     const excluded: EarlierDecision = { studyId: 'x', subjectId: 'p', site: 'site-1', cell: 'CT-1/F/050-059', outcome: 'excluded' };
-    expect(codesOf({ ...base, size: 1, perCentreCap: 1 }, [candidate({ studyId: 'a', subjectId: 'p' })], [excluded])).toEqual({ 'a-r1': 'selected' });
+    expect(codesOf({ ...base, size: 1, perCentreCap: 1 }, [candidate({ studyId: 'a', subjectId: 'p' })], [excluded])).toEqual({
+      'a-r1': 'selected',
+    });
   });
 
   test('another seed chooses others, the same seed the same', () => {
     const candidates = Array.from({ length: 40 }, (_, i) => candidate({ studyId: `study-${i}` }));
-    const chosen = (seed: string): string[] => keyed(decide({ cohort: { ...base, size: 10, seed }, candidates, earlier: [] }).filter((d) => d.outcome === 'selected'));
+    const chosen = (seed: string): string[] =>
+      keyed(decide({ cohort: { ...base, size: 10, seed }, candidates, earlier: [] }).filter((d) => d.outcome === 'selected'));
     expect(chosen('one')).toEqual(chosen('one'));
     expect(chosen('one')).not.toEqual(chosen('two'));
   });
 
   test('uncertain first, then severe, when the cohort says so', () => {
-    const candidates = [candidate({ studyId: 'mild' }), candidate({ studyId: 'severe', estimatedClass: 4 }), candidate({ studyId: 'white', estimatedClass: 0, uncertain: true })];
+    const candidates = [
+      candidate({ studyId: 'mild' }),
+      candidate({ studyId: 'severe', estimatedClass: 4 }),
+      candidate({ studyId: 'white', estimatedClass: 0, uncertain: true }),
+    ];
     const first = (cohort: Cohort): string[] => decide({ cohort, candidates, earlier: [] }).map((d) => d.candidate.studyId);
     expect(first({ ...base, severeFirst: true })).toEqual(['white', 'severe', 'mild']);
   });
 
   test('unknown sex and age are a cell of their own', () => {
     expect(cellOf({ estimatedClass: 3, sex: 'unknown', ageBand: 'unknown' })).toBe('CT-3/unknown/unknown');
-    expect(codesOf({ ...base, quotas: [{ sex: 'unknown', size: 0 }] }, [candidate({ studyId: 'a', sex: 'unknown' }), candidate({ studyId: 'b' })])).toEqual({ 'a-r1': 'QUOTA_FULL', 'b-r1': 'selected' });
+    expect(
+      codesOf({ ...base, quotas: [{ sex: 'unknown', size: 0 }] }, [
+        candidate({ studyId: 'a', sex: 'unknown' }),
+        candidate({ studyId: 'b' }),
+      ]),
+    ).toEqual({ 'a-r1': 'QUOTA_FULL', 'b-r1': 'selected' });
   });
 });
 
@@ -145,6 +213,8 @@ describe('cohort file', () => {
   });
 
   test('all problems are named at once, unknown keys too', () => {
-    expect(() => parseCohort('format: ctstream-cohort/1\nname: A b\nversion: 1\nsize: 0\nperCentreCap: 1\nseed: x\nquota: []\n')).toThrow(/name.*size.*quota/s);
+    expect(() => parseCohort('format: ctstream-cohort/1\nname: A b\nversion: 1\nsize: 0\nperCentreCap: 1\nseed: x\nquota: []\n')).toThrow(
+      /name.*size.*quota/s,
+    );
   });
 });

@@ -30,7 +30,13 @@ export interface EarlierDecision {
 
 export type Decision<C extends Candidate = Candidate> =
   | { readonly outcome: 'selected'; readonly candidate: C; readonly cell: string }
-  | { readonly outcome: 'excluded' | 'skipped'; readonly candidate: C; readonly cell: string; readonly code: Code; readonly detail: string };
+  | {
+      readonly outcome: 'excluded' | 'skipped';
+      readonly candidate: C;
+      readonly cell: string;
+      readonly code: Code;
+      readonly detail: string;
+    };
 
 /** Quota cell of a study: estimated class, sex, age band. Unknown age or sex is a cell of its own. */
 export function cellOf(c: Pick<Candidate, 'estimatedClass' | 'sex' | 'ageBand'>): string {
@@ -47,7 +53,11 @@ interface Tally {
 
 function inQuota(quota: Quota, cell: string): boolean {
   const [cls, sex, ageBand] = cell.split('/');
-  return (quota.class === undefined || cls === `CT-${quota.class}`) && (quota.sex === undefined || sex === quota.sex) && (quota.ageBand === undefined || ageBand === quota.ageBand);
+  return (
+    (quota.class === undefined || cls === `CT-${quota.class}`) &&
+    (quota.sex === undefined || sex === quota.sex) &&
+    (quota.ageBand === undefined || ageBand === quota.ageBand)
+  );
 }
 
 function count(tally: Tally, cohort: Cohort, taken: { subjectId: string; site: string; cell: string }): void {
@@ -59,9 +69,12 @@ function count(tally: Tally, cohort: Cohort, taken: { subjectId: string; site: s
 
 /** The first rule against a study; undefined when it may be taken. What the study itself is comes before what is full. */
 function reasonAgainst(c: Candidate, cell: string, cohort: Cohort, tally: Tally): { code: Code; detail: string } | undefined {
-  if (cohort.kernel !== 'any' && c.kernel !== cohort.kernel) return { code: 'KERNEL_NOT_WANTED', detail: `kernel ${c.kernel}, the cohort takes ${cohort.kernel}` };
-  if (cohort.contrast !== 'any' && c.contrast === 'given') return { code: 'CONTRAST_NOT_WANTED', detail: `contrast ${c.contrast}, the cohort takes ${cohort.contrast}` };
-  if (cohort.contrast === 'none' && c.contrast !== 'none') return { code: 'CONTRAST_UNCERTAIN', detail: `contrast ${c.contrast}, the cohort takes none` };
+  if (cohort.kernel !== 'any' && c.kernel !== cohort.kernel)
+    return { code: 'KERNEL_NOT_WANTED', detail: `kernel ${c.kernel}, the cohort takes ${cohort.kernel}` };
+  if (cohort.contrast !== 'any' && c.contrast === 'given')
+    return { code: 'CONTRAST_NOT_WANTED', detail: `contrast ${c.contrast}, the cohort takes ${cohort.contrast}` };
+  if (cohort.contrast === 'none' && c.contrast !== 'none')
+    return { code: 'CONTRAST_UNCERTAIN', detail: `contrast ${c.contrast}, the cohort takes none` };
   if (cohort.onePerPatient && tally.subjects.has(c.subjectId)) return { code: 'PATIENT_ALREADY_SELECTED', detail: 'one study per patient' };
   if (tally.size >= cohort.size) return { code: 'COHORT_FULL', detail: `size ${cohort.size}` };
   if ((tally.bySite.get(c.site) ?? 0) >= cohort.perCentreCap) return { code: 'CENTRE_CAP', detail: `${cohort.perCentreCap} per centre` };
@@ -77,7 +90,13 @@ function ranked<C extends Candidate>(candidates: readonly C[], cohort: Cohort): 
   const tie = new Map(candidates.map((c) => [c.studyId, createHmac('sha256', cohort.seed).update(c.studyId).digest('hex')]));
   const uncertain = (c: C): number => (cohort.uncertainFirst && c.uncertain ? 0 : 1);
   const severity = (c: C): number => (cohort.severeFirst ? -c.estimatedClass : 0);
-  return candidates.toSorted((a, b) => uncertain(a) - uncertain(b) || severity(a) - severity(b) || byText(tie.get(a.studyId) ?? '', tie.get(b.studyId) ?? '') || byText(a.studyId, b.studyId));
+  return candidates.toSorted(
+    (a, b) =>
+      uncertain(a) - uncertain(b) ||
+      severity(a) - severity(b) ||
+      byText(tie.get(a.studyId) ?? '', tie.get(b.studyId) ?? '') ||
+      byText(a.studyId, b.studyId),
+  );
 }
 
 /** The newest revision of each study, and the older ones. Equal ordinals (which should not be) fall to the revision's id. */
@@ -101,14 +120,24 @@ function newestOnly<C extends Candidate>(candidates: readonly C[]): { newest: C[
  * - A newer revision of a study that was decided before is skipped `ALREADY_DECIDED`.
  * - All others are selected or excluded with the first rule against them.
  */
-export function decide<C extends Candidate>(input: { readonly cohort: Cohort; readonly candidates: readonly C[]; readonly earlier: readonly EarlierDecision[] }): Decision<C>[] {
+export function decide<C extends Candidate>(input: {
+  readonly cohort: Cohort;
+  readonly candidates: readonly C[];
+  readonly earlier: readonly EarlierDecision[];
+}): Decision<C>[] {
   const { cohort } = input;
   const decided = new Set(input.earlier.map((e) => e.studyId));
   const tally: Tally = { size: 0, subjects: new Set(), bySite: new Map(), byQuota: [] };
   for (const e of input.earlier) if (e.outcome === 'selected') count(tally, cohort, e);
 
   const { newest, older } = newestOnly(input.candidates.filter((c) => !decided.has(c.studyId)));
-  const skipped = (candidate: C, code: Code, detail: string): Decision<C> => ({ outcome: 'skipped', candidate, cell: cellOf(candidate), code, detail });
+  const skipped = (candidate: C, code: Code, detail: string): Decision<C> => ({
+    outcome: 'skipped',
+    candidate,
+    cell: cellOf(candidate),
+    code,
+    detail,
+  });
   const decisions: Decision<C>[] = ranked(newest, cohort).map((candidate) => {
     const cell = cellOf(candidate);
     const against = reasonAgainst(candidate, cell, cohort, tally);
@@ -118,6 +147,7 @@ export function decide<C extends Candidate>(input: { readonly cohort: Cohort; re
   });
   const bySort = (a: C, b: C): number => byText(a.studyId, b.studyId) || byText(a.revision, b.revision);
   for (const c of older.toSorted(bySort)) decisions.push(skipped(c, 'SUPERSEDED', 'a newer revision of the study is a candidate'));
-  for (const c of input.candidates.filter((k) => decided.has(k.studyId)).toSorted(bySort)) decisions.push(skipped(c, 'ALREADY_DECIDED', 'an earlier round decided another revision of the study'));
+  for (const c of input.candidates.filter((k) => decided.has(k.studyId)).toSorted(bySort))
+    decisions.push(skipped(c, 'ALREADY_DECIDED', 'an earlier round decided another revision of the study'));
   return decisions;
 }

@@ -7,10 +7,19 @@ export const selectEnvSchema = z.object({
   ...kafkaShape,
   ...databaseShape,
   ...stageShape,
-  COHORT_FILE: z.string().min(1).default(new URL('./cohorts/demo.yaml', import.meta.url).pathname).describe('Cohort file (YAML); its digest stands in every round.'),
+  COHORT_FILE: z
+    .string()
+    .min(1)
+    .default(new URL('./cohorts/demo.yaml', import.meta.url).pathname)
+    .describe('Cohort file (YAML); its digest stands in every round.'),
   SELECT_EVERY_STUDIES: z.coerce.number().int().min(1).default(50).describe('A round closes when so many assessed studies wait.'),
   SELECT_EVERY_MS: z.coerce.number().int().min(100).default(600_000).describe('A round closes when an assessed study has waited so long.'),
-  SELECT_HOLE_WAIT_MS: z.coerce.number().int().min(0).default(3 * 3_600_000).describe('How long an offset that did not come holds up its partition in the cut; longer than all retries take together.'),
+  SELECT_HOLE_WAIT_MS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(3 * 3_600_000)
+    .describe('How long an offset that did not come holds up its partition in the cut; longer than all retries take together.'),
   API_HOST: z.string().min(1).default('127.0.0.1').describe('Address of POST /rounds. It has no login: keep it on loopback.'),
   API_PORT: z.coerce.number().int().min(0).max(65_535).default(0).describe('Port of POST /rounds; 0 takes any free one.'),
 });

@@ -23,9 +23,17 @@ function cohortOf(path: string): CohortFile {
 const env = readSelectEnv();
 
 await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async (ctx) => {
+  let listening: string | undefined;
+  ctx.health.ready(() => (listening === undefined ? 'the API is not up yet' : true));
   const cohort = cohortOf(env.COHORT_FILE);
   const codec = avroCodec();
-  const database = await postgresDatabase({ url: databaseUrl(env), migrationsDir: new URL('./migrations', import.meta.url).pathname, codec, source: selectStage.name, log: ctx.log });
+  const database = await postgresDatabase({
+    url: databaseUrl(env),
+    migrationsDir: new URL('./migrations', import.meta.url).pathname,
+    codec,
+    source: selectStage.name,
+    log: ctx.log,
+  });
   ctx.onStop(() => database.close());
   const bus = kafkaBus({ ...kafkaOptions(env), clientId: selectStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
@@ -35,23 +43,45 @@ await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async 
     cohort,
     rules: { everyStudies: env.SELECT_EVERY_STUDIES, everyMs: env.SELECT_EVERY_MS, holeWaitMs: env.SELECT_HOLE_WAIT_MS },
     closed: (r) => {
-      ctx.log.info({ cohort: r.cohort, round: r.round, considered: r.considered, selected: r.selected, excluded: r.excluded }, 'round closed');
+      ctx.log.info(
+        { cohort: r.cohort, round: r.round, considered: r.considered, selected: r.selected, excluded: r.excluded },
+        'round closed',
+      );
       if (r.holes.length > 0) ctx.log.warn({ round: r.round, holes: r.holes }, 'the cut passes over offsets that never came');
     },
     failed: (error) => ctx.log.warn({ err: error }, 'closing a round failed, trying again'),
   };
   const server = controlServer(rounds);
   ctx.onStop(() => server.close());
-  const listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });
+  listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });
   ctx.log.info({ listening, cohort: cohort.cohort.name, cohortSha256: cohort.sha256 }, 'rounds');
 
   let waits = 0;
   ctx.telemetry.gauge('ctstream_select_waiting_studies', () => waits);
-  const count = setInterval(() => void waiting(database, cohort.cohort.name).then((w) => void (waits = w.studies), () => undefined), 15_000);
+  const count = setInterval(
+    () =>
+      void waiting(database, cohort.cohort.name).then(
+        (w) => void (waits = w.studies),
+        () => undefined,
+      ),
+    15_000,
+  );
   ctx.onStop(() => clearInterval(count));
 
   await Promise.all([
-    runStage(selectStage, { database }, { bus, codec, ctx, concurrency: env.CONCURRENCY, window: env.WINDOW, retryDelaysMs: env.RETRY_DELAYS_MS, jobTimeoutMs: env.JOB_TIMEOUT_MS }),
+    runStage(
+      selectStage,
+      { database },
+      {
+        bus,
+        codec,
+        ctx,
+        concurrency: env.CONCURRENCY,
+        window: env.WINDOW,
+        retryDelaysMs: env.RETRY_DELAYS_MS,
+        jobTimeoutMs: env.JOB_TIMEOUT_MS,
+      },
+    ),
     runOutbox(database, { bus, codec, ctx, sourceName: selectStage.name }),
     watchRounds(rounds, ctx.clock, ctx.signal),
   ]);

@@ -26,7 +26,12 @@ const UNDECIDED = `
  * Closes the next round of the cohort; undefined when there is nothing to decide (empty rounds are not closed).
  * `holeWaitMs`: how long an offset that did not come holds up its partition.
  */
-export async function closeRound(database: Database, file: CohortFile, holeWaitMs: number, signal?: AbortSignal): Promise<RoundResult | undefined> {
+export async function closeRound(
+  database: Database,
+  file: CohortFile,
+  holeWaitMs: number,
+  signal?: AbortSignal,
+): Promise<RoundResult | undefined> {
   return await database.transaction(async (tx) => {
     await tx.query('SELECT pg_advisory_xact_lock($1)', [ROUND_LOCK]);
     const { cut, holes } = await advanceCut(tx, holeWaitMs);
@@ -34,7 +39,9 @@ export async function closeRound(database: Database, file: CohortFile, holeWaitM
     if (candidates.length === 0) return undefined;
     const decisions = decide({ cohort: file.cohort, candidates, earlier: await earlierDecisions(tx, file.cohort.name) });
     const of = (outcome: string): number => decisions.filter((d) => d.outcome === outcome).length;
-    const [last] = await tx.query<{ number: number }>('SELECT coalesce(max(number), 0) AS number FROM round WHERE cohort = $1', [file.cohort.name]);
+    const [last] = await tx.query<{ number: number }>('SELECT coalesce(max(number), 0) AS number FROM round WHERE cohort = $1', [
+      file.cohort.name,
+    ]);
     const closed: SelectionRoundClosed = {
       cohort: file.cohort.name,
       cohortSha256: file.sha256,
@@ -50,7 +57,10 @@ export async function closeRound(database: Database, file: CohortFile, holeWaitM
 }
 
 async function undecided(tx: Transaction, cohort: string): Promise<Assessed[]> {
-  const rows = await tx.query<{ event_id: string; value: StudyAssessed }>(`SELECT c.event_id, c.value ${UNDECIDED} ORDER BY c.study_id, c.revision`, [cohort]);
+  const rows = await tx.query<{ event_id: string; value: StudyAssessed }>(
+    `SELECT c.event_id, c.value ${UNDECIDED} ORDER BY c.study_id, c.revision`,
+    [cohort],
+  );
   return rows.map(({ event_id: eventId, value: v }) => ({
     eventId,
     value: v,
@@ -76,34 +86,39 @@ async function earlierDecisions(tx: Transaction, cohort: string): Promise<Earlie
   return rows.map((r) => ({ studyId: r.study_id, subjectId: r.subject_id, site: r.site, cell: r.cell, outcome: r.outcome }));
 }
 
-async function writeRound(tx: Transaction, closed: SelectionRoundClosed, holes: readonly Hole[], decisions: readonly Decision<Assessed>[]): Promise<void> {
+async function writeRound(
+  tx: Transaction,
+  closed: SelectionRoundClosed,
+  holes: readonly Hole[],
+  decisions: readonly Decision<Assessed>[],
+): Promise<void> {
   const { cohort, round } = closed;
-  await tx.query('INSERT INTO round (cohort, number, cohort_sha256, cut, holes, considered, selected, excluded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)', [
-    cohort,
-    round,
-    closed.cohortSha256,
-    JSON.stringify(closed.cut),
-    JSON.stringify(holes),
-    closed.considered,
-    closed.selected,
-    closed.excluded,
-  ]);
+  await tx.query(
+    'INSERT INTO round (cohort, number, cohort_sha256, cut, holes, considered, selected, excluded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)',
+    [
+      cohort,
+      round,
+      closed.cohortSha256,
+      JSON.stringify(closed.cut),
+      JSON.stringify(holes),
+      closed.considered,
+      closed.selected,
+      closed.excluded,
+    ],
+  );
   for (const d of decisions) {
     const c = d.candidate;
-    await tx.query('INSERT INTO decision (cohort, study_id, revision, number, outcome, code, subject_id, site, cell) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)', [
-      cohort,
-      c.studyId,
-      c.revision,
-      round,
-      d.outcome,
-      d.outcome === 'selected' ? null : d.code,
-      c.subjectId,
-      c.site,
-      d.cell,
-    ]);
+    await tx.query(
+      'INSERT INTO decision (cohort, study_id, revision, number, outcome, code, subject_id, site, cell) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)',
+      [cohort, c.studyId, c.revision, round, d.outcome, d.outcome === 'selected' ? null : d.code, c.subjectId, c.site, d.cell],
+    );
     await enqueueDecision(tx, d, cohort, round);
   }
-  await tx.enqueue({ type: 'ctstream.research.v1.SelectionRoundClosed', value: closed, cause: digestOfParts(['round', cohort, String(round)]) });
+  await tx.enqueue({
+    type: 'ctstream.research.v1.SelectionRoundClosed',
+    value: closed,
+    cause: digestOfParts(['round', cohort, String(round)]),
+  });
 }
 
 async function enqueueDecision(tx: Transaction, d: Decision<Assessed>, cohort: string, round: number): Promise<void> {
@@ -113,16 +128,48 @@ async function enqueueDecision(tx: Transaction, d: Decision<Assessed>, cohort: s
   if (d.outcome === 'selected') {
     await tx.enqueue({ type: 'ctstream.research.v1.StudySelected', value: selectedValue(v, cohort, round, d.cell), cause });
   } else if (d.outcome === 'excluded') {
-    await tx.enqueue({ type: 'ctstream.research.v1.StudyExcluded', value: { studyId: v.studyId, revision: v.revision, cohort, round, code: d.code, detail: d.detail }, cause });
+    await tx.enqueue({
+      type: 'ctstream.research.v1.StudyExcluded',
+      value: { studyId: v.studyId, revision: v.revision, cohort, round, code: d.code, detail: d.detail },
+      cause,
+    });
   } else {
-    await tx.enqueue({ type: 'ctstream.research.v1.StudySkipped', value: { studyId: v.studyId, revision: v.revision, stage: 'select', code: d.code, detail: d.detail }, cause });
+    await tx.enqueue({
+      type: 'ctstream.research.v1.StudySkipped',
+      value: { studyId: v.studyId, revision: v.revision, stage: 'select', code: d.code, detail: d.detail },
+      cause,
+    });
   }
 }
 
 function selectedValue(v: StudyAssessed, cohort: string, round: number, cell: string): StudySelected {
   const { studyId, subjectId, site, revision, ordinal, volumeKey, volumeSha256, shape, spacingMm, sliceThicknessMm, kernel, kvp } = v;
   const { lungVolumeMl, affectedPercent, estimatedClass, distanceToCut, uncertain, ageBand, sex, manufacturer } = v;
-  return { studyId, subjectId, site, revision, ordinal, cohort, round, cell, volumeKey, volumeSha256, shape, spacingMm, sliceThicknessMm, kernel, kvp, lungVolumeMl, affectedPercent, estimatedClass, distanceToCut, uncertain, ageBand, sex, manufacturer };
+  return {
+    studyId,
+    subjectId,
+    site,
+    revision,
+    ordinal,
+    cohort,
+    round,
+    cell,
+    volumeKey,
+    volumeSha256,
+    shape,
+    spacingMm,
+    sliceThicknessMm,
+    kernel,
+    kvp,
+    lungVolumeMl,
+    affectedPercent,
+    estimatedClass,
+    distanceToCut,
+    uncertain,
+    ageBand,
+    sex,
+    manufacturer,
+  };
 }
 
 export interface Waiting {

@@ -58,8 +58,17 @@ export function controlServer(deps: RoundDeps): FastifyInstance {
   });
   server.get('/rounds.json', async () => {
     const { cohort } = deps.cohort;
-    const rounds = await deps.database.query('SELECT number AS round, considered, selected, excluded FROM round WHERE cohort = $1 ORDER BY number DESC LIMIT 100', [cohort.name]);
-    return { cohort: cohort.name, cohortSha256: deps.cohort.sha256, size: cohort.size, waiting: await waiting(deps.database, cohort.name), rounds };
+    const rounds = await deps.database.query(
+      'SELECT number AS round, considered, selected, excluded FROM round WHERE cohort = $1 ORDER BY number DESC LIMIT 100',
+      [cohort.name],
+    );
+    return {
+      cohort: cohort.name,
+      cohortSha256: deps.cohort.sha256,
+      size: cohort.size,
+      waiting: await waiting(deps.database, cohort.name),
+      rounds,
+    };
   });
   return server;
 }

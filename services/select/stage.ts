@@ -11,7 +11,12 @@ export const selectStage: Stage<'ctstream.research.v1.StudyAssessed', SelectPort
   name: 'select',
   zone: 'research',
   consumes: ['ct.research.study-assessed.v1'],
-  produces: ['ct.research.study-selected.v1', 'ct.research.study-excluded.v1', 'ct.research.selection-round-closed.v1', 'ct.research.study-skipped.v1'],
+  produces: [
+    'ct.research.study-selected.v1',
+    'ct.research.study-excluded.v1',
+    'ct.research.selection-round-closed.v1',
+    'ct.research.study-skipped.v1',
+  ],
   jobTimeoutMs: 30_000,
 
   async handle(event, { database }, signal) {

@@ -1,6 +1,6 @@
 // The gateway on the real Orthanc and Kafka: every study that a PACS has is announced, once per revision, whatever is
 // killed meanwhile; and the census tells what the PACS lists.
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -281,7 +281,10 @@ describe('the broker', () => {
 });
 
 describe('the PACS port', () => {
-  const signal = AbortSignal.timeout(60_000);
+  let signal: AbortSignal;
+  beforeEach(() => {
+    signal = AbortSignal.timeout(60_000);
+  });
 
   test('studies are paged to the end, and hashes are the MD5 of the files', async () => {
     const pacs = lab.orthanc(POLLED);

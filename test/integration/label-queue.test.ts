@@ -41,8 +41,22 @@ beforeAll(async () => {
   kit = await openKit('label');
   database = await kit.database('label_queue');
   const readers = await registerReaders(READERS, database, systemRandom);
-  const rules = { get leaseMs() { return leaseMs; }, maxLeasesPerReader: 3 };
-  server = labelServer({ database, store: kit.store('label-queue'), random: systemRandom, readers, rules, failed: (error) => { throw error; } });
+  const rules = {
+    get leaseMs() {
+      return leaseMs;
+    },
+    maxLeasesPerReader: 3,
+  };
+  server = labelServer({
+    database,
+    store: kit.store('label-queue'),
+    random: systemRandom,
+    readers,
+    rules,
+    failed: (error) => {
+      throw error;
+    },
+  });
   await server.listen({ host: '127.0.0.1', port: 0 });
 }, 300_000);
 
@@ -64,8 +78,18 @@ afterAll(async () => {
   await kit?.end();
 }, 60_000);
 
-async function call(reader: string, method: 'GET' | 'POST', url: string, payload?: object): Promise<{ status: number; body: Record<string, unknown> }> {
-  const r = await server.inject({ method, url, headers: { authorization: `Bearer token-of-${reader}` }, ...(payload === undefined ? {} : { payload }) });
+async function call(
+  reader: string,
+  method: 'GET' | 'POST',
+  url: string,
+  payload?: object,
+): Promise<{ status: number; body: Record<string, unknown> }> {
+  const r = await server.inject({
+    method,
+    url,
+    headers: { authorization: `Bearer token-of-${reader}` },
+    ...(payload === undefined ? {} : { payload }),
+  });
   return { status: r.statusCode, body: r.body === '' ? {} : (JSON.parse(r.body) as Record<string, unknown>) };
 }
 
@@ -76,13 +100,34 @@ const claim = async (reader: string): Promise<Task | undefined> => {
 };
 
 const grade = async (reader: string, task: Task, g: number): Promise<{ status: number; body: Record<string, unknown> }> =>
-  await call(reader, 'POST', `/tasks/${task.taskId}/readings`, { token: task.token, grade: g, seconds: 12.5, volumeSha256: task.volumeSha256, windows: [{ width: 1500, level: -600 }], slicesVisited: 40 });
+  await call(reader, 'POST', `/tasks/${task.taskId}/readings`, {
+    token: task.token,
+    grade: g,
+    seconds: 12.5,
+    volumeSha256: task.volumeSha256,
+    windows: [{ width: 1500, level: -600 }],
+    slicesVisited: 40,
+  });
 
-const skip = async (reader: string, task: Task, code: string): Promise<number> => (await call(reader, 'POST', `/tasks/${task.taskId}/skip`, { token: task.token, code })).status;
+const skip = async (reader: string, task: Task, code: string): Promise<number> =>
+  (await call(reader, 'POST', `/tasks/${task.taskId}/skip`, { token: task.token, code })).status;
 
 async function open(n: number, over: Partial<StudySelected> = {}): Promise<void> {
   const e = selected(n, over);
-  await labelQueueStage.handle({ ...e, id: `selected-${n}`, source: 'select', timeMs: 0, topic: 'ct.research.study-selected.v1', partition: 0, offset: BigInt(n), key: e.value.studyId }, { database, random: systemRandom }, AbortSignal.timeout(30_000));
+  await labelQueueStage.handle(
+    {
+      ...e,
+      id: `selected-${n}`,
+      source: 'select',
+      timeMs: 0,
+      topic: 'ct.research.study-selected.v1',
+      partition: 0,
+      offset: BigInt(n),
+      key: e.value.studyId,
+    },
+    { database, random: systemRandom },
+    AbortSignal.timeout(30_000),
+  );
 }
 
 async function claimed(reader: string): Promise<Task> {
@@ -93,8 +138,13 @@ async function claimed(reader: string): Promise<Task> {
 
 /** What the outbox holds about a study. */
 async function outcomesOf(n: number): Promise<{ type: string; value: unknown }[]> {
-  const rows = await database.query<{ topic: string; value: Buffer; headers: Record<string, string> }>('SELECT topic, value, headers FROM outbox WHERE key = $1 ORDER BY sequence', [`study-${n}`]);
-  return rows.map((r) => codec.decode({ topic: r.topic, partition: 0, offset: 0n, key: `study-${n}`, value: r.value, headers: r.headers, timestampMs: 0 }));
+  const rows = await database.query<{ topic: string; value: Buffer; headers: Record<string, string> }>(
+    'SELECT topic, value, headers FROM outbox WHERE key = $1 ORDER BY sequence',
+    [`study-${n}`],
+  );
+  return rows.map((r) =>
+    codec.decode({ topic: r.topic, partition: 0, offset: 0n, key: `study-${n}`, value: r.value, headers: r.headers, timestampMs: 0 }),
+  );
 }
 
 describe('leases', () => {
@@ -133,7 +183,9 @@ describe('leases', () => {
     const ids = tasks.flatMap((t) => (t === undefined ? [] : [t.taskId]));
     expect(ids).toHaveLength(12);
     expect(new Set(ids).size).toBe(12);
-    const doubled = await database.query("SELECT study_id, leased_to FROM task WHERE state = 'leased' GROUP BY study_id, leased_to HAVING count(*) > 1");
+    const doubled = await database.query(
+      "SELECT study_id, leased_to FROM task WHERE state = 'leased' GROUP BY study_id, leased_to HAVING count(*) > 1",
+    );
     expect(doubled).toEqual([]);
     expect((await call('anna', 'POST', '/tasks/claim')).body).toMatchObject({ error: 'TOO_MANY_LEASES' });
     expect(((await call('anna', 'GET', '/tasks/mine')).body['tasks'] as unknown[]).length).toBe(3);
@@ -156,7 +208,19 @@ describe('two blinded grades', () => {
     expect((await grade('boris', await claimed('boris'), 3)).status).toBe(201);
     const [labelled, ...more] = await outcomesOf(30);
     expect(more).toEqual([]);
-    expect(labelled).toMatchObject({ type: 'ctstream.research.v1.StudyLabelled', value: { grade: 3, adjudicated: false, simulated: false, volumeSha256: 'b'.repeat(64), readings: [{ grade: 3, role: 'first', seconds: 12.5 }, { grade: 3, role: 'second' }] } });
+    expect(labelled).toMatchObject({
+      type: 'ctstream.research.v1.StudyLabelled',
+      value: {
+        grade: 3,
+        adjudicated: false,
+        simulated: false,
+        volumeSha256: 'b'.repeat(64),
+        readings: [
+          { grade: 3, role: 'first', seconds: 12.5 },
+          { grade: 3, role: 'second' },
+        ],
+      },
+    });
     expect(JSON.stringify(labelled, (_, v: unknown) => (typeof v === 'bigint' ? String(v) : v))).not.toMatch(/anna|boris/);
   });
 
@@ -170,7 +234,9 @@ describe('two blinded grades', () => {
     const task = await claimed('clara');
     expect(Object.keys(task).sort()).toEqual(Object.keys(first).sort());
     await grade('clara', task, 1);
-    expect(await outcomesOf(31)).toMatchObject([{ value: { grade: 1, adjudicated: true, readings: [{ role: 'first' }, { role: 'second' }, { role: 'adjudicator' }] } }]);
+    expect(await outcomesOf(31)).toMatchObject([
+      { value: { grade: 1, adjudicated: true, readings: [{ role: 'first' }, { role: 'second' }, { role: 'adjudicator' }] } },
+    ]);
   });
 
   test('adjacent: a third reader decides', async () => {
@@ -187,7 +253,9 @@ describe('two blinded grades', () => {
     expect(await skip('boris', await claimed('boris'), 'TECHNICAL')).toBe(201);
     expect(await claim('clara')).toBeUndefined();
     expect(await skip('lead', await claimed('lead'), 'UNGRADABLE')).toBe(201);
-    expect(await outcomesOf(33)).toMatchObject([{ type: 'ctstream.research.v1.StudyRejected', value: { code: 'READER_REJECTED', stage: 'label-queue' } }]);
+    expect(await outcomesOf(33)).toMatchObject([
+      { type: 'ctstream.research.v1.StudyRejected', value: { code: 'READER_REJECTED', stage: 'label-queue' } },
+    ]);
   });
 
   test('an identity seen ends the study at once, also for those who hold it', async () => {
@@ -213,7 +281,16 @@ describe('two blinded grades', () => {
     await open(35);
     const task = await claimed('anna');
     expect((await grade('anna', { ...task, volumeSha256: 'f'.repeat(64) }, 2)).body).toMatchObject({ error: 'WRONG_VOLUME' });
-    expect((await call('anna', 'POST', `/tasks/${task.taskId}/readings`, { token: task.token, grade: 5, seconds: 1, volumeSha256: task.volumeSha256 })).status).toBe(400);
+    expect(
+      (
+        await call('anna', 'POST', `/tasks/${task.taskId}/readings`, {
+          token: task.token,
+          grade: 5,
+          seconds: 1,
+          volumeSha256: task.volumeSha256,
+        })
+      ).status,
+    ).toBe(400);
   });
 });
 
@@ -223,7 +300,9 @@ describe('the record', () => {
     await expect(database.query('DELETE FROM audit')).rejects.toThrow(/append-only/);
     expect(await firstBrokenEntry(database)).toBeUndefined();
     await database.query('ALTER TABLE audit DISABLE TRIGGER audit_append_only');
-    const [entry] = await database.query<{ seq: string; detail: string }>("SELECT seq, detail FROM audit WHERE action = 'graded' ORDER BY seq LIMIT 1");
+    const [entry] = await database.query<{ seq: string; detail: string }>(
+      "SELECT seq, detail FROM audit WHERE action = 'graded' ORDER BY seq LIMIT 1",
+    );
     await database.query('UPDATE audit SET detail = $2 WHERE seq = $1', [entry?.seq, '{"grade":4}']);
     expect(await firstBrokenEntry(database)).toBe(Number(entry?.seq));
     await database.query('UPDATE audit SET detail = $2 WHERE seq = $1', [entry?.seq, entry?.detail]);
@@ -242,17 +321,37 @@ describe('from the log to the log', () => {
       volumes.set(n, { sha256: sha256Hex(volume), gz });
       return selected(n, { volumeSha256: sha256Hex(volume) });
     });
-    for (const e of events) await store.put('ct-research', e.value.volumeKey, volumes.get(Number(e.value.studyId.slice(6)))?.gz ?? Buffer.alloc(0));
+    for (const e of events)
+      await store.put('ct-research', e.value.volumeKey, volumes.get(Number(e.value.studyId.slice(6)))?.gz ?? Buffer.alloc(0));
     await kit.publish('select', events);
     const { ctx, stop } = processContext('label-queue');
-    running.push({ stop, done: runStage(labelQueueStage, { database, random: systemRandom }, { bus: kit.bus('label-queue'), codec, ctx, concurrency: 4, window: 64 }) });
+    running.push({
+      stop,
+      done: runStage(
+        labelQueueStage,
+        { database, random: systemRandom },
+        { bus: kit.bus('label-queue'), codec, ctx, concurrency: 4, window: 64 },
+      ),
+    });
     const address = server.server.address();
     const baseUrl = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
     const abort = new AbortController();
     const problems: string[] = [];
     running.push({
       stop: () => abort.abort(),
-      done: Promise.all([1, 2, 3, 4, 5].map((n) => runSimulatedReader({ baseUrl, readerId: `simulated-${n}`, token: `token-of-simulated-${n}`, seed: 7, signal: abort.signal, idleMs: 50, onProblem: (p) => void problems.push(p) }))),
+      done: Promise.all(
+        [1, 2, 3, 4, 5].map((n) =>
+          runSimulatedReader({
+            baseUrl,
+            readerId: `simulated-${n}`,
+            token: `token-of-simulated-${n}`,
+            seed: 7,
+            signal: abort.signal,
+            idleMs: 50,
+            onProblem: (p) => void problems.push(p),
+          }),
+        ),
+      ),
     });
     await eventually('three labels', async () => (await Promise.all([60, 61, 62].map(outcomesOf))).every((o) => o.length === 1));
     expect(problems).toEqual([]);
@@ -262,7 +361,10 @@ describe('from the log to the log', () => {
     const rows = await database.next(500);
     await kit.bus('label-queue').publish(rows.map((r) => ({ topic: r.topic, key: r.key, value: r.value, headers: r.headers })));
     const outbox = processContext('label-queue');
-    running.push({ stop: outbox.stop, done: runOutbox(database, { bus: kit.bus('label-queue'), codec, ctx: outbox.ctx, sourceName: 'label-queue', pollMs: 20 }) });
+    running.push({
+      stop: outbox.stop,
+      done: runOutbox(database, { bus: kit.bus('label-queue'), codec, ctx: outbox.ctx, sourceName: 'label-queue', pollMs: 20 }),
+    });
     await eventually('an empty outbox', async () => (await database.depth()) === 0);
     const labels = new Map((await kit.events('ctstream.research.v1.StudyLabelled')).map((e) => [e.id, e.value]));
     const ours = [...labels.values()].filter((v) => Number(v.studyId.slice(6)) >= 60);

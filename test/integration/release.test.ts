@@ -24,24 +24,67 @@ let kit: Kit;
 let database: StageDatabase;
 let deps: ReleaseDeps;
 const running: { stop: () => void; done: Promise<void> }[] = [];
-const TYPES = ['ctstream.research.v1.StudySelected', 'ctstream.research.v1.StudyLabelled', 'ctstream.research.v1.StudyExcluded', 'ctstream.research.v1.StudyRejected'] as const;
+const TYPES = [
+  'ctstream.research.v1.StudySelected',
+  'ctstream.research.v1.StudyLabelled',
+  'ctstream.research.v1.StudyExcluded',
+  'ctstream.research.v1.StudyRejected',
+] as const;
 
 const volumeOf = (n: number): Buffer => Buffer.from(`volume ${n} `.repeat(5000 + n));
-const select = (n: number, over: Partial<StudySelected> = {}): EventRecord & { type: 'ctstream.research.v1.StudySelected' } => selected(n, { volumeSha256: sha256Hex(volumeOf(n)), ...over });
+const select = (n: number, over: Partial<StudySelected> = {}): EventRecord & { type: 'ctstream.research.v1.StudySelected' } =>
+  selected(n, { volumeSha256: sha256Hex(volumeOf(n)), ...over });
 
 function label(n: number, grade: number, over: { volumeSha256?: string; second?: number } = {}): EventRecord {
   const { studyId, subjectId, revision } = select(n).value;
   const reading = (reader: string, g: number, role: string): Reading => ({ reader, grade: g, seconds: 30.25, simulated: true, role });
-  return { type: 'ctstream.research.v1.StudyLabelled', value: { studyId, subjectId, revision, volumeSha256: over.volumeSha256 ?? sha256Hex(volumeOf(n)), grade, adjudicated: false, simulated: true, readings: [reading('reader-a', grade, 'first'), reading('reader-b', over.second ?? grade, 'second')] } };
+  return {
+    type: 'ctstream.research.v1.StudyLabelled',
+    value: {
+      studyId,
+      subjectId,
+      revision,
+      volumeSha256: over.volumeSha256 ?? sha256Hex(volumeOf(n)),
+      grade,
+      adjudicated: false,
+      simulated: true,
+      readings: [reading('reader-a', grade, 'first'), reading('reader-b', over.second ?? grade, 'second')],
+    },
+  };
 }
 
-const exclude = (n: number): EventRecord => ({ type: 'ctstream.research.v1.StudyExcluded', value: { studyId: select(n).value.studyId, revision: select(n).value.revision, cohort: 'test', round: 1, code: 'COHORT_FULL', detail: 'size 3' } });
-const refuse = (n: number): EventRecord => ({ type: 'ctstream.research.v1.StudyRejected', value: { studyId: select(n).value.studyId, revision: select(n).value.revision, stage: 'label-queue', code: 'READER_REJECTED', detail: 'UNGRADABLE' } });
+const exclude = (n: number): EventRecord => ({
+  type: 'ctstream.research.v1.StudyExcluded',
+  value: {
+    studyId: select(n).value.studyId,
+    revision: select(n).value.revision,
+    cohort: 'test',
+    round: 1,
+    code: 'COHORT_FULL',
+    detail: 'size 3',
+  },
+});
+const refuse = (n: number): EventRecord => ({
+  type: 'ctstream.research.v1.StudyRejected',
+  value: {
+    studyId: select(n).value.studyId,
+    revision: select(n).value.revision,
+    stage: 'label-queue',
+    code: 'READER_REJECTED',
+    detail: 'UNGRADABLE',
+  },
+});
 
 beforeAll(async () => {
   kit = await openKit('release');
   database = await kit.database('release');
-  deps = { database, store: kit.store('release'), secret: Buffer.alloc(32, 7), codeVersion: '0.1.0-test', stagingDir: join(kit.dir, 'staging') };
+  deps = {
+    database,
+    store: kit.store('release'),
+    secret: Buffer.alloc(32, 7),
+    codeVersion: '0.1.0-test',
+    stagingDir: join(kit.dir, 'staging'),
+  };
   const store = kit.store('assess');
   for (let n = 1; n <= 9; n += 1) await store.put('ct-research', select(n).value.volumeKey, gzipSync(volumeOf(n)));
 }, 300_000);
@@ -87,10 +130,18 @@ describe('a version', () => {
     expect(execFileSync('sha256sum', ['-c', '--quiet', 'SHA256SUMS'], { cwd: first }).toString()).toBe('');
     const registry = fromCsv(await readFile(join(first, 'registry.csv'), 'utf8'));
     expect(Object.keys(registry[0] ?? {}).slice(0, 4)).toEqual(['study_id', 'category', 'study_file', 'mask_file']);
-    expect(registry.map((r) => r['category']).sort()).toEqual(['CT-0', 'CT-1', 'CT-4']);
+    expect(registry.map((r) => String(r['category'])).sort()).toEqual(['CT-0', 'CT-1', 'CT-4']);
     expect(registry[0]).toMatchObject({ manufacturer: 'Acme, Inc', simulated_readers: 'true' });
-    expect(fromCsv(await readFile(join(first, 'exclusions.csv'), 'utf8')).map((r) => `${r['stage']} ${r['code']}`).sort()).toEqual(['label-queue READER_REJECTED', 'select COHORT_FULL']);
-    expect(JSON.parse(await readFile(join(first, 'release.json'), 'utf8'))).toMatchObject({ missingClasses: ['CT-2', 'CT-3'], codeVersion: '0.1.0-test', simulatedReaders: true });
+    expect(
+      fromCsv(await readFile(join(first, 'exclusions.csv'), 'utf8'))
+        .map((r) => `${r['stage']} ${r['code']}`)
+        .sort(),
+    ).toEqual(['label-queue READER_REJECTED', 'select COHORT_FULL']);
+    expect(JSON.parse(await readFile(join(first, 'release.json'), 'utf8'))).toMatchObject({
+      missingClasses: ['CT-2', 'CT-3'],
+      codeVersion: '0.1.0-test',
+      simulatedReaders: true,
+    });
     expect(await readFile(join(first, 'datasheet.md'), 'utf8')).toMatch(/Gap: no study of CT-2, CT-3[\s\S]*/);
   }, 120_000);
 
@@ -99,7 +150,8 @@ describe('a version', () => {
     for (const file of (await filesUnder(first)).filter((f) => !f.endsWith('.gz'))) {
       const text = await readFile(join(first, file), 'utf8');
       // The ids of these tests are short words: as whole words, so that study-1 is not found in study-1a2b.
-      for (const id of [...ids, 'subject-1', 'site-1', 'reader-a']) expect([file, id, new RegExp(`(?<![\\w-])${id.replaceAll('|', '\\|')}(?![\\w-])`).test(text)]).toEqual([file, id, false]);
+      for (const id of [...ids, 'subject-1', 'site-1', 'reader-a'])
+        expect([file, id, new RegExp(`(?<![\\w-])${id.replaceAll('|', '\\|')}(?![\\w-])`).test(text)]).toEqual([file, id, false]);
       expect([file, /\d{4}-\d\d-\d\dT|traceparent/.test(text)]).toEqual([file, false]);
     }
   });
@@ -113,7 +165,9 @@ describe('a version', () => {
     const again = await buildRelease(deps, { version: 'v1.0.0', outDir: join(kit.dir, 'again') });
     expect(await contents(again.dir ?? '')).toBe(before);
 
-    const { cut } = JSON.parse(await readFile(join(first, 'release.json'), 'utf8')) as { cut: { topic: string; partition: number; endOffset: number }[] };
+    const { cut } = JSON.parse(await readFile(join(first, 'release.json'), 'utf8')) as {
+      cut: { topic: string; partition: number; endOffset: number }[];
+    };
     const events: EventIn<FactType>[] = await kit.events(...TYPES);
     await database.query('TRUNCATE fact, seen, version, inbox');
     for (const e of events.toReversed()) await releaseStage.handle(e, { database }, AbortSignal.timeout(30_000));
@@ -122,19 +176,36 @@ describe('a version', () => {
   }, 120_000);
 
   test('is released by two different people only, once, and told once although the publisher was killed', async () => {
-    await expect(approveRelease(deps, { version: 'v1.0.0', approvers: ['Anna', ' anna '], simulated: false })).rejects.toMatchObject({ code: 'NEEDS_TWO_APPROVERS' });
-    await expect(approveRelease(deps, { version: 'v9.0.0', approvers: ['Anna', 'Boris'], simulated: false })).rejects.toMatchObject({ code: 'NO_CANDIDATE' });
-    const approved = await approveRelease(deps, { version: 'v1.0.0', approvers: ['Simulated approver 1', 'Simulated approver 2'], simulated: true, outDir: join(kit.dir, 'released') });
+    await expect(approveRelease(deps, { version: 'v1.0.0', approvers: ['Anna', ' anna '], simulated: false })).rejects.toMatchObject({
+      code: 'NEEDS_TWO_APPROVERS',
+    });
+    await expect(approveRelease(deps, { version: 'v9.0.0', approvers: ['Anna', 'Boris'], simulated: false })).rejects.toMatchObject({
+      code: 'NO_CANDIDATE',
+    });
+    const approved = await approveRelease(deps, {
+      version: 'v1.0.0',
+      approvers: ['Simulated approver 1', 'Simulated approver 2'],
+      simulated: true,
+      outDir: join(kit.dir, 'released'),
+    });
     expect(await contents(approved.dir ?? '')).toBe(await contents(first));
     expect((await verifyRelease(approved.dir ?? '')).ok).toBe(true);
-    await expect(approveRelease(deps, { version: 'v1.0.0', approvers: ['Anna', 'Boris'], simulated: false })).rejects.toMatchObject({ code: 'ALREADY_RELEASED' });
+    await expect(approveRelease(deps, { version: 'v1.0.0', approvers: ['Anna', 'Boris'], simulated: false })).rejects.toMatchObject({
+      code: 'ALREADY_RELEASED',
+    });
     expect(await kit.events('ctstream.research.v1.DatasetReleased')).toEqual([]);
     const { ctx, stop } = processContext('release');
     running.push({ stop, done: runOutbox(database, { bus: kit.bus('release'), codec, ctx, sourceName: 'release', pollMs: 20 }) });
     await eventually('an empty outbox', async () => (await database.depth()) === 0);
     const told = await kit.events('ctstream.research.v1.DatasetReleased');
     expect(told).toHaveLength(1);
-    expect(told[0]?.value).toMatchObject({ version: 'v1.0.0', simulatedApproval: true, studies: ['study-1', 'study-2', 'study-3'], sha256sumsSha256: approved.sumsSha256, codeVersion: '0.1.0-test' });
+    expect(told[0]?.value).toMatchObject({
+      version: 'v1.0.0',
+      simulatedApproval: true,
+      studies: ['study-1', 'study-2', 'study-3'],
+      sha256sumsSha256: approved.sumsSha256,
+      codeVersion: '0.1.0-test',
+    });
   }, 120_000);
 
   test('a later one keeps ids and splits, and says what changed', async () => {
@@ -142,17 +213,34 @@ describe('a version', () => {
     expect(next).toMatchObject({ studies: 4, waiting: 1 });
     const diff = await diffReleases(first, next.dir ?? '');
     expect([diff.added.length, diff.removed, diff.relabelled, diff.changed]).toEqual([1, [], [], []]);
-    const splits = async (dir: string): Promise<Map<string, string>> => new Map(fromCsv(await readFile(join(dir, 'registry.csv'), 'utf8')).map((r) => [r['study_id'] ?? '', r['split'] ?? '']));
+    const splits = async (dir: string): Promise<Map<string, string>> =>
+      new Map(fromCsv(await readFile(join(dir, 'registry.csv'), 'utf8')).map((r) => [r['study_id'] ?? '', r['split'] ?? '']));
     const [a, b] = [await splits(first), await splits(next.dir ?? '')];
     for (const [study, split] of a) expect(b.get(study)).toBe(split);
-    expect(await readFile(join(next.dir ?? '', 'CHANGELOG.md'), 'utf8')).toContain('Against v1.0.0: 1 added, 0 relabelled, 0 no longer in it.');
+    expect(await readFile(join(next.dir ?? '', 'CHANGELOG.md'), 'utf8')).toContain(
+      'Against v1.0.0: 1 added, 0 relabelled, 0 no longer in it.',
+    );
   }, 60_000);
 });
 
 describe('gates', () => {
   const handle = async (event: EventRecord, partition: number, offset: number): Promise<void> =>
-    void (await releaseStage.handle({ ...event, id: `gate-${partition}-${offset}`, source: 'test', timeMs: 0, topic: 'ct.research.study-labelled.v1', partition, offset: BigInt(offset), key: 'k' } as EventIn<FactType>, { database }, AbortSignal.timeout(30_000)));
-  const forget = async (): Promise<void> => void (await database.query("TRUNCATE fact, seen, inbox; DELETE FROM version WHERE state <> 'released'"));
+    void (await releaseStage.handle(
+      {
+        ...event,
+        id: `gate-${partition}-${offset}`,
+        source: 'test',
+        timeMs: 0,
+        topic: 'ct.research.study-labelled.v1',
+        partition,
+        offset: BigInt(offset),
+        key: 'k',
+      } as EventIn<FactType>,
+      { database },
+      AbortSignal.timeout(30_000),
+    ));
+  const forget = async (): Promise<void> =>
+    void (await database.query("TRUNCATE fact, seen, inbox; DELETE FROM version WHERE state <> 'released'"));
 
   test('a volume that is not the one that was read, or does not unpack, stops the build', async () => {
     await forget();
@@ -175,7 +263,10 @@ describe('gates', () => {
     await handle(select(2), 51, 3);
     await expect(buildRelease(deps, { version: 'v2.1.0' })).rejects.toMatchObject({ code: 'INCOMPLETE_LOG' });
     const built = await buildRelease(deps, { version: 'v2.1.0', acceptHoles: true, outDir: join(kit.dir, 'holes') });
-    expect(JSON.parse(await readFile(join(built.dir ?? '', 'release.json'), 'utf8'))).toMatchObject({ holes: [['ct.research.study-labelled.v1', 51, 2, 2]], studies: 1 });
+    expect(JSON.parse(await readFile(join(built.dir ?? '', 'release.json'), 'utf8'))).toMatchObject({
+      holes: [['ct.research.study-labelled.v1', 51, 2, 2]],
+      studies: 1,
+    });
     await handle(label(2, 1), 51, 2);
     expect((await buildRelease(deps, { version: 'v2.1.0' })).sumsSha256).toBe(built.sumsSha256);
     expect((await buildRelease(deps, { version: 'v2.2.0' })).studies).toBe(2);
@@ -193,7 +284,9 @@ describe('gates', () => {
   test('a candidate that somebody touched is not released', async () => {
     const store = kit.store('release');
     await store.put('ct-release-candidates', 'v3.0.0/registry.csv', Buffer.from('forged\n'));
-    await expect(approveRelease(deps, { version: 'v3.0.0', approvers: ['Anna', 'Boris'], simulated: false })).rejects.toMatchObject({ code: 'CANDIDATE_CHANGED' });
+    await expect(approveRelease(deps, { version: 'v3.0.0', approvers: ['Anna', 'Boris'], simulated: false })).rejects.toMatchObject({
+      code: 'CANDIDATE_CHANGED',
+    });
     expect(await store.head('ct-releases', 'v3.0.0/registry.csv')).toBeUndefined();
   });
 
@@ -204,7 +297,9 @@ describe('gates', () => {
     await rm(join(dir, 'datasheet.md'));
     await appendFile(join(dir, 'notes.txt'), 'x');
     const { problems } = await verifyRelease(dir);
-    expect(problems.map((p) => `${p.code} ${p.file}`)).toEqual(expect.arrayContaining([`WRONG_SUM ${image}`, 'MISSING_FILE datasheet.md', 'UNLISTED_FILE notes.txt']));
+    expect(problems.map((p) => `${p.code} ${p.file}`)).toEqual(
+      expect.arrayContaining([`WRONG_SUM ${image}`, 'MISSING_FILE datasheet.md', 'UNLISTED_FILE notes.txt']),
+    );
   });
 });
 
@@ -215,12 +310,18 @@ test('over HTTP: build, approve, look; refusals have codes', async () => {
     return { status: r.statusCode, body: r.json<Record<string, unknown>>() };
   };
   expect(await post('/releases', { version: 'v3.0.0' })).toMatchObject({ status: 200, body: { studies: 1 } });
-  expect(await post('/releases/v3.0.0/approve', { approvers: ['Anna'], simulated: true })).toMatchObject({ status: 400, body: { error: 'NEEDS_TWO_APPROVERS' } });
+  expect(await post('/releases/v3.0.0/approve', { approvers: ['Anna'], simulated: true })).toMatchObject({
+    status: 400,
+    body: { error: 'NEEDS_TWO_APPROVERS' },
+  });
   const approved = await post('/releases/v3.0.0/approve', { approvers: ['Simulated approver 1', 'Simulated approver 2'], simulated: true });
   expect(approved).toMatchObject({ status: 200, body: { dir: join(kit.dir, 'http', 'v3.0.0') } });
   expect((await verifyRelease(String(approved.body['dir']))).ok).toBe(true);
   const state = (await server.inject({ method: 'GET', url: '/releases.json' })).json<{ versions: { version: string; state: string }[] }>();
   expect(state.versions.filter((v) => v.version === 'v3.0.0')).toMatchObject([{ state: 'released' }]);
-  expect((await server.inject({ method: 'POST', url: '/releases', payload: { version: 'v4.0.0' }, headers: { origin: 'https://example.org' } })).statusCode).toBe(403);
+  expect(
+    (await server.inject({ method: 'POST', url: '/releases', payload: { version: 'v4.0.0' }, headers: { origin: 'https://example.org' } }))
+      .statusCode,
+  ).toBe(403);
   await server.close();
 }, 60_000);

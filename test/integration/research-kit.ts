@@ -48,13 +48,27 @@ const STAGE_OF = { select: 'select', label_queue: 'label-queue', release: 'relea
 export async function openKit(name: string): Promise<Kit> {
   const platform = await testPlatform();
   const dir = await mkdtemp(join(tmpdir(), `ctstream-${name}-`));
-  const provisioned = await provision(platform, { centres: ['c01'], prefix: testPrefix(name), dir: join(dir, 'secrets'), partitions: 2, readers: 6 });
+  const provisioned = await provision(platform, {
+    centres: ['c01'],
+    prefix: testPrefix(name),
+    dir: join(dir, 'secrets'),
+    partitions: 2,
+    readers: 6,
+  });
   const ends: (() => Promise<unknown>)[] = [];
   const buses = new Map<string, EventBus>();
   const bus = (principal: string): EventBus => {
     const known = buses.get(principal);
     if (known !== undefined) return known;
-    const made = kafkaBus({ brokers: platform.kafka.brokers, username: principal, password: provisioned.secretOf(principal), prefix: provisioned.prefix, clientId: `test-${principal}`, log: silent, sessionTimeoutMs: 6000 });
+    const made = kafkaBus({
+      brokers: platform.kafka.brokers,
+      username: principal,
+      password: provisioned.secretOf(principal),
+      prefix: provisioned.prefix,
+      clientId: `test-${principal}`,
+      log: silent,
+      sessionTimeoutMs: 6000,
+    });
     buses.set(principal, made);
     ends.push(() => made.close());
     return made;
@@ -64,10 +78,22 @@ export async function openKit(name: string): Promise<Kit> {
     provisioned,
     dir,
     bus,
-    store: (service) => s3Store({ endpoint: `http://${platform.minio.endPoint}:${platform.minio.port}`, accessKey: storeUser(provisioned.prefix, service), secretKey: provisioned.secretOf(service), bucketPrefix: provisioned.bucketPrefix }),
+    store: (service) =>
+      s3Store({
+        endpoint: `http://${platform.minio.endPoint}:${platform.minio.port}`,
+        accessKey: storeUser(provisioned.prefix, service),
+        secretKey: provisioned.secretOf(service),
+        bucketPrefix: provisioned.bucketPrefix,
+      }),
     database: async (which) => {
       const stage = STAGE_OF[which];
-      const database = await postgresDatabase({ url: provisioned.databases[which], migrationsDir: join(import.meta.dirname, `../../services/${stage}/migrations`), codec, source: stage, log: silent });
+      const database = await postgresDatabase({
+        url: provisioned.databases[which],
+        migrationsDir: join(import.meta.dirname, `../../services/${stage}/migrations`),
+        codec,
+        source: stage,
+        log: silent,
+      });
       ends.push(() => database.close());
       return database;
     },
@@ -97,7 +123,16 @@ function idOf(e: EventRecord): string {
 /** A process that a test starts and stops inside its own. */
 export function processContext(name: string): { ctx: ProcessContext; stop: () => void } {
   const abort = new AbortController();
-  const ctx: ProcessContext = { name, log: silent, clock: systemClock, random: systemRandom, signal: abort.signal, telemetry: apiTelemetry(name), health: { ready: () => undefined }, onStop: () => undefined } as ProcessContext;
+  const ctx: ProcessContext = {
+    name,
+    log: silent,
+    clock: systemClock,
+    random: systemRandom,
+    signal: abort.signal,
+    telemetry: apiTelemetry(name),
+    health: { ready: () => undefined },
+    onStop: () => undefined,
+  } as ProcessContext;
   return { ctx, stop: () => abort.abort() };
 }
 
@@ -115,18 +150,88 @@ export async function eventually<T>(what: string, look: () => Promise<T | undefi
 /** An assessed study; `n` makes it another one. */
 export function assessed(n: number, over: Partial<StudyAssessed> = {}): EventRecord & { type: 'ctstream.research.v1.StudyAssessed' } {
   const value: StudyAssessed = {
-    studyId: `study-${n}` as ResearchStudyId, subjectId: `subject-${n}` as SubjectId, site: `site-${n % 3}` as SiteId, revision: `revision-${n}-${over.ordinal ?? 1}` as ResearchRevision, ordinal: 1,
-    manifestKey: `study-${n}/r/assess.json`, manifestSha256: 'a'.repeat(64), volumeKey: `study-${n}/r/volume.nii.gz`, volumeSha256: 'b'.repeat(64),
-    shape: [64, 64, 40], spacingMm: [0.7, 0.7, 5], sliceThicknessMm: 5, kernel: 'soft', kvp: 120, affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
-    clampedVoxels: 0, lungVolumeMl: 4000, affectedPercent: 12.5, estimatedClass: n % 5, distanceToCut: 5, uncertain: false, leftAffectedPercent: null, rightAffectedPercent: 11,
-    contrast: 'none', series: [], ageBand: '050-059', sex: n % 2 === 0 ? 'F' : 'M', manufacturer: 'Acme, Inc', ...over,
+    studyId: `study-${n}` as ResearchStudyId,
+    subjectId: `subject-${n}` as SubjectId,
+    site: `site-${n % 3}` as SiteId,
+    revision: `revision-${n}-${over.ordinal ?? 1}` as ResearchRevision,
+    ordinal: 1,
+    manifestKey: `study-${n}/r/assess.json`,
+    manifestSha256: 'a'.repeat(64),
+    volumeKey: `study-${n}/r/volume.nii.gz`,
+    volumeSha256: 'b'.repeat(64),
+    shape: [64, 64, 40],
+    spacingMm: [0.7, 0.7, 5],
+    sliceThicknessMm: 5,
+    kernel: 'soft',
+    kvp: 120,
+    affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
+    clampedVoxels: 0,
+    lungVolumeMl: 4000,
+    affectedPercent: 12.5,
+    estimatedClass: n % 5,
+    distanceToCut: 5,
+    uncertain: false,
+    leftAffectedPercent: null,
+    rightAffectedPercent: 11,
+    contrast: 'none',
+    series: [],
+    ageBand: '050-059',
+    sex: n % 2 === 0 ? 'F' : 'M',
+    manufacturer: 'Acme, Inc',
+    ...over,
   };
   return { type: 'ctstream.research.v1.StudyAssessed', value };
 }
 
 /** The same study as select emits it. */
 export function selected(n: number, over: Partial<StudySelected> = {}): EventRecord & { type: 'ctstream.research.v1.StudySelected' } {
-  const { studyId, subjectId, site, revision, ordinal, volumeKey, volumeSha256, shape, spacingMm, sliceThicknessMm, kernel, kvp, lungVolumeMl, affectedPercent, estimatedClass, distanceToCut, uncertain, ageBand, sex, manufacturer } = assessed(n).value;
-  const value: StudySelected = { studyId, subjectId, site, revision, ordinal, cohort: 'test', round: 1, cell: 'CT-1/F/050-059', volumeKey, volumeSha256, shape, spacingMm, sliceThicknessMm, kernel, kvp, lungVolumeMl, affectedPercent, estimatedClass, distanceToCut, uncertain, ageBand, sex, manufacturer, ...over };
+  const {
+    studyId,
+    subjectId,
+    site,
+    revision,
+    ordinal,
+    volumeKey,
+    volumeSha256,
+    shape,
+    spacingMm,
+    sliceThicknessMm,
+    kernel,
+    kvp,
+    lungVolumeMl,
+    affectedPercent,
+    estimatedClass,
+    distanceToCut,
+    uncertain,
+    ageBand,
+    sex,
+    manufacturer,
+  } = assessed(n).value;
+  const value: StudySelected = {
+    studyId,
+    subjectId,
+    site,
+    revision,
+    ordinal,
+    cohort: 'test',
+    round: 1,
+    cell: 'CT-1/F/050-059',
+    volumeKey,
+    volumeSha256,
+    shape,
+    spacingMm,
+    sliceThicknessMm,
+    kernel,
+    kvp,
+    lungVolumeMl,
+    affectedPercent,
+    estimatedClass,
+    distanceToCut,
+    uncertain,
+    ageBand,
+    sex,
+    manufacturer,
+    ...over,
+  };
   return { type: 'ctstream.research.v1.StudySelected', value };
 }

@@ -14,7 +14,10 @@ const HOUR_MS = 3_600_000;
 const TOPIC = 'ct.research.study-assessed.v1';
 
 function cohort(over: Partial<Cohort> = {}): { cohort: Cohort; sha256: string } {
-  return { cohort: { ...parseCohort('{format: ctstream-cohort/1, name: test, version: 1, size: 100, perCentreCap: 100, seed: s}'), ...over }, sha256: 'c'.repeat(64) };
+  return {
+    cohort: { ...parseCohort('{format: ctstream-cohort/1, name: test, version: 1, size: 100, perCentreCap: 100, seed: s}'), ...over },
+    sha256: 'c'.repeat(64),
+  };
 }
 
 let kit: Kit;
@@ -46,12 +49,17 @@ function publishOutbox(): void {
 }
 
 async function appended(studies: number): Promise<void> {
-  await eventually(`${studies} candidates`, async () => Number((await database.query<{ n: string }>('SELECT count(*) AS n FROM candidate'))[0]?.n) === studies);
+  await eventually(
+    `${studies} candidates`,
+    async () => Number((await database.query<{ n: string }>('SELECT count(*) AS n FROM candidate'))[0]?.n) === studies,
+  );
 }
 
 const codesIn = async (): Promise<Record<string, string>> =>
   Object.fromEntries(
-    (await kit.events('ctstream.research.v1.StudySelected', 'ctstream.research.v1.StudyExcluded', 'ctstream.research.v1.StudySkipped')).map((e) => [`${e.value.studyId}/${e.value.revision}`, e.type === 'ctstream.research.v1.StudySelected' ? 'selected' : e.value.code]),
+    (await kit.events('ctstream.research.v1.StudySelected', 'ctstream.research.v1.StudyExcluded', 'ctstream.research.v1.StudySkipped')).map(
+      (e) => [`${e.value.studyId}/${e.value.revision}`, e.type === 'ctstream.research.v1.StudySelected' ? 'selected' : e.value.code],
+    ),
   );
 
 describe('rounds over the real log', () => {
@@ -62,7 +70,10 @@ describe('rounds over the real log', () => {
     await kit.publish('assess', events.slice(0, 3));
     consume();
     await appended(8);
-    await eventually('the doubled records too', async () => Number((await database.query<{ n: string }>('SELECT count(*) AS n FROM seen'))[0]?.n) === 11);
+    await eventually(
+      'the doubled records too',
+      async () => Number((await database.query<{ n: string }>('SELECT count(*) AS n FROM seen'))[0]?.n) === 11,
+    );
 
     // The process dies after the transaction, before anything is published.
     const round = (await closeRound(database, cohort({ size: 5 }), HOUR_MS)) as RoundResult;
@@ -73,10 +84,18 @@ describe('rounds over the real log', () => {
 
     // Killed between publication and mark: the next one publishes the batch again, with the same ids.
     const rows = await database.next(100);
-    await kit.bus('select').publish(rows.map((r) => ({ topic: r.topic, key: r.key, value: r.value, headers: { ...r.headers, ce_sequence: String(r.sequence) } })));
+    await kit
+      .bus('select')
+      .publish(
+        rows.map((r) => ({ topic: r.topic, key: r.key, value: r.value, headers: { ...r.headers, ce_sequence: String(r.sequence) } })),
+      );
     publishOutbox();
     await eventually('an empty outbox', async () => (await database.depth()) === 0);
-    const published = await kit.events('ctstream.research.v1.StudySelected', 'ctstream.research.v1.StudyExcluded', 'ctstream.research.v1.SelectionRoundClosed');
+    const published = await kit.events(
+      'ctstream.research.v1.StudySelected',
+      'ctstream.research.v1.StudyExcluded',
+      'ctstream.research.v1.SelectionRoundClosed',
+    );
     expect(published).toHaveLength(18);
     expect(new Set(published.map((e) => e.id)).size).toBe(9);
     const codes = Object.values(await codesIn());
@@ -87,7 +106,12 @@ describe('rounds over the real log', () => {
   test('the cut is the end of what was appended, and the round names it with the digest of the cohort file', async () => {
     const [closed] = await kit.events('ctstream.research.v1.SelectionRoundClosed');
     const ends = await kit.bus('account').ends([TOPIC]);
-    expect(closed?.value.cut.toSorted((a, b) => a.partition - b.partition)).toEqual(ends.filter((e) => e.end > 0n).map((e) => ({ topic: TOPIC, partition: e.partition, endOffset: Number(e.end) })).toSorted((a, b) => a.partition - b.partition));
+    expect(closed?.value.cut.toSorted((a, b) => a.partition - b.partition)).toEqual(
+      ends
+        .filter((e) => e.end > 0n)
+        .map((e) => ({ topic: TOPIC, partition: e.partition, endOffset: Number(e.end) }))
+        .toSorted((a, b) => a.partition - b.partition),
+    );
     expect(closed?.value.cohortSha256).toBe('c'.repeat(64));
   });
 
@@ -103,7 +127,11 @@ describe('rounds over the real log', () => {
     const round = await closeRound(database, cohort({ size: 5 }), HOUR_MS);
     expect([round?.round, round?.considered, round?.selected, round?.excluded]).toEqual([2, 3, 0, 1]);
     await eventually('an empty outbox', async () => (await database.depth()) === 0);
-    expect(await codesIn()).toMatchObject({ 'study-0/revision-0-2': 'ALREADY_DECIDED', 'study-20/revision-20-2': 'COHORT_FULL', 'study-20/revision-20-1': 'SUPERSEDED' });
+    expect(await codesIn()).toMatchObject({
+      'study-0/revision-0-2': 'ALREADY_DECIDED',
+      'study-20/revision-20-2': 'COHORT_FULL',
+      'study-20/revision-20-1': 'SUPERSEDED',
+    });
   }, 120_000);
 
   test('another cohort decides the same studies anew', async () => {
@@ -113,8 +141,18 @@ describe('rounds over the real log', () => {
 });
 
 describe('rounds on the database', () => {
-  const event = (n: number, offset: number): Parameters<typeof selectStage.handle>[0] => ({ ...assessed(n), id: `event-${n}`, source: 'assess', timeMs: 0, topic: TOPIC, partition: 7, offset: BigInt(offset), key: `study-${n}` });
-  const handle = async (n: number, offset: number): Promise<void> => void (await selectStage.handle(event(n, offset), { database }, AbortSignal.timeout(30_000)));
+  const event = (n: number, offset: number): Parameters<typeof selectStage.handle>[0] => ({
+    ...assessed(n),
+    id: `event-${n}`,
+    source: 'assess',
+    timeMs: 0,
+    topic: TOPIC,
+    partition: 7,
+    offset: BigInt(offset),
+    key: `study-${n}`,
+  });
+  const handle = async (n: number, offset: number): Promise<void> =>
+    void (await selectStage.handle(event(n, offset), { database }, AbortSignal.timeout(30_000)));
 
   test('a record that has not come holds up what lies behind it, then the cut passes over it and names it', async () => {
     await handle(100, 0);
@@ -139,7 +177,13 @@ describe('rounds on the database', () => {
 
   test('POST /rounds closes one and says what it decided; a web page may not', async () => {
     await handle(104, 4);
-    const server = controlServer({ database, cohort: cohort(), rules: { everyStudies: 100, everyMs: HOUR_MS, holeWaitMs: HOUR_MS }, closed: () => undefined, failed: () => undefined });
+    const server = controlServer({
+      database,
+      cohort: cohort(),
+      rules: { everyStudies: 100, everyMs: HOUR_MS, holeWaitMs: HOUR_MS },
+      closed: () => undefined,
+      failed: () => undefined,
+    });
     expect((await server.inject({ method: 'POST', url: '/rounds', headers: { origin: 'https://example.org' } })).statusCode).toBe(403);
     const closed = (await server.inject({ method: 'POST', url: '/rounds' })).json<{ closed: boolean; selected: number }>();
     expect(closed).toMatchObject({ closed: true, selected: 1 });

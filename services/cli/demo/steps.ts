@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import type { Account } from '../../kernel/accounting.ts';
-import { LOG_BUCKET } from '../../event-log/archive.ts';
+import { openDuckDb } from '../../event-log/parquet.ts';
+import { createViews, mirrorLog, runQuery } from '../../event-log/query.ts';
 import type { OperatorPorts } from '../deployment.ts';
 import type { Running } from './deploy.ts';
 
@@ -31,19 +32,21 @@ export async function buildAndApprove(running: Running, out: string, account: Ac
   return join(out, 'dataset', DEMO_VERSION);
 }
 
-/** Waits until both archivers have written everything that the log holds now, for at most a minute. */
-export async function flushArchives(ports: OperatorPorts, signal: AbortSignal): Promise<void> {
-  const counts = async (): Promise<number> => {
-    let files = 0;
-    for await (const object of ports.store.list(LOG_BUCKET, '', signal)) files += object.key.endsWith('.parquet') ? 1 : 0;
-    return files;
-  };
+/** Waits until both archivers have written everything that the log holds now, and mirrors it into a folder. */
+export async function flushArchives(ports: OperatorPorts, dir: string, signal: AbortSignal): Promise<void> {
+  const ends = await ports.bus.ends(await ports.bus.topics(['ct.clinical.*', 'ct.research.*']));
+  const expected = ends.reduce((sum, e) => sum + Number(e.end - e.first), 0);
   const deadline = Date.now() + 60_000;
-  let before = -1;
-  let now = await counts();
-  while (now !== before && Date.now() < deadline) {
-    before = now;
-    await sleep(4000, undefined, { signal });
-    now = await counts();
+  const db = await openDuckDb();
+  try {
+    for (;;) {
+      await mirrorLog(ports.store, dir, signal);
+      await createViews(db, dir);
+      const { rows } = await runQuery(db, 'SELECT count(*)::INTEGER AS n FROM records');
+      if (Number(rows[0]?.['n']) >= expected || Date.now() > deadline) return;
+      await sleep(500, undefined, { signal });
+    }
+  } finally {
+    db.closeSync();
   }
 }
