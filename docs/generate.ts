@@ -44,7 +44,8 @@ export async function environmentSchemas(): Promise<Map<string, z.ZodObject>> {
   for (const folder of folders.sort()) {
     const exported = Object.values((await import(join(services, folder, 'env.ts'))) as Record<string, unknown>);
     const schemas = exported.filter((value) => value instanceof z.ZodObject);
-    if (schemas.length !== 1 || schemas[0] === undefined) throw new Error(`services/${folder}/env.ts exports ${schemas.length} environment schemas, not one`);
+    if (schemas.length !== 1 || schemas[0] === undefined)
+      throw new Error(`services/${folder}/env.ts exports ${schemas.length} environment schemas, not one`);
     found.set(folder, schemas[0]);
   }
   return found;
@@ -57,7 +58,8 @@ function defaultText(type: z.core.$ZodType): string {
   if (parsed.data === undefined) return '';
   const text = String(parsed.data);
   if (text === '') return 'empty';
-  if (text === tmpdir() || text.startsWith(`${tmpdir()}/`)) return text === tmpdir() ? 'the temporary folder' : `\`${relative(tmpdir(), text)}\` in the temporary folder`;
+  if (text === tmpdir() || text.startsWith(`${tmpdir()}/`))
+    return text === tmpdir() ? 'the temporary folder' : `\`${relative(tmpdir(), text)}\` in the temporary folder`;
   return `\`${text.startsWith(`${root}/`) ? relative(root, text) : text}\``;
 }
 
@@ -82,7 +84,9 @@ function stageSection(name: string, schema: z.ZodObject): string {
 }
 
 async function configurationPage(): Promise<string> {
-  const shared = SHARED.map(({ title, shape }) => `### ${title}\n\n${table(['variable', 'default', 'meaning'], variableRows('services/runtime/env.ts', shape))}\n`);
+  const shared = SHARED.map(
+    ({ title, shape }) => `### ${title}\n\n${table(['variable', 'default', 'meaning'], variableRows('services/runtime/env.ts', shape))}\n`,
+  );
   const stages = [...(await environmentSchemas())].map(([name, schema]) => stageSection(name, schema));
   return `# Configuration\n\nGenerated from services/*/env.ts by \`npm run generate\`. Do not edit.\n\nA stage is configured by environment variables alone. All problems are reported at once, and the process ends with\ncode 78. A variable that is set and empty counts as not set. Secrets come as files: \`NAME_FILE\` in place of \`NAME\`.\n\n## Shared by several stages\n\n${shared.join('\n')}\n${stages.join('\n')}`;
 }

@@ -26,8 +26,8 @@ function muteTimerWarning(): void {
 }
 muteTimerWarning();
 
-/** A kafkajs client that logs through pino. kafkajs' own 'info' is our 'debug'. */
-export function kafkaClient(o: KafkaAccess): KafkaClient {
+/** A kafkajs client that logs through pino. kafkajs' own 'info' is our 'debug'. `onDenied` hears of refusals that its errors hide. */
+export function kafkaClient(o: KafkaAccess, onDenied: (what: string) => void = () => undefined): KafkaClient {
   const { Kafka, logLevel } = kafkajs;
   const log = o.log.child({ part: 'kafkajs' });
   return new Kafka({
@@ -40,7 +40,12 @@ export function kafkaClient(o: KafkaAccess): KafkaClient {
     requestTimeout: 30_000,
     retry: RETRY,
     logLevel: log.isLevelEnabled('debug') ? logLevel.INFO : logLevel.WARN,
-    logCreator: () => (entry) => writeLog(log, entry),
+    logCreator: () => (entry) => {
+      const error: unknown = entry.log['error'];
+      // A refused group comes out as 'coordinator not found'; only the log has the reason.
+      if (typeof error === 'string' && /authorization failed/i.test(error)) onDenied(error);
+      writeLog(log, entry);
+    },
   });
 }
 

@@ -17,6 +17,8 @@ export interface KafkaBusOptions extends KafkaAccess {
 export interface KafkaParts {
   readonly kafka: Kafka;
   readonly options: KafkaBusOptions;
+  /** What the broker refused last, in its own words. */
+  denied(): string | undefined;
   /** Connected at first use. @throws Fault */
   admin(): Promise<Admin>;
   /** Logical topics that exist and match. */

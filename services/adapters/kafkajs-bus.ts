@@ -10,7 +10,10 @@ import { openSubscription } from './kafkajs-subscription.ts';
 
 /** The bus. Nothing is connected before its first use. */
 export function kafkaBus(options: KafkaBusOptions): EventBus {
-  const kafka = kafkaClient(options);
+  let denial: string | undefined;
+  const kafka = kafkaClient(options, (what) => {
+    denial = what;
+  });
   let admin: Promise<Admin> | undefined;
   const connectAdmin = async (): Promise<Admin> => {
     const client = kafka.admin();
@@ -25,6 +28,7 @@ export function kafkaBus(options: KafkaBusOptions): EventBus {
   const parts: KafkaParts = {
     kafka,
     options,
+    denied: () => denial,
     admin: () => (admin ??= connectAdmin()),
     find: async (patterns) => {
       const wanted = patterns.map(topicPattern);

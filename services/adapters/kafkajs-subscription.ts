@@ -24,6 +24,7 @@ interface State {
   committing: Promise<void> | undefined;
   running: boolean;
   stopped: boolean;
+  stopping: Promise<void> | undefined;
   failure: Fault | undefined;
   topics: readonly string[];
 }
@@ -55,7 +56,7 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
     onRoom: (p) => setPaused(state, p, false),
     onProgress: () => commitSoon(state),
   });
-  const state: State = { parts, options, consumer, board, commit: undefined, joining: true, checked: Promise.resolve(), committing: undefined, running: false, stopped: false, failure: undefined, topics: [] };
+  const state: State = { parts, options, consumer, board, commit: undefined, joining: true, checked: Promise.resolve(), committing: undefined, running: false, stopped: false, stopping: undefined, failure: undefined, topics: [] };
   hook.onJoin = () => {
     state.joining = true;
   };
@@ -113,8 +114,15 @@ function watchEvents(state: State): void {
   });
   consumer.on(consumer.events.CRASH, ({ payload }) => {
     state.joining = true;
-    if (!payload.restart) fail(state, busFault(payload.error, `consuming as group ${state.options.group}`));
+    if (!payload.restart) fail(state, crashFault(state, payload.error));
   });
+}
+
+function crashFault(state: State, error: Error): Fault {
+  const what = `consuming as group ${state.options.group}`;
+  const denied = state.parts.denied();
+  if (denied !== undefined && error.name === 'KafkaJSGroupCoordinatorNotFound') return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
+  return busFault(error, what);
 }
 
 function fail(state: State, fault: Fault): void {
@@ -270,13 +278,21 @@ async function lagOf(state: State): Promise<PartitionLag[]> {
   });
 }
 
-async function stop(state: State): Promise<void> {
-  if (state.stopped) return;
+function stop(state: State): Promise<void> {
+  state.stopping ??= leave(state);
+  return state.stopping;
+}
+
+/** Longest wait for kafkajs to leave the group: after that the session timeout does it. */
+const LEAVE_MS = 5000;
+
+async function leave(state: State): Promise<void> {
   state.board.close();
   state.board.abortAll();
   await state.committing;
-  await inSteps([1, 2, 3], 1, async () => void (await commitNow(state)));
+  if (state.failure === undefined) await inSteps([1, 2, 3], 1, async () => void (await commitNow(state)));
   state.stopped = true;
   state.running = false;
-  await state.consumer.disconnect().catch(() => undefined);
+  const limit = new Promise<void>((resolve) => setTimeout(resolve, LEAVE_MS).unref());
+  await Promise.race([state.consumer.disconnect().catch(() => undefined), limit]);
 }

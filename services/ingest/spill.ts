@@ -110,7 +110,7 @@ async function startSpill(folder: string): Promise<Spill> {
     closed = true;
   };
   return {
-    write: async (chunk) => void (await file.writeFile(chunk)),
+    write: (chunk) => file.writeFile(chunk),
     finish,
     read: () => createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>,
     dispose: async () => {

@@ -47,7 +47,8 @@ export interface SeriesStored {
   readonly unlisted: number;
 }
 
-interface Received extends ManifestInstance {
+interface Received {
+  readonly instance: ManifestInstance;
   readonly md5: string;
 }
 
@@ -75,16 +76,16 @@ export async function storeSeries(store: ObjectStore, parts: AsyncIterable<Retri
   }
   const missing = [...job.listed.keys()].filter((sop) => !progress.instances.has(sop)).length;
   if (missing > 0) throw new Fault('INCOMPLETE_TRANSFER', true, `${missing} of ${job.listed.size} instances of a series did not come`);
-  const received = [...progress.instances.values()].sort((a, b) => (a.sopInstanceUid < b.sopInstanceUid ? -1 : 1));
+  const received = [...progress.instances].sort(([a], [b]) => (a < b ? -1 : 1));
   return {
     series: {
       seriesInstanceUid: job.seriesInstanceUid,
       modality: progress.modality,
       object: job.objectKey,
       sizeBytes: progress.position,
-      instances: received.map(({ md5: _, ...instance }) => instance),
+      instances: received.map(([, r]) => r.instance),
     },
-    md5: new Map(received.map((r) => [r.sopInstanceUid, r.md5])),
+    md5: new Map(received.map(([sop, r]) => [sop, r.md5])),
     duplicates: progress.duplicates,
     transcoded: progress.transcoded,
     unlisted: progress.unlisted,
@@ -114,7 +115,7 @@ async function* entryOf(held: Held, job: SeriesJob, progress: Progress): AsyncGe
   const header = headerOf(held, job);
   const before = progress.instances.get(header.sopInstanceUid);
   if (before !== undefined) {
-    if (before.sha256 !== held.sha256) throw new StudyProblem('UID_COLLISION', 'the PACS sent one SOPInstanceUID (0008,0018) with two contents');
+    if (before.instance.sha256 !== held.sha256) throw new StudyProblem('UID_COLLISION', 'the PACS sent one SOPInstanceUID (0008,0018) with two contents');
     progress.duplicates += 1;
     return;
   }
@@ -122,15 +123,9 @@ async function* entryOf(held: Held, job: SeriesJob, progress: Progress): AsyncGe
   if (listed === undefined) progress.unlisted += 1;
   else if (listed.availableTransferSyntaxUids.length > 0 && !listed.availableTransferSyntaxUids.includes(header.transferSyntaxUid)) progress.transcoded += 1;
   progress.modality ||= header.modality;
-  progress.instances.set(header.sopInstanceUid, {
-    sopInstanceUid: header.sopInstanceUid,
-    sopClassUid: header.sopClassUid,
-    transferSyntaxUid: header.transferSyntaxUid,
-    offset: progress.position + TAR_HEADER_BYTES,
-    sizeBytes: held.sizeBytes,
-    sha256: held.sha256,
-    md5: held.md5,
-  });
+  const { sopInstanceUid, sopClassUid, transferSyntaxUid } = header;
+  const { sizeBytes, sha256, md5 } = held;
+  progress.instances.set(sopInstanceUid, { instance: { sopInstanceUid, sopClassUid, transferSyntaxUid, offset: progress.position + TAR_HEADER_BYTES, sizeBytes, sha256 }, md5 });
   const padding = tarPadding(held.sizeBytes);
   progress.position += TAR_HEADER_BYTES + held.sizeBytes + padding.length;
   yield tarHeader(`${header.sopInstanceUid}.dcm`, held.sizeBytes);

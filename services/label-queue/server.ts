@@ -53,12 +53,10 @@ async function report(error: unknown, reply: FastifyReply, failed: (error: unkno
   }
   const status = error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500;
   if (status >= 500) failed(error);
-  await reply
-    .code(status)
-    .send({
-      error: status >= 500 ? 'UNEXPECTED' : 'BAD_REQUEST',
-      message: status >= 500 ? 'see the log' : error instanceof Error ? error.message : 'bad request',
-    });
+  await reply.code(status).send({
+    error: status >= 500 ? 'UNEXPECTED' : 'BAD_REQUEST',
+    message: status >= 500 ? 'see the log' : error instanceof Error ? error.message : 'bad request',
+  });
 }
 
 /** The server; the caller listens and closes. All answers are `no-store`: nothing of a study stays in a cache. */

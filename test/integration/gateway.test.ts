@@ -11,8 +11,11 @@ import { orthancChanges } from '../../services/adapters/dicomweb-orthanc.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { feed } from '../../services/centre-gateway/feed.ts';
 import { preflight } from '../../services/centre-gateway/intake.ts';
+import { addCentre, openState } from '../../services/centre-gateway/state.ts';
+import { watchCentre } from '../../services/centre-gateway/watch.ts';
+import { systemClock, systemRandom } from '../../services/runtime/system.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
-import type { StudyInstanceUid } from '../../services/kernel/ids.ts';
+import type { CentreId, StudyInstanceUid } from '../../services/kernel/ids.ts';
 import { availableOf, censusNow, codec, eventsOf, eventually, openLab, put, removeStudy, smallStudy, storedOf, TOPICS, type Lab } from './pacs-support.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
@@ -174,6 +177,53 @@ describe('killed', () => {
   }, 120_000);
 });
 
+describe('a PACS that was replaced', () => {
+  test('its change numbers go backwards: the census finds what the new one has', async () => {
+    const old = smallStudy({ slices: 6 });
+    await put(lab.orthanc(POLLED), old.files);
+    await announced(POLLED, old.study);
+    const pacs = `gx${process.pid}`;
+    await lab.platform.addOrthanc(pacs);
+    const study = smallStudy({ slices: 1 });
+    const changes = orthancChanges({ ...lab.orthanc(pacs), orthancUrl: lab.orthanc(pacs).baseUrl });
+    const state = openState({ file: ':memory:', codec, nowMs: () => Date.now() });
+    addCentre(state, 'gx' as CentreId);
+    // As if the database before had got to change 5000.
+    state.run('UPDATE centre SET cursor = 5000');
+    const ctx = new AbortController();
+    const watch = watchCentre(state, {
+      centre: 'gx' as CentreId,
+      name: 'gx',
+      web: dicomWebClient({ ...lab.orthanc(pacs) }),
+      changes,
+      inScope: () => true,
+      quiet: { stableAfterMs: 300, stableSaidMs: 50 },
+      countPauseMs: 10,
+      pollMs: 100,
+      lookBackDays: 1,
+      censusEveryMs: 3_600_000,
+      outboxLimit: 100,
+      clock: systemClock,
+      random: systemRandom,
+      span: (_name, work) => work(''),
+      count: () => undefined,
+      log: () => undefined,
+    });
+    // The census at start is over before the study comes, so only the backwards number can find it.
+    await put(lab.orthanc(pacs), study.files);
+    const running = watch.run(ctx.signal);
+    const rows = await eventually('the announcement', async () => {
+      const found = state.all<{ topic: string; key: string }>("SELECT topic, key FROM outbox WHERE topic LIKE '%study-available%'");
+      return found.length > 0 ? found : undefined;
+    });
+    expect(rows.map((r) => r.key)).toEqual([`gx|${study.study}`]);
+    expect(state.get<{ cursor: number }>('SELECT cursor FROM centre')?.cursor).toBeLessThan(5000);
+    ctx.abort();
+    await running;
+    state.close();
+  }, 60_000);
+});
+
 describe('telling', () => {
   test('a wrong password is on the status page with its code, and the other centres go on', async () => {
     const wrong = await eventually('the code', async () => {
@@ -206,7 +256,7 @@ describe('telling', () => {
     async function* files(): AsyncGenerator<{ path: string; bytes: Uint8Array }> {
       yield { path: 'x/readme.txt', bytes: Buffer.from('no DICOM at all') };
     }
-    const refusals = (await preflight(files())).refused.map(({ paths: _, ...r }) => r);
+    const refusals = (await preflight(files())).refused;
     const send = (token: string): Promise<Response> =>
       fetch(`${lab.stages.apiUrl('centre-gateway')}/intake-refused`, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, body: JSON.stringify({ centre: A, refusals }) });
     expect((await send('wrong')).status).toBe(403);
@@ -234,6 +284,19 @@ describe('telling', () => {
     const last = (await eventsOf(lab, 'ctstream.clinical.v1.Census', TOPICS.census(A))).at(-1);
     expect(BigInt(last?.value.outboxSequence ?? 0)).toBe(last?.sequence);
   }, 60_000);
+
+  test('a full outbox stops the cursor and says so; nothing is dropped', async () => {
+    await lab.stages.kill('centre-gateway', 'SIGTERM');
+    const dir = join(lab.dir, 'gateway-full');
+    const limited = { STATE_DIR: dir, OUTBOX_LIMIT: '2' };
+    await lab.stages.start('centre-gateway', { ...limited, KAFKA_BROKERS: '127.0.0.1:9' });
+    await eventually('the reason on the status page', async () => ((await reportOf(A)).pacs.code === 'BUS_UNAVAILABLE' ? true : undefined));
+    const studies = Array.from({ length: 5 }, () => smallStudy({ slices: 1 }));
+    for (const s of studies) await put(lab.orthanc(A), s.files);
+    await lab.stages.kill('centre-gateway', 'SIGKILL');
+    await lab.stages.start('centre-gateway', limited);
+    for (const s of studies) await announced(A, s.study);
+  }, 120_000);
 
   test('without Kafka the outbox keeps what was noticed; a row deleted from it leaves a gap that the census shows', async () => {
     await lab.stages.kill('centre-gateway', 'SIGTERM');

@@ -7,7 +7,12 @@ import * as core from 'kubernetes-models/v1';
 
 type ModelClass = { readonly prototype: { validate(this: unknown): void } };
 
-const VERSIONS: Readonly<Record<string, object>> = { v1: core, 'apps/v1': apps, 'networking.k8s.io/v1': networking, 'keda.sh/v1alpha1': keda };
+const VERSIONS: Readonly<Record<string, object>> = {
+  v1: core,
+  'apps/v1': apps,
+  'networking.k8s.io/v1': networking,
+  'keda.sh/v1alpha1': keda,
+};
 
 /** The value, with every field that is never asked for added to `unread` by its path. */
 function watched(value: unknown, path: string, unread: Set<string>): unknown {
@@ -24,7 +29,11 @@ function watched(value: unknown, path: string, unread: Set<string>): unknown {
 }
 
 /** Everything that is wrong with an object by the schema of its kind; empty when nothing is. */
-export function objectProblems(object: { readonly apiVersion: string; readonly kind: string; readonly metadata: { readonly name: string } }): string[] {
+export function objectProblems(object: {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+}): string[] {
   const name = `${object.kind} ${object.metadata.name}`;
   const Kind = (VERSIONS[object.apiVersion] as Readonly<Record<string, ModelClass>> | undefined)?.[object.kind];
   if (Kind === undefined) return [`${name}: no schema of ${object.apiVersion}`];

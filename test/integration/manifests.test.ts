@@ -1,31 +1,41 @@
-// k8s/ and deploy/ are valid and fit the stages: rendered by the real kustomize, checked by the Kubernetes and KEDA
-// schemas, and every environment by the stage's own schema. Needs no platform.
+// k8s/ is valid and fits the stages: rendered by the real kustomize, checked by the Kubernetes and KEDA
+// schemas, and every environment by the stage's own schema. (deploy/: test/rules/deploy.test.ts)
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { existsSync, readFileSync } from 'node:fs';
-import { rename } from 'node:fs/promises';
-import { builtinModules } from 'node:module';
-import { dirname, join, relative, resolve } from 'node:path';
-import { parse, parseAllDocuments } from 'yaml';
+import { join } from 'node:path';
+import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
-import { readLocalEnv } from '../../deploy/local/env.ts';
-import { ensureCached, runCommand, runWithEnv } from '../../deploy/local/install.ts';
+import { runCommand } from '../../deploy/local/install.ts';
 import { missingGo } from '../../deploy/local/preflight.ts';
-import { environmentSchemas } from '../../docs/generate.ts';
 import { objectProblems } from './kubernetes-models.ts';
+import {
+  documentedSecrets,
+  environmentProblems,
+  FILE_VARIABLE,
+  kustomize,
+  root,
+  schemas,
+  SECRETS_FOLDER,
+  stageOf,
+  text,
+} from './manifests-support.ts';
 
-const root = resolve(import.meta.dirname, '../..');
-const KUSTOMIZE = 'v5.7.1';
 const OVERLAYS = ['k8s/base', 'k8s/overlays/example'];
 const SECRET_MODE = 0o440;
-
-const text = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 const named = z.looseObject({ name: z.string() });
 const container = z.looseObject({
   name: z.string(),
   image: z.string(),
   args: z.array(z.string()).optional(),
-  env: z.array(z.looseObject({ name: z.string(), value: z.string().optional(), valueFrom: z.object({ secretKeyRef: z.object({ name: z.string(), key: z.string() }) }).optional() })).default([]),
+  env: z
+    .array(
+      z.looseObject({
+        name: z.string(),
+        value: z.string().optional(),
+        valueFrom: z.object({ secretKeyRef: z.object({ name: z.string(), key: z.string() }) }).optional(),
+      }),
+    )
+    .default([]),
   envFrom: z.array(z.object({ configMapRef: named })).default([]),
   ports: z.array(z.object({ name: z.string(), containerPort: z.number() })).default([]),
   volumeMounts: z.array(z.looseObject({ name: z.string(), mountPath: z.string() })).default([]),
@@ -33,7 +43,16 @@ const container = z.looseObject({
 const podSpec = z.looseObject({
   containers: z.array(container).length(1),
   initContainers: z.array(container).default([]),
-  volumes: z.array(z.looseObject({ name: z.string(), secret: z.object({ secretName: z.string(), defaultMode: z.number() }).optional(), configMap: named.optional(), emptyDir: z.looseObject({}).optional() })).default([]),
+  volumes: z
+    .array(
+      z.looseObject({
+        name: z.string(),
+        secret: z.object({ secretName: z.string(), defaultMode: z.number() }).optional(),
+        configMap: named.optional(),
+        emptyDir: z.looseObject({}).optional(),
+      }),
+    )
+    .default([]),
 });
 const workload = z.looseObject({
   kind: z.enum(['Deployment', 'StatefulSet']),
@@ -45,42 +64,12 @@ const workload = z.looseObject({
   }),
 });
 type Workload = z.output<typeof workload>;
-const anyObject = z.looseObject({ apiVersion: z.string(), kind: z.string(), metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }) });
+const anyObject = z.looseObject({
+  apiVersion: z.string(),
+  kind: z.string(),
+  metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }),
+});
 type AnyObject = z.output<typeof anyObject>;
-
-const schemas = await environmentSchemas();
-
-/** The stage that `services/<stage>/main.ts` starts. */
-function stageOf(args: readonly string[]): string {
-  const stage = /^services\/([a-z-]+)\/main\.ts$/.exec(args[0] ?? '')?.[1];
-  if (stage === undefined || !existsSync(join(root, args[0] ?? ''))) throw new Error(`${args.join(' ')} starts no stage`);
-  return stage;
-}
-
-/** What is wrong with a stage's environment by its own schema: unknown variables, and whatever the schema refuses. */
-function environmentProblems(stage: string, env: Readonly<Record<string, string>>): string[] {
-  const schema = schemas.get(stage);
-  if (schema === undefined) return [`${stage} has no environment schema`];
-  const unknown = Object.keys(env).filter((name) => schema.shape[name] === undefined).map((name) => `${name} is unknown to ${stage}`);
-  const parsed = schema.safeParse(env);
-  const secrets = Object.keys(schema.shape).filter((name) => schema.shape[`${name}_FILE`] !== undefined);
-  const clinicalOnly = (name: string): boolean => name === 'VAULT_URL' && env['ZONE'] === 'research';
-  const ungiven = secrets.filter((name) => !clinicalOnly(name) && (env[name] === undefined) === (env[`${name}_FILE`] === undefined));
-  return [...unknown, ...(parsed.success ? [] : parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`)), ...ungiven.map((name) => `${name}: give it or ${name}_FILE`)];
-}
-
-/** Secret files that README.md of k8s/ lists: `<secret>/<key>`. */
-function documentedSecrets(): Set<string> {
-  const found = new Set<string>();
-  for (const line of text('k8s/README.md').split('\n')) {
-    const [, secret, keys] = /^\| `(ctstream-[a-z-]+)` \| (.+?) \|$/.exec(line) ?? [];
-    for (const [, key] of (keys ?? '').matchAll(/`([^`]+)`/g)) found.add(`${secret}/${key}`);
-  }
-  return found;
-}
-
-const FILE_VARIABLE = /_FILE$/;
-const SECRETS_FOLDER = '/run/ctstream/';
 
 describe.each(OVERLAYS)('%s', (overlay) => {
   let objects: AnyObject[] = [];
@@ -125,7 +114,11 @@ describe.each(OVERLAYS)('%s', (overlay) => {
 
   check('every stage is there, once', () => {
     const started = workloads.map((w) => `${stageOf(w.spec.template.spec.containers[0]?.args ?? [])} as ${w.metadata.name}`).sort();
-    expect(started).toEqual([...schemas.keys()].flatMap((s) => (s === 'event-log' ? ['event-log as archiver-clinical', 'event-log as archiver-research'] : [`${s} as ${s}`])).sort());
+    expect(started).toEqual(
+      [...schemas.keys()]
+        .flatMap((s) => (s === 'event-log' ? ['event-log as archiver-clinical', 'event-log as archiver-research'] : [`${s} as ${s}`]))
+        .sort(),
+    );
   });
 
   check('every object is valid by the schema of its kind, and has no field that the schema does not know', () => {
@@ -134,7 +127,11 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   });
 
   check('every environment is one that the stage accepts', () => {
-    const problems = workloads.flatMap((w) => environmentProblems(stageOf(w.spec.template.spec.containers[0]?.args ?? []), environmentOf(w).env).map((p) => `${w.metadata.name}: ${p}`));
+    const problems = workloads.flatMap((w) =>
+      environmentProblems(stageOf(w.spec.template.spec.containers[0]?.args ?? []), environmentOf(w).env).map(
+        (p) => `${w.metadata.name}: ${p}`,
+      ),
+    );
     expect(problems).toEqual([]);
   });
 
@@ -146,8 +143,14 @@ describe.each(OVERLAYS)('%s', (overlay) => {
       const files = Object.entries(environmentOf(w).env).filter(([name]) => FILE_VARIABLE.test(name) || name.endsWith('_DIR'));
       return [
         ...mounts.filter((m) => !there.has(m.name)).map((m) => `${w.metadata.name}: no volume ${m.name}`),
-        ...files.filter(([, path]) => !containers.some((c) => c.volumeMounts.some((m) => `${path}/`.startsWith(`${m.mountPath}/`)))).map(([name]) => `${w.metadata.name}: ${name} lies in no volume`),
-        ...volumes.flatMap((v) => (v.configMap === undefined || objects.some((o) => o.kind === 'ConfigMap' && o.metadata.name === v.configMap?.name) ? [] : [`${w.metadata.name}: no ConfigMap ${v.configMap.name}`])),
+        ...files
+          .filter(([, path]) => !containers.some((c) => c.volumeMounts.some((m) => `${path}/`.startsWith(`${m.mountPath}/`))))
+          .map(([name]) => `${w.metadata.name}: ${name} lies in no volume`),
+        ...volumes.flatMap((v) =>
+          v.configMap === undefined || objects.some((o) => o.kind === 'ConfigMap' && o.metadata.name === v.configMap?.name)
+            ? []
+            : [`${w.metadata.name}: no ConfigMap ${v.configMap.name}`],
+        ),
       ];
     });
     expect(problems).toEqual([]);
@@ -159,7 +162,8 @@ describe.each(OVERLAYS)('%s', (overlay) => {
       const { env, keys } = environmentOf(w);
       const secret = w.spec.template.spec.volumes.flatMap((v) => v.secret?.secretName ?? []);
       expect([w.metadata.name, secret]).toEqual([w.metadata.name, [`ctstream-${w.metadata.name}`]]);
-      for (const [name, path] of Object.entries(env)) if (FILE_VARIABLE.test(name) && path.startsWith(SECRETS_FOLDER)) used.add(`${secret[0]}/${path.slice(SECRETS_FOLDER.length)}`);
+      for (const [name, path] of Object.entries(env))
+        if (FILE_VARIABLE.test(name) && path.startsWith(SECRETS_FOLDER)) used.add(`${secret[0]}/${path.slice(SECRETS_FOLDER.length)}`);
       for (const key of keys) used.add(key);
     }
     for (const o of objects.filter((o) => o.kind === 'TriggerAuthentication')) {
@@ -173,14 +177,32 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     for (const w of workloads) {
       const { initContainers, volumes } = w.spec.template.spec;
       const own = environmentOf(w).env['CENTRES_FILE'] !== undefined;
-      expect([w.metadata.name, initContainers.map((c) => c.name), volumes.find((v) => v.name === 'secrets')?.emptyDir !== undefined]).toEqual([w.metadata.name, own ? ['own-secrets'] : [], own]);
-      for (const v of volumes) if (v.secret !== undefined) expect([w.metadata.name, v.secret.defaultMode]).toEqual([w.metadata.name, SECRET_MODE]);
+      expect([
+        w.metadata.name,
+        initContainers.map((c) => c.name),
+        volumes.find((v) => v.name === 'secrets')?.emptyDir !== undefined,
+      ]).toEqual([w.metadata.name, own ? ['own-secrets'] : [], own]);
+      for (const v of volumes)
+        if (v.secret !== undefined) expect([w.metadata.name, v.secret.defaultMode]).toEqual([w.metadata.name, SECRET_MODE]);
     }
   });
 
   check('KEDA scales consumers by their own group, and nothing else sets their replicas', () => {
-    const shape = z.object({ scaleTargetRef: named, triggers: z.array(z.object({ type: z.literal('kafka'), metadata: z.looseObject({ bootstrapServersFromEnv: z.string(), consumerGroup: z.string(), topic: z.string().optional() }) })) });
-    const topics = new Set(z.object({ topics: z.array(named) }).parse(JSON.parse(text('schemas/topics.json'))).topics.map((t) => t.name));
+    const shape = z.object({
+      scaleTargetRef: named,
+      triggers: z.array(
+        z.object({
+          type: z.literal('kafka'),
+          metadata: z.looseObject({ bootstrapServersFromEnv: z.string(), consumerGroup: z.string(), topic: z.string().optional() }),
+        }),
+      ),
+    });
+    const topics = new Set(
+      z
+        .object({ topics: z.array(named) })
+        .parse(JSON.parse(text('schemas/topics.json')))
+        .topics.map((t) => t.name),
+    );
     const scaled = objects.filter((o) => o.kind === 'ScaledObject').map((o) => shape.parse(o['spec']));
     expect(scaled.map((s) => s.scaleTargetRef.name).sort()).toEqual(['anonymise', 'assess', 'ingest']);
     for (const { scaleTargetRef, triggers } of scaled) {
@@ -196,9 +218,13 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   check('a published port is one that the stage listens at, on all addresses', () => {
     for (const w of workloads) {
       const { env } = environmentOf(w);
-      const listens: Record<string, string | undefined> = { http: env['HTTP_HOST'] === '0.0.0.0' ? env['HTTP_PORT'] : undefined, api: env['API_HOST'] === '0.0.0.0' ? env['API_PORT'] : undefined };
+      const listens: Record<string, string | undefined> = {
+        http: env['HTTP_HOST'] === '0.0.0.0' ? env['HTTP_PORT'] : undefined,
+        api: env['API_HOST'] === '0.0.0.0' ? env['API_PORT'] : undefined,
+      };
       const ports = w.spec.template.spec.containers[0]?.ports ?? [];
-      for (const port of ports) expect([w.metadata.name, port.name, listens[port.name]]).toEqual([w.metadata.name, port.name, String(port.containerPort)]);
+      for (const port of ports)
+        expect([w.metadata.name, port.name, listens[port.name]]).toEqual([w.metadata.name, port.name, String(port.containerPort)]);
     }
     const service = z.object({ selector: z.record(z.string(), z.string()), ports: z.array(z.object({ targetPort: z.string() })) });
     for (const o of objects.filter((o) => o.kind === 'Service')) {
@@ -210,90 +236,6 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   });
 });
 
-/** The pinned kustomize, built into the cache once. */
-async function kustomize(): Promise<string> {
-  const { cacheDir } = readLocalEnv();
-  const build = async (into: string): Promise<void> => {
-    const bin = join(into, 'bin');
-    await runWithEnv('kustomize', { GOBIN: bin, CGO_ENABLED: '0', GOFLAGS: '' }, 'go', ['install', '-trimpath', '-ldflags=-s -w', `sigs.k8s.io/kustomize/kustomize/v5@${KUSTOMIZE}`], { cwd: into });
-    await rename(join(bin, 'kustomize'), join(into, 'kustomize'));
-  };
-  return join(await ensureCached(cacheDir, { id: `kustomize-${KUSTOMIZE}`, build }, () => undefined), 'kustomize');
-}
-
 test('the cohort of the base is the demo cohort', () => {
   expect(text('k8s/base/cohort.yaml')).toBe(text('services/select/cohorts/demo.yaml'));
-});
-
-describe('deploy/compose.yaml', () => {
-  const service = z.looseObject({
-    command: z.union([z.string(), z.array(z.string())]).optional(),
-    build: z.object({ context: z.string(), dockerfile: z.string() }).optional(),
-    environment: z.record(z.string(), z.string()).default({}),
-    volumes: z.array(z.string()).default([]),
-    ports: z.array(z.string()).default([]),
-  });
-  const file = z.looseObject({ services: z.record(z.string(), service), volumes: z.record(z.string(), z.unknown()) });
-  const compose = file.parse(parse(text('deploy/compose.yaml'), { merge: true }));
-  const stages = Object.entries(compose.services).filter(([, s]) => s.build !== undefined);
-
-  test('every stage is there, with an environment that it accepts', () => {
-    const problems = stages.flatMap(([name, s]) => {
-      const env = Object.fromEntries(Object.entries(s.environment).map(([k, v]) => [k, v.replaceAll(/\$\{[A-Z0-9_]+:\?\}/g, 'stands-in-for-a-secret')]));
-      return environmentProblems(stageOf([s.command ?? ''].flat()), env).map((p) => `${name}: ${p}`);
-    });
-    expect(problems).toEqual([]);
-    expect(new Set(stages.map(([, s]) => stageOf([s.command ?? ''].flat())))).toEqual(new Set(schemas.keys()));
-  });
-
-  test('a service sees its own secret files only, and k8s/README.md names them', () => {
-    const documented = documentedSecrets();
-    for (const [name, s] of stages) {
-      expect(s.volumes[0]).toBe(`\${SECRETS_DIR:?}/${name}:/run/ctstream:ro`);
-      const files = Object.entries(s.environment).filter(([variable]) => FILE_VARIABLE.test(variable)).map(([, path]) => path);
-      expect(files.filter((path) => !path.startsWith(SECRETS_FOLDER) || !documented.has(`ctstream-${name}/${path.slice(SECRETS_FOLDER.length)}`))).toEqual([]);
-    }
-  });
-
-  test('volumes are declared, ports are published on loopback only', () => {
-    const mounted = Object.values(compose.services).flatMap((s) => s.volumes.map((v) => v.split(':')[0] ?? '')).filter((v) => /^[a-z]/.test(v));
-    expect(new Set(mounted)).toEqual(new Set(Object.keys(compose.volumes)));
-    expect(Object.values(compose.services).flatMap((s) => s.ports).filter((p) => !p.startsWith('127.0.0.1:'))).toEqual([]);
-  });
-
-  test('compose.env.example has every variable that is asked for, no other, and no value', () => {
-    const asked = new Set([...text('deploy/compose.yaml').matchAll(/(?<!\$)\$\{([A-Z0-9_]+)/g)].map((m) => m[1]));
-    const lines = text('deploy/compose.env.example').split('\n').filter((line) => line !== '' && !line.startsWith('#'));
-    expect(lines.filter((line) => !line.endsWith('='))).toEqual([]);
-    expect(new Set(lines.map((line) => line.slice(0, -1)))).toEqual(asked);
-  });
-});
-
-describe('deploy/Dockerfile', () => {
-  const copied = [...text('deploy/Dockerfile').matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap((m) => (m[1] ?? '').split(' '));
-  const { dependencies } = z.object({ dependencies: z.record(z.string(), z.string()) }).parse(JSON.parse(text('package.json')));
-
-  test('what it copies is there', () => {
-    expect(copied).toEqual(expect.arrayContaining(['package.json', 'schemas', 'services']));
-    expect(copied.filter((path) => !existsSync(join(root, path)))).toEqual([]);
-  });
-
-  test('every file and package that a stage imports is in the image', () => {
-    const seen = new Set<string>();
-    const problems = new Set<string>();
-    const visit = (file: string): void => {
-      if (seen.has(file)) return;
-      seen.add(file);
-      if (!copied.some((path) => file === path || file.startsWith(`${path}/`))) problems.add(`${file} is not copied`);
-      if (!file.endsWith('.ts')) return;
-      for (const [, target] of text(file).matchAll(/^(?:import|export) (?!type )(?:[^'"]*? from )?['"]([^'"]+)['"]/gm)) {
-        if (target === undefined || target.startsWith('node:') || builtinModules.includes(target)) continue;
-        if (target.startsWith('.')) visit(relative(root, resolve(root, dirname(file), target)));
-        else if (dependencies[/^(@[^/]+\/)?[^/]+/.exec(target)?.[0] ?? ''] === undefined) problems.add(`${file}: ${target} is no runtime dependency`);
-      }
-    };
-    for (const stage of schemas.keys()) visit(`services/${stage}/main.ts`);
-    expect([...problems]).toEqual([]);
-    expect(seen.size).toBeGreaterThan(50);
-  });
 });

@@ -14,8 +14,14 @@ test('docs/decisions/dependencies.md lists the runtime dependencies, all and no 
 });
 
 test('every runtime dependency is imported by a file that is no test, in one exact version', () => {
-  const sources = ['services', 'deploy'].flatMap((dir) => readdirSync(join(root, dir), { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts') && !f.endsWith('.test.ts')).map((f) => text(join(dir, f))));
-  const unused = Object.keys(dependencies).filter((name) => !sources.some((source) => source.includes(`'${name}'`) || source.includes(`'${name}/`)));
+  const sources = ['services', 'deploy'].flatMap((dir) =>
+    readdirSync(join(root, dir), { recursive: true, encoding: 'utf8' })
+      .filter((f) => f.endsWith('.ts') && !f.endsWith('.test.ts'))
+      .map((f) => text(join(dir, f))),
+  );
+  const unused = Object.keys(dependencies).filter(
+    (name) => !sources.some((source) => source.includes(`'${name}'`) || source.includes(`'${name}/`)),
+  );
   expect(unused).toEqual([]);
   expect(Object.entries(dependencies).filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))).toEqual([]);
 });

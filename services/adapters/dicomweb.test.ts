@@ -1,0 +1,153 @@
+// The DICOMweb adapters against servers that misbehave as real ones do.
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { StudyInstanceUid } from '../kernel/ids.ts';
+import type { DicomWeb, RetrievedPart } from '../ports/dicomweb.ts';
+import { dicomWebClient } from './dicomweb-client.ts';
+
+let server: Server | undefined;
+const signal = new AbortController().signal;
+const study = '1.2' as StudyInstanceUid;
+
+async function serve(handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<DicomWeb> {
+  server = createServer(handler);
+  await new Promise<void>((ready) => server?.listen(0, '127.0.0.1', ready));
+  const { port } = server.address() as AddressInfo;
+  return dicomWebClient({ centre: 'c1', dicomWebUrl: `http://127.0.0.1:${port}/dicom-web`, username: 'u', password: 'p', timeoutMs: 400, idleTimeoutMs: 400 });
+}
+
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+});
+
+const row = (uid: string): object => ({ '0020000D': { vr: 'UI', Value: [uid] }, '00080061': { vr: 'CS', Value: ['CT\\SR'] }, '00201208': { vr: 'IS', Value: [7] } });
+const json = (response: ServerResponse, body: unknown): void => void response.writeHead(200, { 'content-type': 'application/dicom+json' }).end(JSON.stringify(body));
+
+async function uids(web: DicomWeb, pageSize: number): Promise<string[]> {
+  const found: string[] = [];
+  for await (const s of web.studies({ pageSize }, signal)) found.push(s.studyInstanceUid);
+  return found;
+}
+
+async function readAll(parts: AsyncIterable<RetrievedPart> | undefined): Promise<number[]> {
+  const sizes: number[] = [];
+  for await (const part of parts ?? []) {
+    let size = 0;
+    for await (const chunk of part.body) size += chunk.length;
+    sizes.push(size);
+  }
+  return sizes;
+}
+
+describe('QIDO-RS', () => {
+  const all = Array.from({ length: 25 }, (_, i) => row(`1.2.${i}`));
+
+  test('pages to the end, also when the server gives fewer rows than asked for', async () => {
+    const web = await serve((request, response) => {
+      const query = new URL(request.url ?? '', 'http://x').searchParams;
+      const offset = Number(query.get('offset'));
+      json(response, all.slice(offset, offset + Math.min(Number(query.get('limit')), 4)));
+    });
+    expect(await uids(web, 10)).toHaveLength(25);
+  });
+
+  test('a server that ignores offset gives each study once, and 204 is none', async () => {
+    expect(await uids(await serve((_request, response) => json(response, all)), 10)).toHaveLength(25);
+    expect(await uids(await serve((_request, response) => void response.writeHead(204).end()), 10)).toEqual([]);
+  });
+
+  test('rows are read as the DICOM JSON model says, and the search asks as the standard writes it', async () => {
+    let asked: IncomingMessage | undefined;
+    const web = await serve((request, response) => {
+      asked = request;
+      json(response, [row('1.2'), row('1.3'), { '0020000D': { vr: 'UI' } }]);
+    });
+    expect(await web.study(study, signal)).toEqual([{ studyInstanceUid: '1.2', patientId: '', studyDate: '', studyDescription: '', modalities: ['CT', 'SR'], instanceCount: 7 }]);
+    expect(asked?.url).toBe('/dicom-web/studies?includefield=00080061,00081030,00201208&StudyInstanceUID=1.2');
+    expect(asked?.headers.authorization).toBe(`Basic ${Buffer.from('u:p').toString('base64')}`);
+    expect(asked?.headers.accept).toBe('application/dicom+json');
+  });
+
+  test.each([
+    ['an error', 500, '', { code: 'PACS_ERROR', retryable: true }],
+    ['a bad request', 400, '', { code: 'PACS_ERROR', retryable: false }],
+    ['a redirect', 302, '', { code: 'PACS_ERROR', retryable: false }],
+    ['forbidden', 403, '', { code: 'PACS_UNAUTHORISED', retryable: true }],
+    ['no JSON', 200, '<html>', { code: 'PACS_ERROR', retryable: true }],
+    ['another JSON', 200, '{"a":1}', { code: 'PACS_ERROR', retryable: true }],
+  ])('%s has a code', async (_name, status, body, fault) => {
+    const web = await serve((_request, response) => void response.writeHead(status, { location: 'http://127.0.0.1:9/' }).end(body));
+    await expect(web.study(study, signal)).rejects.toMatchObject(fault);
+  });
+
+  test('a server that does not answer, and the caller\'s own abort, end the wait', async () => {
+    const web = await serve(() => undefined);
+    await expect(web.study(study, signal)).rejects.toMatchObject({ code: 'PACS_UNREACHABLE', retryable: true });
+    await expect(web.study(study, AbortSignal.abort(new Error('stopping')))).rejects.toThrow('stopping');
+  });
+});
+
+describe('WADO-RS', () => {
+  const type = 'multipart/related; type="application/dicom"; boundary=b';
+  const part = (body: string | Buffer): Buffer => Buffer.concat([Buffer.from('--b\r\nContent-Type: application/dicom\r\n\r\n'), Buffer.from(body), Buffer.from('\r\n')]);
+
+  test('asks for the stored syntax and gives the parts; 404 is undefined; one bare file is a part', async () => {
+    let accept: string | undefined;
+    const web = await serve((request, response) => {
+      accept = request.headers.accept;
+      if (request.url?.endsWith('/none') === true) response.writeHead(404).end();
+      else if (request.url?.endsWith('/single') === true) response.writeHead(200, { 'content-type': 'application/dicom' }).end('abc');
+      else response.writeHead(200, { 'content-type': type }).end(Buffer.concat([part('one'), part(''), Buffer.from('--b--')]));
+    });
+    expect(await readAll(await web.retrieveSeries(study, '1.2.3', signal))).toEqual([3, 0]);
+    expect(accept).toBe('multipart/related; type="application/dicom"; transfer-syntax=*');
+    expect(await web.retrieveSeries(study, 'none', signal)).toBeUndefined();
+    expect(await readAll(await web.retrieveSeries(study, 'single', signal))).toEqual([3]);
+  });
+
+  test('a stream that stalls, breaks off, ends without its boundary or is something else has a code', async () => {
+    const web = await serve((request, response) => {
+      response.writeHead(200, { 'content-type': request.url?.endsWith('/html') === true ? 'text/html' : type });
+      response.write(part('one'));
+      if (request.url?.endsWith('/breaks') === true) setTimeout(() => response.destroy(), 50);
+      else if (request.url?.endsWith('/stalls') !== true) response.end();
+    });
+    const failing = async (series: string): Promise<number[]> => readAll(await web.retrieveSeries(study, series, signal));
+    await expect(failing('stalls')).rejects.toMatchObject({ code: 'PACS_UNREACHABLE', retryable: true });
+    await expect(failing('breaks')).rejects.toMatchObject({ code: 'PACS_UNREACHABLE', retryable: true });
+    await expect(failing('ends')).rejects.toMatchObject({ code: 'PACS_ERROR', retryable: true });
+    await expect(failing('html')).rejects.toMatchObject({ code: 'PACS_ERROR' });
+  });
+
+  test('a slow reader holds the server up: the stream is not gathered in memory', async () => {
+    const total = 400;
+    let written = 0;
+    const web = await serve((_request, response) => {
+      response.writeHead(200, { 'content-type': type });
+      response.write('--b\r\n\r\n');
+      const megabyte = Buffer.alloc(1024 * 1024, 0x41);
+      const more = (): void => {
+        while (written < total) {
+          written += 1;
+          if (!response.write(megabyte)) return void response.once('drain', more);
+        }
+        response.end('\r\n--b--');
+      };
+      more();
+    });
+    const parts = await web.retrieveSeries(study, '1.2.3', signal);
+    let read = 0;
+    for await (const one of parts ?? []) {
+      for await (const chunk of one.body) {
+        if (read === 0) await sleep(300);
+        if (read === 0) expect(written).toBeLessThan(60);
+        read += chunk.length;
+      }
+    }
+    expect(read).toBe(total * 1024 * 1024);
+  }, 30_000);
+});
