@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { sha256Hex } from '../kernel/digest.ts';
 import type { ManifestInstance } from '../kernel/manifest.ts';
 import type { CleanInstance } from './instance.ts';
-import { TAR_BLOCK_BYTES, tarHeader } from './tar-header.ts';
+import { TAR_END, TAR_HEADER_BYTES, tarHeader, tarPadding } from '../kernel/tar.ts';
 
 export interface SpooledSeries {
   seriesInstanceUid: string;
@@ -38,7 +38,7 @@ export const openSpool = async (parent: string): Promise<Spool> => {
       const series = opened.get(instance.seriesInstanceUid) ?? (await openSeries(folder, instance, opened));
       const { sopInstanceUid, sopClassUid, transferSyntaxUid, bytes } = instance;
       const parts = tarEntry(`${sopInstanceUid}.dcm`, bytes);
-      series.instances.push({ sopInstanceUid, sopClassUid, transferSyntaxUid, offset: series.sizeBytes + TAR_BLOCK_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) });
+      series.instances.push({ sopInstanceUid, sopClassUid, transferSyntaxUid, offset: series.sizeBytes + TAR_HEADER_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) });
       for (const part of parts) {
         await series.file.writeFile(part);
         series.sizeBytes += part.length;
@@ -48,8 +48,8 @@ export const openSpool = async (parent: string): Promise<Spool> => {
       const all = [...opened.values()];
       for (const series of all) {
         // Two empty blocks end a tar.
-        await series.file.writeFile(Buffer.alloc(2 * TAR_BLOCK_BYTES));
-        series.sizeBytes += 2 * TAR_BLOCK_BYTES;
+        await series.file.writeFile(TAR_END);
+        series.sizeBytes += TAR_END.length;
         await series.file.close();
         series.instances.sort((a, b) => (a.sopInstanceUid < b.sopInstanceUid ? -1 : 1));
       }
@@ -74,7 +74,7 @@ const openSeries = async (folder: string, instance: CleanInstance, into: Map<str
 const tarEntry = (name: string, bytes: Uint8Array): readonly Uint8Array[] => [
   tarHeader(name, bytes.length),
   bytes,
-  Buffer.alloc((TAR_BLOCK_BYTES - (bytes.length % TAR_BLOCK_BYTES)) % TAR_BLOCK_BYTES),
+  tarPadding(bytes.length),
 ];
 
 /** The tar of a series as a stream. */

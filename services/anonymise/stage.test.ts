@@ -20,7 +20,7 @@ import { compileProfile } from './profile/profile.ts';
 import type { ResearchManifest } from './research-events.ts';
 import { anonymiseStage } from './stage.ts';
 import type { AnonymisePorts } from './stage.ts';
-import { TAR_BLOCK_BYTES, tarHeader } from './tar-header.ts';
+import { TAR_HEADER_BYTES, tarHeader, tarPadding } from '../kernel/tar.ts';
 import { ctBytes, memoryStore, of, PLANTED, plantedElements, SERIES_UID, sopUidOf, STUDY_UID } from './test-support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ctstream-stage-test-'));
@@ -46,9 +46,9 @@ const stored = async (store: Store, files: readonly Uint8Array[], revision = 'a'
   const parts: Uint8Array[] = [];
   let offset = 0;
   const instances = files.map((bytes, i) => {
-    parts.push(tarHeader(`${i}.dcm`, bytes.length), bytes, Buffer.alloc((TAR_BLOCK_BYTES - (bytes.length % TAR_BLOCK_BYTES)) % TAR_BLOCK_BYTES));
-    const entry = { sopInstanceUid: sopUidOf(i + 1), sopClassUid: SOP_CLASS.CTImageStorage, transferSyntaxUid: '1.2.840.10008.1.2.1', offset: offset + TAR_BLOCK_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) };
-    offset += TAR_BLOCK_BYTES + Math.ceil(bytes.length / TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES;
+    parts.push(tarHeader(`${i}.dcm`, bytes.length), bytes, tarPadding(bytes.length));
+    const entry = { sopInstanceUid: sopUidOf(i + 1), sopClassUid: SOP_CLASS.CTImageStorage, transferSyntaxUid: '1.2.840.10008.1.2.1', offset: offset + TAR_HEADER_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) };
+    offset += TAR_HEADER_BYTES + Math.ceil(bytes.length / TAR_HEADER_BYTES) * TAR_HEADER_BYTES;
     return entry;
   });
   const prefix = `${centre}/${STUDY_UID}/${revision}`;

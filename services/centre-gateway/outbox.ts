@@ -1,5 +1,5 @@
 // A centre's outbox rows as runtime/outbox.ts publishes them.
-import type { OutboxRow, OutboxSource } from '../runtime/outbox.ts';
+import type { OutboxRow, OutboxSource } from '../ports/outbox.ts';
 import type { State } from './state.ts';
 
 /** Sent rows kept for a look back; older ones go. */

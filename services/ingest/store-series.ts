@@ -9,7 +9,7 @@ import { readInstanceHeader } from './instance-header.ts';
 import type { InstanceHeader } from './instance-header.ts';
 import { hold, TooLarge } from './spill.ts';
 import type { Held, SpillLimits } from './spill.ts';
-import { TAR_END, TAR_HEADER_BYTES, tarHeader, tarPadding } from './tar.ts';
+import { TAR_END, TAR_HEADER_BYTES, tarHeader, tarPadding } from '../kernel/tar.ts';
 
 export const CLINICAL_BUCKET = 'ct-clinical';
 

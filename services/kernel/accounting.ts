@@ -240,6 +240,8 @@ function afterAssessed(input: AccountInput, facts: Facts, e: Assessed): Standing
   }
   const excluded = facts.excluded.get(id);
   if (excluded !== undefined) return { state: 'excluded', code: excluded, reached };
+  const parked = facts.parked.get(`select#${e.id}`);
+  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
   if (e.offset < (facts.cut.get(`${e.topic}/${e.partition}`) ?? -1n)) return { state: 'unaccounted', code: 'AWAITING_ROUND', reached };
   return late ?? { state: 'waiting', code: 'AWAITING_ROUND', reached };
 }

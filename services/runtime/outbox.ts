@@ -2,26 +2,8 @@
 import { Fault } from '../kernel/fault.ts';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
+import type { OutboxRow, OutboxSource } from '../ports/outbox.ts';
 import type { ProcessContext } from './process.ts';
-
-export interface OutboxRow {
-  /** Contiguous per source, drawn in the transaction that wrote the row. */
-  readonly sequence: bigint;
-  readonly eventId: string;
-  /** Logical topic. */
-  readonly topic: string;
-  readonly key: string;
-  readonly value: Uint8Array;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-export interface OutboxSource {
-  /** Oldest rows that are not sent, by sequence. */
-  next(limit: number): Promise<readonly OutboxRow[]>;
-  markSent(sequences: readonly bigint[]): Promise<void>;
-  /** Rows that are not sent. */
-  depth(): Promise<number>;
-}
 
 export interface OutboxDeps {
   readonly bus: EventBus;

@@ -6,7 +6,7 @@ import { startStages } from '../../deploy/local/stages.ts';
 import type { RunningStages } from '../../deploy/local/stages.ts';
 import type { EventRecord } from '../../schemas/events.gen.ts';
 import { byteForms } from '../../services/anonymise/verify/spellings.ts';
-import { TAR_BLOCK_BYTES, tarHeader } from '../../services/anonymise/tar-header.ts';
+import { TAR_HEADER_BYTES, tarHeader } from '../../services/kernel/tar.ts';
 import { generateStudy } from '../../services/cli/phantom/generate.ts';
 import type { Defect } from '../../services/cli/phantom/generate.ts';
 import { TAG } from '../../services/dicom/dictionary.ts';
@@ -56,8 +56,8 @@ const store = async (index: number, defect?: Defect): Promise<StoredStudy> => {
     const parts: Uint8Array[] = [];
     let offset = 0;
     const instances = members.map((bytes) => {
-      const entry = { sopInstanceUid: uidOf(bytes, TAG.SOPInstanceUID), sopClassUid: uidOf(bytes, TAG.SOPClassUID), transferSyntaxUid: readDicom(bytes).transferSyntaxUid, offset: offset + TAR_BLOCK_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) };
-      parts.push(tarHeader(`${entry.sopInstanceUid}.dcm`, bytes.length), bytes, new Uint8Array((TAR_BLOCK_BYTES - (bytes.length % TAR_BLOCK_BYTES)) % TAR_BLOCK_BYTES));
+      const entry = { sopInstanceUid: uidOf(bytes, TAG.SOPInstanceUID), sopClassUid: uidOf(bytes, TAG.SOPClassUID), transferSyntaxUid: readDicom(bytes).transferSyntaxUid, offset: offset + TAR_HEADER_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) };
+      parts.push(tarHeader(`${entry.sopInstanceUid}.dcm`, bytes.length), bytes, new Uint8Array((TAR_HEADER_BYTES - (bytes.length % TAR_HEADER_BYTES)) % TAR_HEADER_BYTES));
       offset = parts.reduce((sum, part) => sum + part.length, 0);
       return entry;
     });
@@ -90,7 +90,7 @@ const researchBytes = async (): Promise<{ text: string; manifests: number }> => 
     for (const series of (JSON.parse(Buffer.from(bytes).toString()) as StudyManifest).series) {
       const tar = (await research.getBytes('ct-research', series.object, 1 << 28)) ?? new Uint8Array(0);
       for (const { offset, sizeBytes } of series.instances) {
-        parts.push(Buffer.from(tar.subarray(offset - TAR_BLOCK_BYTES, offset)).toString('latin1'));
+        parts.push(Buffer.from(tar.subarray(offset - TAR_HEADER_BYTES, offset)).toString('latin1'));
         const file = readDicom(tar.subarray(offset, offset + sizeBytes));
         parts.push(Buffer.from(writeDicom({ ...file, dataset: withElements(file.dataset, [], [TAG.PixelData]) })).toString('latin1'));
       }

@@ -41,7 +41,7 @@ async function diff(before: string, after: string, o: Printable): Promise<void> 
     [
       ...result.added.map((s) => `+ ${s}`),
       ...result.removed.map((s) => `- ${s}`),
-      ...result.relabelled.map((r) => `~ ${r.study}: CT-${r.from} -> CT-${r.to}`),
+      ...result.relabelled.map((r) => `~ ${r.study}: ${r.from} -> ${r.to}`),
       ...result.changed.map((s) => `! ${s}: other voxels`),
     ].join('\n'),
   );
