@@ -41,7 +41,10 @@ function foundStudy(row: Row): FoundStudy {
     studyDate: text(row, '00080020'),
     studyDescription: text(row, '00081030'),
     // Some servers give one value with backslashes in it.
-    modalities: texts(row, '00080061').flatMap((m) => m.split('\\')).map((m) => m.trim()).filter((m) => m !== ''),
+    modalities: texts(row, '00080061')
+      .flatMap((m) => m.split('\\'))
+      .map((m) => m.trim())
+      .filter((m) => m !== ''),
     instanceCount: count(row, '00201208'),
   };
 }
@@ -75,7 +78,11 @@ async function search(o: PacsOptions, query: Query, signal: AbortSignal, run: Se
   let answer: unknown;
   try {
     // The client's own types ask for a browser's XMLHttpRequest.
-    const options = { queryParams: query.params, request: { instance: xhr }, ...(query.study === undefined ? {} : { studyInstanceUID: encodeURIComponent(query.study) }) } as unknown as Options;
+    const options = {
+      queryParams: query.params,
+      request: { instance: xhr },
+      ...(query.study === undefined ? {} : { studyInstanceUID: encodeURIComponent(query.study) }),
+    } as unknown as Options;
     answer = await run(client, options);
   } catch {
     if (xhr.failure !== undefined) throw xhr.failure;
@@ -122,7 +129,9 @@ function dateRange(filter: StudyFilter): Record<string, string> {
 export function dicomWebClient(o: PacsOptions): DicomWeb {
   const name = (what: string): string => `${what} of centre ${o.centre}`;
   const studies = (params: Query['params'], signal: AbortSignal): Promise<Row[]> =>
-    search(o, { what: name('QIDO-RS studies'), params: { includefield: STUDY_FIELDS, ...params } }, signal, (client, options) => client.searchForStudies(options));
+    search(o, { what: name('QIDO-RS studies'), params: { includefield: STUDY_FIELDS, ...params } }, signal, (client, options) =>
+      client.searchForStudies(options),
+    );
   return {
     async *studies(filter, signal) {
       const page = (offset: number): Promise<Row[]> => studies({ ...dateRange(filter), limit: filter.pageSize, offset }, signal);
@@ -135,12 +144,22 @@ export function dicomWebClient(o: PacsOptions): DicomWeb {
     },
     async instances(study, signal) {
       const page = (offset: number): Promise<Row[]> =>
-        search(o, { what: name('QIDO-RS instances'), study, params: { includefield: '00083002', limit: INSTANCE_PAGE, offset } }, signal, (client, options) => client.searchForInstances(options));
+        search(
+          o,
+          { what: name('QIDO-RS instances'), study, params: { includefield: '00083002', limit: INSTANCE_PAGE, offset } },
+          signal,
+          (client, options) => client.searchForInstances(options),
+        );
       const found: FoundInstance[] = [];
       for await (const row of paged(page, instanceKey)) found.push(foundInstance(row));
       return found;
     },
     retrieveSeries: (study, series, signal) =>
-      retrieveStream(o, `${rootOf(o.dicomWebUrl)}/studies/${encodeURIComponent(study)}/series/${encodeURIComponent(series)}`, name('WADO-RS series'), signal),
+      retrieveStream(
+        o,
+        `${rootOf(o.dicomWebUrl)}/studies/${encodeURIComponent(study)}/series/${encodeURIComponent(series)}`,
+        name('WADO-RS series'),
+        signal,
+      ),
   };
 }

@@ -88,7 +88,12 @@ export async function pacsFetch(r: PacsRequest): Promise<Response> {
 }
 
 /** The chunks of a body, with a limit on silence. @throws Fault PACS_UNREACHABLE when it stalls or breaks off. */
-export async function* bodyChunks(response: Response, what: string, idleTimeoutMs: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* bodyChunks(
+  response: Response,
+  what: string,
+  idleTimeoutMs: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   if (response.body === null) return;
   const reader = response.body.getReader();
   let finished = false;
@@ -120,7 +125,13 @@ async function withLimit<T>(promise: Promise<T>, ms: number, detail: string): Pr
 }
 
 /** A whole body, at most `limitBytes`. @throws Fault */
-export async function wholeBody(response: Response, what: string, limitBytes: number, idleTimeoutMs: number, signal: AbortSignal): Promise<Buffer> {
+export async function wholeBody(
+  response: Response,
+  what: string,
+  limitBytes: number,
+  idleTimeoutMs: number,
+  signal: AbortSignal,
+): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of bodyChunks(response, what, idleTimeoutMs, signal)) {

@@ -27,7 +27,15 @@ function rest(o: PacsOptions & { orthancUrl: string }): Rest {
   const what = `Orthanc REST of centre ${o.centre}`;
   const timeoutMs = o.timeoutMs ?? PACS_TIMEOUT_MS;
   const call = async (method: 'GET' | 'POST', path: string, body: string | undefined, signal: AbortSignal): Promise<Buffer | undefined> => {
-    const response = await pacsFetch({ what, url: `${rootOf(o.orthancUrl)}${path}`, method, authorization: basicAuth(o), timeoutMs, signal, ...(body === undefined ? {} : { body }) });
+    const response = await pacsFetch({
+      what,
+      url: `${rootOf(o.orthancUrl)}${path}`,
+      method,
+      authorization: basicAuth(o),
+      timeoutMs,
+      signal,
+      ...(body === undefined ? {} : { body }),
+    });
     const bytes = await wholeBody(response, what, LIMIT_BYTES, timeoutMs, signal);
     return response.status === 404 ? undefined : bytes;
   };
@@ -54,7 +62,11 @@ export function orthancChanges(o: PacsOptions & { orthancUrl: string }): PacsCha
   /** Study UIDs that resources of any level belong to. What was deleted meanwhile is left out. */
   const studiesOf = async (ids: readonly string[], signal: AbortSignal): Promise<StudyInstanceUid[]> => {
     if (ids.length === 0) return [];
-    const rows = parsed(resourcesShape, await api.post('/tools/bulk-content', JSON.stringify({ Resources: ids, Level: 'Study', Metadata: false }), signal), what);
+    const rows = parsed(
+      resourcesShape,
+      await api.post('/tools/bulk-content', JSON.stringify({ Resources: ids, Level: 'Study', Metadata: false }), signal),
+      what,
+    );
     return rows.map((r) => (r.MainDicomTags?.['StudyInstanceUID'] ?? '') as StudyInstanceUid);
   };
 

@@ -12,9 +12,21 @@ const ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*';
 const FIRST_BYTE_FACTOR = 4;
 
 /** The files of a series or study at `url`; undefined on 404. @throws Fault as DicomWeb says, also while the parts are read. */
-export async function retrieveStream(o: PacsOptions, url: string, what: string, signal: AbortSignal): Promise<AsyncIterable<RetrievedPart> | undefined> {
+export async function retrieveStream(
+  o: PacsOptions,
+  url: string,
+  what: string,
+  signal: AbortSignal,
+): Promise<AsyncIterable<RetrievedPart> | undefined> {
   const timeoutMs = o.timeoutMs ?? PACS_TIMEOUT_MS;
-  const response = await pacsFetch({ what, url, headers: { accept: ACCEPT }, authorization: basicAuth(o), timeoutMs: timeoutMs * FIRST_BYTE_FACTOR, signal });
+  const response = await pacsFetch({
+    what,
+    url,
+    headers: { accept: ACCEPT },
+    authorization: basicAuth(o),
+    timeoutMs: timeoutMs * FIRST_BYTE_FACTOR,
+    signal,
+  });
   if (response.status === 404 || response.status === 204) {
     await response.body?.cancel();
     return undefined;

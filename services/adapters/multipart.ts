@@ -173,7 +173,11 @@ function declaredLength(headers: ReadonlyMap<string, string>): number | undefine
  * when the reader stops early. Bytes after the closing boundary are ignored.
  * @throws MultipartError when the framing does not hold; errors of the source pass through.
  */
-export async function* multipartParts(source: AsyncIterable<Uint8Array>, boundary: string, limits: MultipartLimits = MULTIPART_LIMITS): AsyncGenerator<MultipartPart> {
+export async function* multipartParts(
+  source: AsyncIterable<Uint8Array>,
+  boundary: string,
+  limits: MultipartLimits = MULTIPART_LIMITS,
+): AsyncGenerator<MultipartPart> {
   const iterator = source[Symbol.asyncIterator]();
   try {
     const window = new Window(iterator);

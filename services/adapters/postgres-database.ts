@@ -10,6 +10,7 @@ import { outgoingId } from '../kernel/event-ids.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { Database, Queryable, Transaction } from '../ports/database.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
+import type { OutboxSource } from '../ports/outbox.ts';
 
 export interface PostgresOptions {
   /** postgres://user:password@host:port/database */
@@ -25,20 +26,7 @@ export interface PostgresOptions {
   readonly poolSize?: number;
 }
 
-/** A row of the outbox, as runtime/outbox.ts publishes it. */
-export interface StoredRow {
-  readonly sequence: bigint;
-  readonly eventId: string;
-  readonly topic: string;
-  readonly key: string;
-  readonly value: Uint8Array;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-export interface OutboxTable {
-  next(limit: number): Promise<readonly StoredRow[]>;
-  markSent(sequences: readonly bigint[]): Promise<void>;
-  depth(): Promise<number>;
+export interface OutboxTable extends OutboxSource {
   /** Highest sequence ever drawn, 0 before the first. */
   highest(): Promise<bigint>;
 }
@@ -98,11 +86,11 @@ const AWAY = /^(08|53|57|58|25P03|40)/;
 
 /** Network errors and a server in trouble become faults; mistakes in SQL stay what they are. Messages may quote values, so only the code is told. */
 function databaseFault(error: unknown): unknown {
-  if (error instanceof Fault || !(error instanceof Error)) return error;
-  const { code } = error as { code?: unknown };
+  if (error instanceof Fault || typeof error !== 'object' || error === null) return error;
+  const { code, message = '' } = error as { code?: unknown; message?: string };
   if (error instanceof pg.DatabaseError) return AWAY.test(error.code ?? '') ? new Fault('DATABASE_UNAVAILABLE', true, `SQLSTATE ${error.code}`, { cause: error }) : error;
   const network = typeof code === 'string' && /^E[A-Z]+$/.test(code);
-  if (network || /terminated|timeout|not queryable|Connection/.test(error.message)) return new Fault('DATABASE_UNAVAILABLE', true, network ? code : 'the connection was lost', { cause: error });
+  if (network || /terminated|timeout|not queryable|Connection/.test(message)) return new Fault('DATABASE_UNAVAILABLE', true, network ? code : 'the connection was lost', { cause: error });
   return error;
 }
 

@@ -4,58 +4,73 @@
 import { TAG } from '../dicom/dictionary.ts';
 import { number, text } from '../dicom/values.ts';
 import type { Dataset } from '../dicom/model.ts';
-import { pixelWords } from './embedded-bits.ts';
+import { scanOf, scanPixels } from './pixel-scan.ts';
+import type { PixelScan } from './pixel-scan.ts';
 
 /** Stored units between a stroke and what lies beside it; CT units are 1 HU or close to it. */
 const CONTRAST = 1000;
-/** How far beside: strokes of 8-20 px text are up to 3 px wide. */
-const REACH = 4;
 /** Pixels of strokes that must agree: two or three letters of the smallest text. */
 const MIN_AGREEING = 48;
 /** Share of the slices that must agree, and the fewest. */
 const MIN_SHARE = 0.4;
 const MIN_SLICES = 3;
+/** Strokes of one value in a slice from which on they are remembered: noise has few of each, a letter has more. */
+const MIN_SAME = 6;
 /** A slice alone is judged by strokes of one value on dark ground. */
 const MIN_IN_ONE_SLICE = 120;
-/** More strokes than any text has: a noisy or metal-filled slice, judged with the others only. */
+/** More strokes than any text has: a noisy or metal-filled slice, which says nothing of the others. */
 const MAX_STROKES = 60_000;
 
-export interface TextDetector {
-  /** Adds a slice of a series. */
-  add(series: string, dataset: Dataset): void;
-  /** Series with drawn text. */
-  found(): readonly string[];
-}
-
-interface SeriesStrokes {
+/** What is known of one series; plain data, so that parts of a study can be looked at apart. */
+export interface SeriesStrokes {
   slices: number;
-  /** pixel index and value -> slices that have it. */
+  /** pixel index * 65536 + value -> slices that have it. */
   counts: Map<number, number>;
   isSure: boolean;
+}
+
+export interface TextDetector {
+  /** Adds a slice of a series; `scan` is of its pixels. */
+  add(series: string, dataset: Dataset, scan?: PixelScan): void;
+  /** Adds what another detector saw of other slices of the study. */
+  merge(seen: ReadonlyMap<string, SeriesStrokes>): void;
+  /** Everything added so far, by series. */
+  seen(): ReadonlyMap<string, SeriesStrokes>;
+  /** Series with drawn text. */
+  found(): readonly string[];
 }
 
 /** A detector for one study; memory grows with the strokes, not with the slices. */
 export const textDetector = (): TextDetector => {
   const all = new Map<string, SeriesStrokes>();
-  const seen = new Set<string>();
+  const sopInstances = new Set<string>();
+  const seriesOf = (name: string): SeriesStrokes => {
+    const known = all.get(name) ?? { slices: 0, counts: new Map(), isSure: false };
+    all.set(name, known);
+    return known;
+  };
   return {
-    add: (series, dataset) => {
+    add: (name, dataset, scan) => {
       // The same slice sent twice agrees with itself.
       const sopInstanceUid = text(dataset, TAG.SOPInstanceUID) ?? '';
-      if (seen.has(sopInstanceUid)) return;
-      seen.add(sopInstanceUid);
-      const strokes = strokesOf(dataset);
+      if (sopInstances.has(sopInstanceUid)) return;
+      sopInstances.add(sopInstanceUid);
+      const strokes = strokesOf(dataset, scan ?? scanOf(dataset));
       if (strokes === undefined) return;
-      const known = all.get(series) ?? { slices: 0, counts: new Map(), isSure: false };
-      all.set(series, known);
-      known.slices += 1;
-      known.isSure ||= isTextAlone(strokes);
-      if (strokes.length > MAX_STROKES) return;
-      for (const { at, value } of strokes) {
-        const key = at * 65_536 + value;
-        known.counts.set(key, (known.counts.get(key) ?? 0) + 1);
+      const series = seriesOf(name);
+      series.slices += 1;
+      series.isSure ||= strokes.isTextAlone;
+      for (const key of strokes.keys) series.counts.set(key, (series.counts.get(key) ?? 0) + 1);
+    },
+    merge: (seen) => {
+      for (const [name, { slices, counts, isSure }] of seen) {
+        const series = seriesOf(name);
+        series.slices += slices;
+        series.isSure ||= isSure;
+        for (const [key, count] of counts) series.counts.set(key, (series.counts.get(key) ?? 0) + count);
       }
     },
+    seen: () => all,
     found: () => [...all].filter(([, series]) => series.isSure || agrees(series)).map(([name]) => name),
   };
 };
@@ -68,41 +83,43 @@ const agrees = ({ slices, counts }: SeriesStrokes): boolean => {
   return false;
 };
 
-interface Stroke {
-  at: number;
-  value: number;
+interface Strokes {
+  /** Of the strokes whose value is not rare in the slice: pixel index * 65536 + value. */
+  keys: number[];
+  isTextAlone: boolean;
 }
 
-/** Pixels that lie CONTRAST above both sides, in a row or in a column. */
-const strokesOf = (dataset: Dataset): Stroke[] | undefined => {
+/** undefined: not to be judged, so not counted as a slice either. */
+const strokesOf = (dataset: Dataset, scan: PixelScan | undefined): Strokes | undefined => {
   const pixels = dataset.elements.get(TAG.PixelData);
   const [rows, columns] = [number(dataset, TAG.Rows) ?? 0, number(dataset, TAG.Columns) ?? 0];
-  if (pixels === undefined || pixels.fragments !== undefined || number(dataset, TAG.BitsAllocated) !== 16) return undefined;
-  const words = pixelWords(pixels.value, dataset.littleEndian);
-  if (words.length < rows * columns) return undefined;
-  const isSigned = number(dataset, TAG.PixelRepresentation) === 1;
-  const values = isSigned ? new Int16Array(words.buffer, words.byteOffset, words.length) : words;
-  const strokes: Stroke[] = [];
-  const least = CONTRAST / Math.abs(number(dataset, TAG.RescaleSlope) || 1);
-  for (let y = REACH; y < rows - REACH; y++) {
-    for (let x = REACH; x < columns - REACH; x++) {
-      const at = y * columns + x;
-      const value = values[at] ?? 0;
-      const floor = value - least;
-      const isAcross = (values[at - REACH] ?? 0) < floor && (values[at + REACH] ?? 0) < floor;
-      if (!isAcross && !((values[at - REACH * columns] ?? 0) < floor && (values[at + REACH * columns] ?? 0) < floor)) continue;
-      strokes.push({ at, value: value & 0xffff });
-    }
-  }
-  return strokes;
+  if (pixels === undefined || scan === undefined || pixels.value.length >>> 1 < rows * columns) return undefined;
+  const view = new DataView(pixels.value.buffer, pixels.value.byteOffset, pixels.value.length);
+  const valueAt = (at: number): number => view.getUint16(at * 2, dataset.littleEndian);
+  const isUnsigned = number(dataset, TAG.PixelRepresentation) !== 1;
+  // The scan compares signed numbers: unsigned ones from 32768 on are all moved down by as much.
+  const ordered = isUnsigned && scan.least < 0 ? scanPixels(movedDown(pixels.value, dataset.littleEndian)) : scan;
+  const contrast = Math.floor(CONTRAST / Math.abs(number(dataset, TAG.RescaleSlope) || 1));
+  return judge(ordered.strokes(rows, columns, contrast), valueAt);
 };
 
-/** Whether one slice alone has so many strokes of one value that they can only be drawn. */
-const isTextAlone = (strokes: readonly Stroke[]): boolean => {
-  if (strokes.length < MIN_IN_ONE_SLICE) return false;
-  const counts = new Map<number, number>();
-  for (const { value } of strokes) counts.set(value, (counts.get(value) ?? 0) + 1);
-  const most = Math.max(...counts.values());
+const movedDown = (bytes: Uint8Array, littleEndian: boolean): Uint8Array => {
+  const copy = Uint8Array.from(bytes.subarray(0, bytes.length & ~1));
+  const words = new Uint16Array(copy.buffer);
+  if (!littleEndian) Buffer.from(copy.buffer).swap16();
+  for (let i = 0; i < words.length; i++) words[i] = (words[i] ?? 0) ^ 0x8000;
+  return copy;
+};
+
+const sameValue = new Uint32Array(65_536);
+
+const judge = (found: Uint32Array, valueAt: (at: number) => number): Strokes => {
+  const values = found.map(valueAt);
+  let most = 0;
+  for (const value of values) most = Math.max(most, (sameValue[value] = (sameValue[value] ?? 0) + 1));
+  const keys: number[] = [];
+  if (most >= MIN_SAME && found.length <= MAX_STROKES) values.forEach((value, i) => (sameValue[value] ?? 0) >= MIN_SAME && keys.push((found[i] ?? 0) * 65_536 + value));
+  for (const value of values) sameValue[value] = 0;
   // Metal saturates too, but in the midst of values of all kinds.
-  return most >= MIN_IN_ONE_SLICE && most >= strokes.length * 0.5;
+  return { keys, isTextAlone: most >= MIN_IN_ONE_SLICE && most >= found.length * 0.5 };
 };

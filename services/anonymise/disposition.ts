@@ -6,6 +6,8 @@ import { number, text, texts } from '../dicom/values.ts';
 import type { DicomFile } from '../dicom/model.ts';
 import type { Code } from '../kernel/codes.ts';
 import { hasBitsOutside } from './embedded-bits.ts';
+import { scanOf } from './pixel-scan.ts';
+import type { PixelScan } from './pixel-scan.ts';
 
 export type Disposition = { kind: 'kept' } | { kind: 'dropped'; code: Code };
 
@@ -17,8 +19,8 @@ const COMPUTED = /\b(?:MPR|MIP|MINIP|MPVR|VRT|SSD|3D|REFORMATTED|RESAMPLED|PROJE
 const dropped = (code: Code): Disposition => ({ kind: 'dropped', code });
 const KEPT: Disposition = { kind: 'kept' };
 
-/** What becomes of one instance. Looks at the header, and at the pixels' unused bits. */
-export const dispositionOf = (file: DicomFile): Disposition => {
+/** What becomes of one instance. Looks at the header, and at the pixels' unused bits (`scan` is of its pixels). */
+export const dispositionOf = (file: DicomFile, scan: PixelScan | undefined = scanOf(file.dataset)): Disposition => {
   const { dataset } = file;
   const sopClass = text(dataset, TAG.SOPClassUID) ?? '';
   if (CAPTURES.test(sopClass)) return dropped('SECONDARY_CAPTURE');
@@ -26,7 +28,7 @@ export const dispositionOf = (file: DicomFile): Disposition => {
   for (const tag of [TAG.SOPInstanceUID, TAG.StudyInstanceUID, TAG.SeriesInstanceUID])
     if (text(dataset, tag) === undefined) return dropped('MISSING_UID');
   if (sopClass !== SOP_CLASS.CTImageStorage) return dropped('NOT_PRIMARY_AXIAL_CT');
-  return ofImageType(texts(dataset, TAG.ImageType).map((value) => value.trim().toUpperCase())) ?? ofPixels(file);
+  return ofImageType(texts(dataset, TAG.ImageType).map((value) => value.trim().toUpperCase())) ?? ofPixels(file, scan);
 };
 
 // PS3.3 C.8.2.1.1.1: value 2 PRIMARY, value 3 AXIAL or LOCALIZER. DERIVED\PRIMARY\AXIAL stays: that is
@@ -38,11 +40,11 @@ const ofImageType = (type: readonly string[]): Disposition | undefined => {
   return undefined;
 };
 
-const ofPixels = (file: DicomFile): Disposition => {
+const ofPixels = (file: DicomFile, scan: PixelScan | undefined): Disposition => {
   const { dataset } = file;
   const pixels = dataset.elements.get(TAG.PixelData);
   if (pixels === undefined || (pixels.value.length === 0 && (pixels.fragments?.length ?? 0) < 2)) return dropped('NO_PIXELS');
   if ((number(dataset, TAG.NumberOfFrames) ?? 1) !== 1 || number(dataset, TAG.SamplesPerPixel) !== 1) return dropped('NOT_PRIMARY_AXIAL_CT');
   if ((text(dataset, TAG.BurnedInAnnotation) ?? '').toUpperCase() === 'YES') return dropped('BURNED_IN_TEXT');
-  return hasBitsOutside(dataset) ? dropped('EMBEDDED_OVERLAY') : KEPT;
+  return hasBitsOutside(dataset, scan) ? dropped('EMBEDDED_OVERLAY') : KEPT;
 };

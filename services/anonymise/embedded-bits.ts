@@ -3,9 +3,11 @@
 import { TAG } from '../dicom/dictionary.ts';
 import { number } from '../dicom/values.ts';
 import type { Dataset } from '../dicom/model.ts';
+import { scanOf } from './pixel-scan.ts';
+import type { PixelScan } from './pixel-scan.ts';
 
-/** Whether native pixels have bits beside the stored ones that are no sign extension, or bytes too many. */
-export const hasBitsOutside = (dataset: Dataset): boolean => {
+/** Whether native pixels have bits beside the stored ones that are no sign extension, or bytes too many. `scan` is of these pixels. */
+export const hasBitsOutside = (dataset: Dataset, scan: PixelScan | undefined = scanOf(dataset)): boolean => {
   if (hasOverlayInPixels(dataset)) return true;
   const pixels = dataset.elements.get(TAG.PixelData);
   if (pixels === undefined || pixels.fragments !== undefined) return false;
@@ -18,7 +20,7 @@ export const hasBitsOutside = (dataset: Dataset): boolean => {
   if (stored === allocated) return false;
   if (allocated !== 16 || stored < 1 || stored > 16 || high !== stored - 1) return true;
   const isSigned = need(TAG.PixelRepresentation) === 1;
-  return hasHighBits(pixelWords(pixels.value, dataset.littleEndian), stored, isSigned);
+  return scan !== undefined && hasHighBits(scan, stored, isSigned);
 };
 
 // OverlayBitPosition (60xx,0102) other than 0 says that the overlay lies in the pixels' unused bits.
@@ -28,21 +30,6 @@ const hasOverlayInPixels = (dataset: Dataset): boolean => {
   return false;
 };
 
-/** 16-bit pixels as numbers; a view where the bytes allow it. */
-export const pixelWords = (bytes: Uint8Array, littleEndian: boolean): Uint16Array => {
-  const count = bytes.length >>> 1;
-  if (littleEndian && bytes.byteOffset % 2 === 0) return new Uint16Array(bytes.buffer, bytes.byteOffset, count);
-  const copy = Buffer.from(bytes.subarray(0, count * 2));
-  if (!littleEndian) copy.swap16();
-  return new Uint16Array(copy.buffer, copy.byteOffset, count);
-};
-
-const hasHighBits = (pixels: Uint16Array, stored: number, isSigned: boolean): boolean => {
-  const outside = (0xffff << stored) & 0xffff;
-  const sign = isSigned ? 1 << (stored - 1) : 0;
-  for (let i = 0; i < pixels.length; i++) {
-    const bits = (pixels[i] ?? 0) & outside;
-    if (bits !== 0 && !(bits === outside && ((pixels[i] ?? 0) & sign) !== 0)) return true;
-  }
-  return false;
-};
+/** Bits outside the stored ones are 0, or copies of the sign: then the words stay in this range. */
+const hasHighBits = ({ least, most }: PixelScan, stored: number, isSigned: boolean): boolean =>
+  most >= 2 ** stored || least < (isSigned ? -(2 ** (stored - 1)) : 0);

@@ -1,6 +1,7 @@
 // What a patient's secret decides: pseudonym, UIDs and date shift; what a study's secret decides:
 // research ids. And when two ids mean the same patient. Pure: the vault draws the secrets.
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { isWellKnownUid, uidFromBytes } from '../dicom/uid.ts';
 import type {
   CentreId, ClinicalRevision, ResearchRevision, ResearchStudyId, ResearchUid, SubjectId,
@@ -11,8 +12,9 @@ const SECRET_BYTES = 32;
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 
 /** HMAC-SHA-256 of a purpose and its parts; lengths are in, so no two lists of parts give the same bytes. */
-const derive = (secret: Uint8Array, purpose: string, ...parts: readonly string[]): Buffer => {
-  if (secret.length !== SECRET_BYTES) throw new Error(`a secret has ${SECRET_BYTES} bytes, not ${secret.length}`);
+const derive = (secret: Uint8Array | KeyObject, purpose: string, ...parts: readonly string[]): Buffer => {
+  const size = secret instanceof Uint8Array ? secret.length : secret.symmetricKeySize;
+  if (size !== SECRET_BYTES) throw new Error(`a secret has ${SECRET_BYTES} bytes, not ${size}`);
   const hmac = createHmac('sha256', secret).update(`ctstream/${purpose}/1`);
   for (const part of parts) hmac.update(`\n${Buffer.byteLength(part)}:`).update(part);
   return hmac.digest();
@@ -48,13 +50,15 @@ export const subjectIdentity = (secret: Uint8Array, limits: ShiftLimits = DEFAUL
   if (limits.minWeeks < 52 || limits.maxWeeks < limits.minWeeks)
     throw new Error('the date shift needs at least 52 weeks and maxWeeks not under minWeeks');
   const known = new Map<string, string>();
+  // A key made once: making it anew for each UID takes as long as the HMAC.
+  const key = createSecretKey(secret);
   return {
     pseudonym: `S${base32(derive(secret, 'pseudonym'), 16)}` as SubjectId,
     shiftDays: shiftDaysOf(derive(secret, 'date-shift'), limits),
     mapUid: (uid) => {
       const found = known.get(uid);
       if (found !== undefined) return found;
-      const mapped = isWellKnownUid(uid) ? uid : uidFromBytes(derive(secret, 'uid', uid).subarray(0, 16));
+      const mapped = isWellKnownUid(uid) ? uid : uidFromBytes(derive(key, 'uid', uid).subarray(0, 16));
       known.set(uid, mapped);
       return mapped;
     },

@@ -17,6 +17,7 @@ import { dispositionOf } from './disposition.ts';
 import { patientKeyOf } from './identity.ts';
 import type { IdentityRules } from './identity.ts';
 import { withoutNames } from './keep-check.ts';
+import { scanOf } from './pixel-scan.ts';
 import type { Profile } from './profile/profile.ts';
 import { ageOf, collectIdentifiers, earlier, noIdentifiers, startOf, statedIdentity } from './survey.ts';
 import type { Identifiers } from './survey.ts';
@@ -85,7 +86,8 @@ export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Ar
   } catch {
     // A kept instance that the second reader can't read is held when it is verified.
   }
-  const disposition = dispositionOf(file);
+  const scan = scanOf(file.dataset);
+  const disposition = dispositionOf(file, scan);
   noteIdentity(survey, file, disposition.kind === 'kept');
   if (disposition.kind === 'dropped') {
     if (POISONS_SERIES.has(disposition.code)) survey.refusedSeries.set(text(file.dataset, TAG.SeriesInstanceUID) ?? '', disposition.code);
@@ -94,7 +96,7 @@ export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Ar
   survey.start = earlier(survey.start, startOf(file.dataset));
   const series = text(file.dataset, TAG.SeriesInstanceUID) ?? '';
   survey.kept.push({ series, name });
-  survey.detector.add(series, file.dataset);
+  survey.detector.add(series, file.dataset, scan);
   noteFacts(survey, file);
   return undefined;
 };

@@ -7,7 +7,12 @@ import type { State, StudyRow } from './state.ts';
 import { isUntouched, markAnnounced, nextStudySequence, postpone, settle } from './studies.ts';
 
 /** The instance list twice with a pause between; undefined when the counts differ or the study still moves. */
-async function countedTwice(link: CentreLink, rows: readonly FoundStudy[], row: StudyRow, signal: AbortSignal): Promise<readonly FoundInstance[] | undefined> {
+async function countedTwice(
+  link: CentreLink,
+  rows: readonly FoundStudy[],
+  row: StudyRow,
+  signal: AbortSignal,
+): Promise<readonly FoundInstance[] | undefined> {
   const said = rows.every((r) => r.instanceCount !== undefined) ? rows.reduce((sum, r) => sum + (r.instanceCount ?? 0), 0) : undefined;
   const first = said ?? (await link.web.instances(row.uid, signal)).length;
   await link.clock.sleep(link.countPauseMs, signal);
@@ -16,10 +21,19 @@ async function countedTwice(link: CentreLink, rows: readonly FoundStudy[], row: 
 }
 
 /** With the server's hash of each instance, where it gives them; undefined when some are still missing. */
-async function withHashes(link: CentreLink, row: StudyRow, list: readonly FoundInstance[], signal: AbortSignal): Promise<readonly ListedInstance[] | undefined> {
+async function withHashes(
+  link: CentreLink,
+  row: StudyRow,
+  list: readonly FoundInstance[],
+  signal: AbortSignal,
+): Promise<readonly ListedInstance[] | undefined> {
   if (link.changes === undefined) return list;
   const hashes = await link.changes.hashes(row.uid, signal);
-  const hashed = list.map((i) => ({ seriesInstanceUid: i.seriesInstanceUid, sopInstanceUid: i.sopInstanceUid, hash: hashes.get(i.sopInstanceUid) ?? '' }));
+  const hashed = list.map((i) => ({
+    seriesInstanceUid: i.seriesInstanceUid,
+    sopInstanceUid: i.sopInstanceUid,
+    hash: hashes.get(i.sopInstanceUid) ?? '',
+  }));
   return hashed.every((i) => i.hash !== '') ? hashed : undefined;
 }
 

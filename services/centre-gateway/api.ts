@@ -56,7 +56,13 @@ async function allowed(deps: ApiDeps, request: FastifyRequest, reply: FastifyRep
 /** Adds the routes to a server. */
 export function gatewayRoutes(server: FastifyInstance, deps: ApiDeps): void {
   const reports = (): ReturnType<typeof reportOf>[] => deps.centres.map((c) => reportOf(deps.state, c.link));
-  server.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').header('cache-control', 'no-store').header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'").send(statusPage(reports())));
+  server.get('/', async (_request, reply) =>
+    reply
+      .type('text/html; charset=utf-8')
+      .header('cache-control', 'no-store')
+      .header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'")
+      .send(statusPage(reports())),
+  );
   server.get('/status.json', async (_request, reply) => reply.header('cache-control', 'no-store').send({ centres: reports() }));
 
   server.post<{ Querystring: { centre?: string } }>('/census', async (request, reply) => {
@@ -72,12 +78,21 @@ export function gatewayRoutes(server: FastifyInstance, deps: ApiDeps): void {
     if (!body.success) return reply.code(400).send({ error: body.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') });
     const served = deps.centres.find((c) => c.link.centre === body.data.centre);
     if (served === undefined) return reply.code(404).send({ error: 'this gateway does not serve the centre' });
-    const accepted = deps.state.transaction(() => body.data.refusals.filter((r) => enqueueRefusal(deps.state, served.link.centre, r)).length);
+    const accepted = deps.state.transaction(
+      () => body.data.refusals.filter((r) => enqueueRefusal(deps.state, served.link.centre, r)).length,
+    );
     return reply.send({ accepted });
   });
 }
 
-type CensusAnswer = { readonly centre: string; readonly published: boolean; readonly censusId?: string; readonly total?: number; readonly code?: string; readonly detail?: string };
+type CensusAnswer = {
+  readonly centre: string;
+  readonly published: boolean;
+  readonly censusId?: string;
+  readonly total?: number;
+  readonly code?: string;
+  readonly detail?: string;
+};
 
 /** Takes a census and waits until it is in the log. */
 async function censusOf(state: State, served: Served): Promise<CensusAnswer> {
@@ -86,7 +101,12 @@ async function censusOf(state: State, served: Served): Promise<CensusAnswer> {
     const done = await served.watch.census();
     const until = clock.nowMs() + PUBLISHED_WITHIN_MS;
     while (clock.nowMs() < until && unsentUpTo(state, centre, done.outboxSequence) > 0) await clock.sleep(100);
-    return { centre, censusId: done.censusId, total: done.total, published: outboxDepth(state, centre) === 0 || unsentUpTo(state, centre, done.outboxSequence) === 0 };
+    return {
+      centre,
+      censusId: done.censusId,
+      total: done.total,
+      published: outboxDepth(state, centre) === 0 || unsentUpTo(state, centre, done.outboxSequence) === 0,
+    };
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     return { centre, published: false, code: error.code, detail: error.message };
@@ -94,5 +114,8 @@ async function censusOf(state: State, served: Served): Promise<CensusAnswer> {
 }
 
 function unsentUpTo(state: State, centre: string, sequence: number): number {
-  return state.get<{ n: number }>('SELECT count(*) AS n FROM outbox WHERE centre = ? AND sent_ms IS NULL AND sequence <= ?', centre, sequence)?.n ?? 0;
+  return (
+    state.get<{ n: number }>('SELECT count(*) AS n FROM outbox WHERE centre = ? AND sent_ms IS NULL AND sequence <= ?', centre, sequence)
+      ?.n ?? 0
+  );
 }

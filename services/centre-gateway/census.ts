@@ -38,9 +38,18 @@ export async function takeCensus(state: State, link: CentreLink, signal: AbortSi
     let last = 0;
     for (let page = 1; page <= pages; page += 1) {
       const value = { ...common, page, studies: studies.slice((page - 1) * PAGE, page * PAGE) };
-      last = state.enqueue(link.centre, (sequence) => ({ type: 'ctstream.clinical.v1.Census', value: { ...value, outboxSequence: sequence } }));
+      last = state.enqueue(link.centre, (sequence) => ({
+        type: 'ctstream.clinical.v1.Census',
+        value: { ...value, outboxSequence: sequence },
+      }));
     }
-    state.run('UPDATE centre SET census_ms = ?, census_id = ?, census_total = ? WHERE centre = ?', takenAtMs, censusId, studies.length, link.centre);
+    state.run(
+      'UPDATE centre SET census_ms = ?, census_id = ?, census_total = ? WHERE centre = ?',
+      takenAtMs,
+      censusId,
+      studies.length,
+      link.centre,
+    );
     return last;
   });
   link.log('info', { centre: link.centre, censusId, total: uids.length }, 'census');
@@ -67,7 +76,8 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
   const known = studyRow(state, link.centre, uid);
   if (known === undefined || needsLook(known, rows)) markTouched(state, link.centre, uid, 'census', link.quiet);
   const now = studyRow(state, link.centre, uid);
-  if (now?.revision !== null && now?.revision !== undefined) return { studyInstanceUid: uid, instanceCount, state: 'announced', code: null };
+  if (now?.revision !== null && now?.revision !== undefined)
+    return { studyInstanceUid: uid, instanceCount, state: 'announced', code: null };
   return { studyInstanceUid: uid, instanceCount, state: 'pending', code: now?.deadline_ms === null ? 'NOT_ANNOUNCED' : 'NOT_YET_STABLE' };
 }
 

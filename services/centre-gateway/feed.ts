@@ -31,7 +31,11 @@ const ATTEMPTS = 3;
  * result with `stored: false`; one bad file does not stop the others.
  * @throws Fault PACS_UNREACHABLE or PACS_UNAUTHORISED: then no file can go.
  */
-export async function feed(files: Iterable<FeedFile>, target: FeedTarget, options: { concurrency?: number; signal: AbortSignal; onResult?: (result: FeedResult) => void }): Promise<FeedResult[]> {
+export async function feed(
+  files: Iterable<FeedFile>,
+  target: FeedTarget,
+  options: { concurrency?: number; signal: AbortSignal; onResult?: (result: FeedResult) => void },
+): Promise<FeedResult[]> {
   const waiting = files[Symbol.iterator]();
   const results: FeedResult[] = [];
   const work = async (): Promise<void> => {
@@ -66,10 +70,23 @@ function post(bytes: Uint8Array, target: FeedTarget, signal: AbortSignal): Promi
   const authorization = `Basic ${Buffer.from(`${target.username}:${target.password}`).toString('base64')}`;
   const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
   if (target.orthancUrl !== undefined) {
-    return fetch(`${target.orthancUrl.replace(/\/+$/, '')}/instances`, { method: 'POST', headers: { authorization, 'content-type': 'application/dicom' }, body: bytes as Uint8Array<ArrayBuffer>, signal: limit });
+    return fetch(`${target.orthancUrl.replace(/\/+$/, '')}/instances`, {
+      method: 'POST',
+      headers: { authorization, 'content-type': 'application/dicom' },
+      body: bytes as Uint8Array<ArrayBuffer>,
+      signal: limit,
+    });
   }
   const boundary = `ctstream-${crypto.randomUUID()}`;
-  const body = Buffer.concat([Buffer.from(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`), bytes, Buffer.from(`\r\n--${boundary}--\r\n`)]);
-  const headers = { authorization, accept: 'application/dicom+json', 'content-type': `multipart/related; type="application/dicom"; boundary=${boundary}` };
+  const body = Buffer.concat([
+    Buffer.from(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`),
+    bytes,
+    Buffer.from(`\r\n--${boundary}--\r\n`),
+  ]);
+  const headers = {
+    authorization,
+    accept: 'application/dicom+json',
+    'content-type': `multipart/related; type="application/dicom"; boundary=${boundary}`,
+  };
   return fetch(`${target.dicomWebUrl.replace(/\/+$/, '')}/studies`, { method: 'POST', headers, body, signal: limit });
 }

@@ -17,7 +17,16 @@ export interface Refusal {
 
 /** Enqueues a refusal once per intake id. Call inside a transaction. True when it was new. */
 export function enqueueRefusal(state: State, centre: CentreId, refusal: Refusal): boolean {
-  const isNew = state.run('INSERT OR IGNORE INTO intake (centre, intake_id, code, unit, files, at_ms) VALUES (?, ?, ?, ?, ?, ?)', centre, refusal.intakeId, refusal.code, refusal.unit, refusal.files, state.nowMs()) === 1;
+  const isNew =
+    state.run(
+      'INSERT OR IGNORE INTO intake (centre, intake_id, code, unit, files, at_ms) VALUES (?, ?, ?, ?, ?, ?)',
+      centre,
+      refusal.intakeId,
+      refusal.code,
+      refusal.unit,
+      refusal.files,
+      state.nowMs(),
+    ) === 1;
   if (isNew) state.enqueue(centre, () => ({ type: 'ctstream.clinical.v1.IntakeRefused', value: { centre, ...refusal } }));
   return isNew;
 }
@@ -26,5 +35,11 @@ export function enqueueRefusal(state: State, centre: CentreId, refusal: Refusal)
 export function refuseUnnamed(state: State, centre: CentreId, row: FoundStudy): void {
   // Keyed by this database's own random name, so that the digest can't be computed from what is known of the patient.
   const intakeId = createHmac('sha256', `unnamed|${state.generation}`).update(JSON.stringify(row)).digest('hex').slice(0, 32);
-  enqueueRefusal(state, centre, { intakeId, unit: 'study', code: 'MISSING_UID', files: row.instanceCount ?? 0, detail: 'the PACS lists a study without StudyInstanceUID (0020,000D): give it one there' });
+  enqueueRefusal(state, centre, {
+    intakeId,
+    unit: 'study',
+    code: 'MISSING_UID',
+    files: row.instanceCount ?? 0,
+    detail: 'the PACS lists a study without StudyInstanceUID (0020,000D): give it one there',
+  });
 }

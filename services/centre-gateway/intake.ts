@@ -45,21 +45,34 @@ interface Named {
   readonly sha256: string;
 }
 
-type Seen = { readonly kind: 'named'; readonly file: Named } | { readonly kind: 'unnamed'; readonly missing: string } | { readonly kind: 'directory' } | { readonly kind: 'broken'; readonly code: Code; readonly detail: string };
+type Seen =
+  | { readonly kind: 'named'; readonly file: Named }
+  | { readonly kind: 'unnamed'; readonly missing: string }
+  | { readonly kind: 'directory' }
+  | { readonly kind: 'broken'; readonly code: Code; readonly detail: string };
 
 function folderOf(path: string): string {
   const slash = path.lastIndexOf('/');
   return slash < 0 ? '' : path.slice(0, slash);
 }
 
-const FILE_CODES: Readonly<Record<string, Code>> = { NOT_DICOM: 'NOT_DICOM', TRUNCATED: 'TRUNCATED', LIMIT_EXCEEDED: 'LIMIT_EXCEEDED', UNSUPPORTED_SYNTAX: 'UNSUPPORTED_SYNTAX' };
+const FILE_CODES: Readonly<Record<string, Code>> = {
+  NOT_DICOM: 'NOT_DICOM',
+  TRUNCATED: 'TRUNCATED',
+  LIMIT_EXCEEDED: 'LIMIT_EXCEEDED',
+  UNSUPPORTED_SYNTAX: 'UNSUPPORTED_SYNTAX',
+};
 
 function look(file: IntakeFile): Seen {
   try {
     const dicom = readDicom(file.bytes);
     if (uid(dicom.meta, MEDIA_STORAGE_SOP_CLASS_UID) === DIRECTORY) return { kind: 'directory' };
     const [study, series, sop] = [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID].map((tag) => uid(dicom.dataset, tag) ?? '');
-    const missing = [study === '' ? 'StudyInstanceUID (0020,000D)' : '', series === '' ? 'SeriesInstanceUID (0020,000E)' : '', sop === '' ? 'SOPInstanceUID (0008,0018)' : ''].filter((m) => m !== '');
+    const missing = [
+      study === '' ? 'StudyInstanceUID (0020,000D)' : '',
+      series === '' ? 'SeriesInstanceUID (0020,000E)' : '',
+      sop === '' ? 'SOPInstanceUID (0008,0018)' : '',
+    ].filter((m) => m !== '');
     if (missing.length > 0) return { kind: 'unnamed', missing: missing.join(', ') };
     return { kind: 'named', file: { path: file.path, study: study ?? '', sop: sop ?? '', sha256: sha256Hex(file.bytes) } };
   } catch (error) {
@@ -91,15 +104,37 @@ export async function preflight(files: AsyncIterable<IntakeFile>): Promise<Intak
     if (seen.kind === 'named') named.push(seen.file);
     else if (seen.kind === 'unnamed') unnamed.push({ path: file.path, missing: seen.missing });
     else if (seen.kind === 'directory') directories += 1;
-    else refused.push({ intakeId: intakeId('file', file.path), unit: 'file', code: seen.code, files: 1, detail: seen.detail, paths: [file.path] });
+    else
+      refused.push({
+        intakeId: intakeId('file', file.path),
+        unit: 'file',
+        code: seen.code,
+        files: 1,
+        detail: seen.detail,
+        paths: [file.path],
+      });
   }
   for (const [folder, group] of grouped(unnamed, (f) => folderOf(f.path))) {
     const missing = [...new Set(group.map((f) => f.missing))].sort().join('; ');
-    refused.push({ intakeId: intakeId('folder', folder), unit: 'study', code: 'MISSING_UID', files: group.length, detail: `empty: ${missing}`, paths: group.map((f) => f.path) });
+    refused.push({
+      intakeId: intakeId('folder', folder),
+      unit: 'study',
+      code: 'MISSING_UID',
+      files: group.length,
+      detail: `empty: ${missing}`,
+      paths: group.map((f) => f.path),
+    });
   }
   const { studies, collided, duplicates } = byStudy(named);
   for (const [study, paths] of collided) {
-    refused.push({ intakeId: intakeId('study', study), unit: 'study', code: 'UID_COLLISION', files: paths.length, detail: 'a SOPInstanceUID (0008,0018) of the study stands in two files with other bytes', paths });
+    refused.push({
+      intakeId: intakeId('study', study),
+      unit: 'study',
+      code: 'UID_COLLISION',
+      files: paths.length,
+      detail: 'a SOPInstanceUID (0008,0018) of the study stands in two files with other bytes',
+      paths,
+    });
   }
   return { studies, refused, duplicates, directories };
 }
@@ -130,11 +165,28 @@ function byStudy(named: readonly Named[]): ByStudy {
 
 /** A file that the PACS would not take, as a refusal. */
 export function refusedByPacs(path: string, httpCode: number): IntakeRefusal {
-  return { intakeId: intakeId('file', path), unit: 'file', code: 'PACS_REFUSED', files: 1, detail: `the PACS answered HTTP ${httpCode}`, paths: [path] };
+  return {
+    intakeId: intakeId('file', path),
+    unit: 'file',
+    code: 'PACS_REFUSED',
+    files: 1,
+    detail: `the PACS answered HTTP ${httpCode}`,
+    paths: [path],
+  };
 }
 
 /** A study of which the PACS took no file at all: it counts as sent and rejected. */
-export function studyRefusedByPacs(studyInstanceUid: string, results: readonly { readonly path: string; readonly httpCode: number }[]): IntakeRefusal {
+export function studyRefusedByPacs(
+  studyInstanceUid: string,
+  results: readonly { readonly path: string; readonly httpCode: number }[],
+): IntakeRefusal {
   const codes = [...new Set(results.map((r) => r.httpCode))].sort((a, b) => a - b).join(', ');
-  return { intakeId: intakeId('study', studyInstanceUid), unit: 'study', code: 'PACS_REFUSED', files: results.length, detail: `the PACS took none of its files: HTTP ${codes}`, paths: results.map((r) => r.path) };
+  return {
+    intakeId: intakeId('study', studyInstanceUid),
+    unit: 'study',
+    code: 'PACS_REFUSED',
+    files: results.length,
+    detail: `the PACS took none of its files: HTTP ${codes}`,
+    paths: results.map((r) => r.path),
+  };
 }

@@ -43,7 +43,13 @@ function busOf(centre: Centre, ctx: ProcessContext): EventBus {
 }
 
 function linkOf(centre: Centre, ctx: ProcessContext): CentreLink {
-  const pacs = { centre: centre.id, dicomWebUrl: centre.dicomWebUrl, username: centre.username, password: centre.password, timeoutMs: env.PACS_TIMEOUT_MS };
+  const pacs = {
+    centre: centre.id,
+    dicomWebUrl: centre.dicomWebUrl,
+    username: centre.username,
+    password: centre.password,
+    timeoutMs: env.PACS_TIMEOUT_MS,
+  };
   return {
     centre: centre.id,
     name: centre.name ?? centre.id,
@@ -58,7 +64,8 @@ function linkOf(centre: Centre, ctx: ProcessContext): CentreLink {
     outboxLimit: env.OUTBOX_LIMIT,
     clock: ctx.clock,
     random: ctx.random,
-    span: (name, work) => ctx.telemetry.span(name, { kind: 'producer', attributes: { centre: centre.id } }, (span) => work(span.traceparent)),
+    span: (name, work) =>
+      ctx.telemetry.span(name, { kind: 'producer', attributes: { centre: centre.id } }, (span) => work(span.traceparent)),
     count: (name) => ctx.telemetry.counter(name, 1, { centre: centre.id }),
     log: (level, fields, text) => ctx.log[level](fields, text),
   };
@@ -74,7 +81,9 @@ async function serveApi(state: State, centres: readonly Served[], ctx: ProcessCo
 
 await runProcess({ name: 'centre-gateway', zone: 'clinical', env }, async (ctx) => {
   const centres = readCentresFile(env.CENTRES_FILE);
-  const missing = centres.filter((c) => c.kafkaUsername === undefined || c.kafkaPassword === undefined).map((c) => `CENTRES_FILE: centre ${c.id} has no kafkaUsername and kafkaPassword`);
+  const missing = centres
+    .filter((c) => c.kafkaUsername === undefined || c.kafkaPassword === undefined)
+    .map((c) => `CENTRES_FILE: centre ${c.id} has no kafkaUsername and kafkaPassword`);
   if (missing.length > 0) throw new ConfigError(missing);
   mkdirSync(env.STATE_DIR, { recursive: true, mode: 0o700 });
   const state = openState({ file: join(env.STATE_DIR, 'gateway.sqlite'), codec, nowMs: () => ctx.clock.nowMs() });
@@ -94,7 +103,9 @@ await runProcess({ name: 'centre-gateway', zone: 'clinical', env }, async (ctx) 
       ctx.onStop(() => bus.close());
       return [
         watch.run(ctx.signal),
-        superviseCentre(ctx, centre.id, 'outbox', () => runOutbox(outboxOf(state, centre.id), { bus, codec, ctx, sourceName: sourceOf(state, centre.id) })),
+        superviseCentre(ctx, centre.id, 'outbox', () =>
+          runOutbox(outboxOf(state, centre.id), { bus, codec, ctx, sourceName: sourceOf(state, centre.id) }),
+        ),
         superviseCentre(ctx, centre.id, 'status', () => followStatus(state, link, bus, codec, ctx.signal)),
       ];
     }),

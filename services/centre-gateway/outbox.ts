@@ -18,12 +18,29 @@ export function outboxOf(state: State, centre: string): OutboxSource {
   return {
     next: async (limit) =>
       state
-        .all<Row>('SELECT sequence, event_id, topic, key, value, headers FROM outbox WHERE centre = ? AND sent_ms IS NULL ORDER BY sequence LIMIT ?', centre, limit)
-        .map((r): OutboxRow => ({ sequence: BigInt(r.sequence), eventId: r.event_id, topic: r.topic, key: r.key, value: r.value, headers: JSON.parse(r.headers) as Record<string, string> })),
+        .all<Row>(
+          'SELECT sequence, event_id, topic, key, value, headers FROM outbox WHERE centre = ? AND sent_ms IS NULL ORDER BY sequence LIMIT ?',
+          centre,
+          limit,
+        )
+        .map((r): OutboxRow => ({
+          sequence: BigInt(r.sequence),
+          eventId: r.event_id,
+          topic: r.topic,
+          key: r.key,
+          value: r.value,
+          headers: JSON.parse(r.headers) as Record<string, string>,
+        })),
     markSent: async (sequences) => {
       state.transaction(() => {
-        for (const sequence of sequences) state.run('UPDATE outbox SET sent_ms = ? WHERE centre = ? AND sequence = ?', state.nowMs(), centre, sequence);
-        state.run('DELETE FROM outbox WHERE centre = ? AND sent_ms IS NOT NULL AND sequence <= (SELECT outbox_sequence FROM centre WHERE centre = ?) - ?', centre, centre, KEEP_SENT);
+        for (const sequence of sequences)
+          state.run('UPDATE outbox SET sent_ms = ? WHERE centre = ? AND sequence = ?', state.nowMs(), centre, sequence);
+        state.run(
+          'DELETE FROM outbox WHERE centre = ? AND sent_ms IS NOT NULL AND sequence <= (SELECT outbox_sequence FROM centre WHERE centre = ?) - ?',
+          centre,
+          centre,
+          KEEP_SENT,
+        );
       });
     },
     depth: async () => outboxDepth(state, centre),

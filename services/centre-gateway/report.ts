@@ -53,14 +53,28 @@ const iso = (ms: number | null | undefined): string | null => (ms === null || ms
 /** The report of one centre. */
 export function reportOf(state: State, link: CentreLink): CentreReport {
   const { centre } = link;
-  const groups = state.all<Group>(`SELECT ${KIND} AS kind, ${CODE} AS code, count(*) AS n FROM study WHERE centre = ? GROUP BY 1, 2`, centre);
-  const intake = state.all<{ code: string; n: number }>("SELECT code, count(*) AS n FROM intake WHERE centre = ? AND unit = 'study' GROUP BY code", centre);
+  const groups = state.all<Group>(
+    `SELECT ${KIND} AS kind, ${CODE} AS code, count(*) AS n FROM study WHERE centre = ? GROUP BY 1, 2`,
+    centre,
+  );
+  const intake = state.all<{ code: string; n: number }>(
+    "SELECT code, count(*) AS n FROM intake WHERE centre = ? AND unit = 'study' GROUP BY code",
+    centre,
+  );
   const sum = (kind: string): number => groups.filter((g) => g.kind === kind).reduce((total, g) => total + g.n, 0);
   const refusedBefore = intake.reduce((total, i) => total + i.n, 0);
   const reasons: Record<string, number> = {};
-  for (const g of groups) if ((g.kind === 'waiting' || g.kind === 'refused') && g.code !== null) reasons[g.code] = (reasons[g.code] ?? 0) + g.n;
+  for (const g of groups)
+    if ((g.kind === 'waiting' || g.kind === 'refused') && g.code !== null) reasons[g.code] = (reasons[g.code] ?? 0) + g.n;
   for (const i of intake) reasons[i.code] = (reasons[i.code] ?? 0) + i.n;
-  const row = state.get<{ pacs_code: string | null; pacs_detail: string | null; pacs_since_ms: number | null; census_ms: number | null; census_id: string | null; census_total: number | null }>('SELECT * FROM centre WHERE centre = ?', centre);
+  const row = state.get<{
+    pacs_code: string | null;
+    pacs_detail: string | null;
+    pacs_since_ms: number | null;
+    census_ms: number | null;
+    census_id: string | null;
+    census_total: number | null;
+  }>('SELECT * FROM centre WHERE centre = ?', centre);
   const acknowledged = sum('acknowledged');
   const waiting = sum('waiting');
   const refused = sum('refused') + refusedBefore;
@@ -73,19 +87,39 @@ export function reportOf(state: State, link: CentreLink): CentreReport {
     refused,
     outOfScope: sum('outOfScope'),
     reasons,
-    pacs: { usable: row?.pacs_code === null && row.census_ms !== null, code: row?.pacs_code ?? null, detail: row?.pacs_detail ?? null, since: iso(row?.pacs_since_ms) },
-    census: row === undefined || row.census_ms === null ? null : { takenAt: iso(row.census_ms) ?? '', total: row.census_total ?? 0, id: row.census_id ?? '' },
+    pacs: {
+      usable: row?.pacs_code === null && row.census_ms !== null,
+      code: row?.pacs_code ?? null,
+      detail: row?.pacs_detail ?? null,
+      since: iso(row?.pacs_since_ms),
+    },
+    census:
+      row === undefined || row.census_ms === null
+        ? null
+        : { takenAt: iso(row.census_ms) ?? '', total: row.census_total ?? 0, id: row.census_id ?? '' },
     outbox: outboxDepth(state, centre),
     studies: openStudies(state, centre),
   };
 }
 
 function openStudies(state: State, centre: string): StudyReport[] {
-  const rows = state.all<{ uid: string; kind: 'waiting' | 'refused'; code: string | null; instance_count: number | null; first_seen_ms: number }>(
+  const rows = state.all<{
+    uid: string;
+    kind: 'waiting' | 'refused';
+    code: string | null;
+    instance_count: number | null;
+    first_seen_ms: number;
+  }>(
     `SELECT * FROM (SELECT uid, ${KIND} AS kind, ${CODE} AS code, instance_count, first_seen_ms FROM study WHERE centre = ?) WHERE kind IN ('waiting', 'refused') ORDER BY first_seen_ms DESC LIMIT 200`,
     centre,
   );
-  return rows.map((r) => ({ studyInstanceUid: r.uid, state: r.kind, code: r.code, instances: r.instance_count ?? 0, firstSeen: iso(r.first_seen_ms) ?? '' }));
+  return rows.map((r) => ({
+    studyInstanceUid: r.uid,
+    state: r.kind,
+    code: r.code,
+    instances: r.instance_count ?? 0,
+    firstSeen: iso(r.first_seen_ms) ?? '',
+  }));
 }
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
@@ -96,7 +130,8 @@ function explained(code: string): string {
 }
 
 function pacsLine(report: CentreReport): string {
-  if (report.pacs.usable) return `<p class="good">The PACS answers. Last census ${text(report.census?.takenAt ?? '')}: ${report.census?.total ?? 0} studies.</p>`;
+  if (report.pacs.usable)
+    return `<p class="good">The PACS answers. Last census ${text(report.census?.takenAt ?? '')}: ${report.census?.total ?? 0} studies.</p>`;
   if (report.pacs.code === null) return '<p>The PACS has not been counted yet.</p>';
   return `<p class="bad"><b>${text(report.pacs.code)}</b> since ${text(report.pacs.since ?? '')}: ${text(explained(report.pacs.code))}</p>`;
 }
@@ -110,8 +145,15 @@ function centreSection(report: CentreReport): string {
     ['out of scope', report.outOfScope],
   ];
   const reasons = Object.entries(report.reasons).sort(([, a], [, b]) => b - a);
-  const reasonRows = reasons.map(([code, n]) => `<tr><td>${text(code)}</td><td class="n">${n}</td><td>${text(explained(code))}</td></tr>`).join('');
-  const studyRows = report.studies.map((s) => `<tr><td><code>${text(s.studyInstanceUid)}</code></td><td>${s.state}</td><td>${text(s.code ?? (s.state === 'waiting' ? 'announced' : ''))}</td><td class="n">${s.instances}</td><td>${text(s.firstSeen)}</td></tr>`).join('');
+  const reasonRows = reasons
+    .map(([code, n]) => `<tr><td>${text(code)}</td><td class="n">${n}</td><td>${text(explained(code))}</td></tr>`)
+    .join('');
+  const studyRows = report.studies
+    .map(
+      (s) =>
+        `<tr><td><code>${text(s.studyInstanceUid)}</code></td><td>${s.state}</td><td>${text(s.code ?? (s.state === 'waiting' ? 'announced' : ''))}</td><td class="n">${s.instances}</td><td>${text(s.firstSeen)}</td></tr>`,
+    )
+    .join('');
   return `<section id="${text(report.centre)}">
 <h2>${text(report.name)}</h2>
 ${pacsLine(report)}
@@ -129,6 +171,7 @@ th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid #dd
 
 /** The status page: HTML without scripts; it reloads itself. */
 export function statusPage(reports: readonly CentreReport[]): string {
-  const links = reports.length > 1 ? `<nav>${reports.map((r) => `<a href="#${text(r.centre)}">${text(r.name)}</a>`).join(' · ')}</nav>` : '';
+  const links =
+    reports.length > 1 ? `<nav>${reports.map((r) => `<a href="#${text(r.centre)}">${text(r.name)}</a>`).join(' · ')}</nav>` : '';
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="15"><title>ctstream: what became of your studies</title><style>${STYLE}</style></head><body><h1>What became of your studies</h1>${links}${reports.map(centreSection).join('')}</body></html>`;
 }

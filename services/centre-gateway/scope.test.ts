@@ -3,7 +3,15 @@ import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { FoundStudy } from '../ports/dicomweb.ts';
 import { scopeRule } from './scope.ts';
 
-const study = (o: Partial<FoundStudy> = {}): FoundStudy => ({ studyInstanceUid: '1.2' as StudyInstanceUid, patientId: 'P1', studyDate: '20200401', studyDescription: 'Thorax routine', modalities: ['CT'], instanceCount: 3, ...o });
+const study = (o: Partial<FoundStudy> = {}): FoundStudy => ({
+  studyInstanceUid: '1.2' as StudyInstanceUid,
+  patientId: 'P1',
+  studyDate: '20200401',
+  studyDescription: 'Thorax routine',
+  modalities: ['CT'],
+  instanceCount: 3,
+  ...o,
+});
 
 test('without a rule everything is in scope', () => {
   expect(scopeRule(undefined)([study({ modalities: ['US'] })])).toBe(true);

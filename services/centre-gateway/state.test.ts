@@ -9,7 +9,18 @@ import { enqueueRefusal } from './intake-store.ts';
 import { outboxDepth, outboxOf } from './outbox.ts';
 import { addCentre, openState, sourceOf } from './state.ts';
 import type { State } from './state.ts';
-import { applyStatus, dueStudies, isUntouched, markAnnounced, markStable, markTouched, nextStudySequence, postpone, settle, studyRow } from './studies.ts';
+import {
+  applyStatus,
+  dueStudies,
+  isUntouched,
+  markAnnounced,
+  markStable,
+  markTouched,
+  nextStudySequence,
+  postpone,
+  settle,
+  studyRow,
+} from './studies.ts';
 
 const centre = centreId('c1');
 const uid = '1.2.3' as StudyInstanceUid;
@@ -20,7 +31,13 @@ let folder: string;
 let state: State;
 
 const open = (): State => openState({ file: join(folder, 'g.sqlite'), codec, nowMs: () => now });
-const refusal = (n: number) => ({ intakeId: String(n).padStart(16, '0'), unit: 'file' as const, code: 'NOT_DICOM' as const, files: 1, detail: 'x' });
+const refusal = (n: number) => ({
+  intakeId: String(n).padStart(16, '0'),
+  unit: 'file' as const,
+  code: 'NOT_DICOM' as const,
+  files: 1,
+  detail: 'x',
+});
 const row = () => {
   const found = studyRow(state, centre, uid);
   if (found === undefined) throw new Error('no row');
@@ -56,7 +73,10 @@ describe('outbox', () => {
     expect(rows.map((r) => r.sequence)).toEqual([1n, 2n]);
     expect(rows.map((r) => r.headers['ce_sequence'])).toEqual(['1', '2']);
     expect(new Set(rows.map((r) => r.eventId)).size).toBe(2);
-    expect(codec.decode({ ...(rows[0] ?? never()), partition: 0, offset: 0n, timestampMs: 0 }).value).toMatchObject({ centre: 'c1', code: 'NOT_DICOM' });
+    expect(codec.decode({ ...(rows[0] ?? never()), partition: 0, offset: 0n, timestampMs: 0 }).value).toMatchObject({
+      centre: 'c1',
+      code: 'NOT_DICOM',
+    });
   });
 
   test('sent rows are not given again, and a refusal goes in once', async () => {
@@ -129,7 +149,11 @@ describe('what ingest tells', () => {
   test('changed: looked at again whatever the revision, each time later', () => {
     const waits: number[] = [];
     for (let i = 0; i < 4; i += 1) {
-      markAnnounced(state, centre, i === 0 ? (markTouched(state, centre, uid, 'census', quiet), row()) : row(), { revision: 'r', sequence: i, instanceCount: 3 });
+      markAnnounced(state, centre, i === 0 ? (markTouched(state, centre, uid, 'census', quiet), row()) : row(), {
+        revision: 'r',
+        sequence: i,
+        instanceCount: 3,
+      });
       applyStatus(state, centre, { studyInstanceUid: uid, revision: 'r', state: 'waiting', code: 'STUDY_CHANGED' }, quiet);
       expect(row()).toMatchObject({ revision: null, state: 'pending' });
       waits.push((row().deadline_ms ?? 0) - now);

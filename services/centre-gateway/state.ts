@@ -135,14 +135,32 @@ export function openState(o: StateOptions): State {
     get: <Row extends object>(sql: string, ...params: SQLInputValue[]) => prepare(sql).get(...params) as Row | undefined,
     enqueue(centre, make, traceparent) {
       if (!open) throw new Error('an event is enqueued in the transaction of its cause');
-      const row = state.get<{ outbox_sequence: number }>('UPDATE centre SET outbox_sequence = outbox_sequence + 1 WHERE centre = ? RETURNING outbox_sequence', centre);
+      const row = state.get<{ outbox_sequence: number }>(
+        'UPDATE centre SET outbox_sequence = outbox_sequence + 1 WHERE centre = ? RETURNING outbox_sequence',
+        centre,
+      );
       if (row === undefined) throw new Error(`the gateway does not serve centre ${centre}`);
       const sequence = row.outbox_sequence;
       const source = sourceOf(state, centre);
       const event = make(sequence);
       const id = eventId(`${source}/${sequence}`, event.type, 0);
-      const record = o.codec.encode(event, { id, source, timeMs: o.nowMs(), sequence: BigInt(sequence), ...(traceparent === undefined ? {} : { traceparent }) });
-      state.run('INSERT INTO outbox (centre, sequence, event_id, topic, key, value, headers) VALUES (?, ?, ?, ?, ?, ?, ?)', centre, sequence, id, record.topic, record.key, record.value, JSON.stringify(record.headers));
+      const record = o.codec.encode(event, {
+        id,
+        source,
+        timeMs: o.nowMs(),
+        sequence: BigInt(sequence),
+        ...(traceparent === undefined ? {} : { traceparent }),
+      });
+      state.run(
+        'INSERT INTO outbox (centre, sequence, event_id, topic, key, value, headers) VALUES (?, ?, ?, ?, ?, ?, ?)',
+        centre,
+        sequence,
+        id,
+        record.topic,
+        record.key,
+        record.value,
+        JSON.stringify(record.headers),
+      );
       return sequence;
     },
     close: () => db.close(),

@@ -16,7 +16,8 @@ export async function followStatus(state: State, link: CentreLink, bus: EventBus
       if (lease === undefined) return;
       try {
         const event = codec.decode(lease.record);
-        if (event.type === 'ctstream.clinical.v1.StudyStatus' && event.value.centre === link.centre) applyStatus(state, link.centre, event.value, link.quiet);
+        if (event.type === 'ctstream.clinical.v1.StudyStatus' && event.value.centre === link.centre)
+          applyStatus(state, link.centre, event.value, link.quiet);
       } catch (error) {
         // Only the page depends on it: a record of a newer or broken writer is passed over and said.
         if (!(error instanceof Fault)) throw error;

@@ -30,12 +30,22 @@ export function markTouched(state: State, centre: CentreId, uid: StudyInstanceUi
 
 /** The server calls the study stable: that only shortens a deadline. */
 export function markStable(state: State, centre: CentreId, uid: StudyInstanceUid, quiet: Quiet): void {
-  state.run('UPDATE study SET deadline_ms = min(deadline_ms, ?) WHERE centre = ? AND uid = ? AND deadline_ms IS NOT NULL', state.nowMs() + quiet.stableSaidMs, centre, uid);
+  state.run(
+    'UPDATE study SET deadline_ms = min(deadline_ms, ?) WHERE centre = ? AND uid = ? AND deadline_ms IS NOT NULL',
+    state.nowMs() + quiet.stableSaidMs,
+    centre,
+    uid,
+  );
 }
 
 /** Studies whose deadline is over, oldest deadline first. */
 export function dueStudies(state: State, centre: CentreId, limit: number): StudyRow[] {
-  return state.all<StudyRow>('SELECT * FROM study WHERE centre = ? AND deadline_ms <= ? ORDER BY deadline_ms LIMIT ?', centre, state.nowMs(), limit);
+  return state.all<StudyRow>(
+    'SELECT * FROM study WHERE centre = ? AND deadline_ms <= ? ORDER BY deadline_ms LIMIT ?',
+    centre,
+    state.nowMs(),
+    limit,
+  );
 }
 
 export function studyRow(state: State, centre: CentreId, uid: StudyInstanceUid): StudyRow | undefined {
@@ -44,12 +54,31 @@ export function studyRow(state: State, centre: CentreId, uid: StudyInstanceUid):
 
 /** Not yet equal twice: look again after the quiet time, unless something newer set the deadline. */
 export function postpone(state: State, centre: CentreId, row: StudyRow, quiet: Quiet): void {
-  state.run('UPDATE study SET deadline_ms = ? WHERE centre = ? AND uid = ? AND deadline_ms IS ?', state.nowMs() + quiet.stableAfterMs, centre, row.uid, row.deadline_ms);
+  state.run(
+    'UPDATE study SET deadline_ms = ? WHERE centre = ? AND uid = ? AND deadline_ms IS ?',
+    state.nowMs() + quiet.stableAfterMs,
+    centre,
+    row.uid,
+    row.deadline_ms,
+  );
 }
 
 /** Ends the wait without an announcement. No effect when the study was touched since `row` was read. */
-export function settle(state: State, centre: CentreId, row: StudyRow, as: 'announced' | 'outOfScope' | 'unlisted', instanceCount: number | null): void {
-  state.run('UPDATE study SET deadline_ms = NULL, state = ?, instance_count = coalesce(?, instance_count) WHERE centre = ? AND uid = ? AND deadline_ms IS ?', as, instanceCount, centre, row.uid, row.deadline_ms);
+export function settle(
+  state: State,
+  centre: CentreId,
+  row: StudyRow,
+  as: 'announced' | 'outOfScope' | 'unlisted',
+  instanceCount: number | null,
+): void {
+  state.run(
+    'UPDATE study SET deadline_ms = NULL, state = ?, instance_count = coalesce(?, instance_count) WHERE centre = ? AND uid = ? AND deadline_ms IS ?',
+    as,
+    instanceCount,
+    centre,
+    row.uid,
+    row.deadline_ms,
+  );
 }
 
 /** True when nothing touched the study since `row` was read. */
@@ -62,12 +91,21 @@ export function isUntouched(state: State, centre: CentreId, row: StudyRow): bool
  * made anew: then the clock carries it over the old numbers.
  */
 export function nextStudySequence(state: State, centre: CentreId): number {
-  const row = state.get<{ study_sequence: number }>('UPDATE centre SET study_sequence = max(study_sequence + 1, ?) WHERE centre = ? RETURNING study_sequence', state.nowMs(), centre);
+  const row = state.get<{ study_sequence: number }>(
+    'UPDATE centre SET study_sequence = max(study_sequence + 1, ?) WHERE centre = ? RETURNING study_sequence',
+    state.nowMs(),
+    centre,
+  );
   if (row === undefined) throw new Error(`the gateway does not serve centre ${centre}`);
   return row.study_sequence;
 }
 
-export function markAnnounced(state: State, centre: CentreId, row: StudyRow, o: { revision: string; sequence: number; instanceCount: number }): void {
+export function markAnnounced(
+  state: State,
+  centre: CentreId,
+  row: StudyRow,
+  o: { revision: string; sequence: number; instanceCount: number },
+): void {
   state.run(
     "UPDATE study SET deadline_ms = NULL, state = 'announced', revision = ?, sequence = ?, instance_count = ?, status = NULL, status_code = NULL, status_ms = NULL WHERE centre = ? AND uid = ?",
     o.revision,
@@ -94,10 +132,22 @@ export function applyStatus(state: State, centre: CentreId, told: Told, quiet: Q
     const row = studyRow(state, centre, told.studyInstanceUid);
     if (row === undefined || row.revision !== told.revision) return;
     const now = state.nowMs();
-    state.run('UPDATE study SET status = ?, status_code = ?, status_ms = ? WHERE centre = ? AND uid = ?', told.state, told.code, now, centre, row.uid);
+    state.run(
+      'UPDATE study SET status = ?, status_code = ?, status_ms = ? WHERE centre = ? AND uid = ?',
+      told.state,
+      told.code,
+      now,
+      centre,
+      row.uid,
+    );
     if (told.code === 'STUDY_CHANGED') {
       const backoff = Math.min(quiet.stableAfterMs * 2 ** Math.min(row.tries, 20), LONGEST_BACKOFF_MS);
-      state.run("UPDATE study SET state = 'pending', revision = NULL, tries = tries + 1, deadline_ms = max(coalesce(deadline_ms, 0), ?) WHERE centre = ? AND uid = ?", now + backoff, centre, row.uid);
+      state.run(
+        "UPDATE study SET state = 'pending', revision = NULL, tries = tries + 1, deadline_ms = max(coalesce(deadline_ms, 0), ?) WHERE centre = ? AND uid = ?",
+        now + backoff,
+        centre,
+        row.uid,
+      );
     } else if (told.code === 'STUDY_VANISHED') {
       state.run("UPDATE study SET state = 'unlisted', revision = NULL WHERE centre = ? AND uid = ?", centre, row.uid);
     }

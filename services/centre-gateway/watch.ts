@@ -57,7 +57,8 @@ export function watchCentre(state: State, link: CentreLink): Watch {
 
   const round = async (signal: AbortSignal): Promise<void> => {
     // Full: the cursor stands still and nothing is dropped.
-    if (outboxDepth(state, link.centre) >= link.outboxLimit) throw new Fault('BUS_UNAVAILABLE', true, 'the outbox is full: nothing more is taken in until Kafka answers');
+    if (outboxDepth(state, link.centre) >= link.outboxLimit)
+      throw new Fault('BUS_UNAVAILABLE', true, 'the outbox is full: nothing more is taken in until Kafka answers');
     await notice(signal);
     if (asked.length > 0 || state.nowMs() >= censusDueMs) await census(signal);
     let failed: Fault | undefined;
@@ -104,7 +105,12 @@ export function watchCentre(state: State, link: CentreLink): Watch {
 }
 
 /** Takes in what the change feed tells; true when a census is needed because the feed starts anew. */
-async function followChanges(state: State, link: CentreLink, changes: NonNullable<CentreLink['changes']>, signal: AbortSignal): Promise<boolean> {
+async function followChanges(
+  state: State,
+  link: CentreLink,
+  changes: NonNullable<CentreLink['changes']>,
+  signal: AbortSignal,
+): Promise<boolean> {
   const { centre } = link;
   const known = state.get<{ cursor: number | null }>('SELECT cursor FROM centre WHERE centre = ?', centre)?.cursor ?? undefined;
   if (known === undefined) {
@@ -159,6 +165,16 @@ function notePacs(state: State, link: CentreLink, fault: Fault | undefined): voi
   const before = state.get<{ pacs_code: string | null }>('SELECT pacs_code FROM centre WHERE centre = ?', link.centre)?.pacs_code ?? null;
   const code = fault?.code ?? null;
   if (before === code) return;
-  state.run('UPDATE centre SET pacs_code = ?, pacs_detail = ?, pacs_since_ms = ? WHERE centre = ?', code, fault?.message ?? null, state.nowMs(), link.centre);
-  link.log(code === null ? 'info' : 'warn', { centre: link.centre, code, fault: fault?.message }, code === null ? 'the PACS answers' : 'the PACS is not usable');
+  state.run(
+    'UPDATE centre SET pacs_code = ?, pacs_detail = ?, pacs_since_ms = ? WHERE centre = ?',
+    code,
+    fault?.message ?? null,
+    state.nowMs(),
+    link.centre,
+  );
+  link.log(
+    code === null ? 'info' : 'warn',
+    { centre: link.centre, code, fault: fault?.message },
+    code === null ? 'the PACS answers' : 'the PACS is not usable',
+  );
 }

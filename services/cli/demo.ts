@@ -14,7 +14,7 @@ import { EXAMPLE_QUERIES } from './demo/queries.ts';
 import { demoReport, equationHolds, equationLine, type DemoReport, type Fed } from './demo/report.ts';
 import { startReaders } from './demo/readers.ts';
 import { buildAndApprove, flushArchives, requestCensus } from './demo/steps.ts';
-import { DEFAULT_DIR, operatorPorts, type OperatorPorts } from './deployment.ts';
+import { operatorPorts, type OperatorPorts } from './deployment.ts';
 import { followLog, type LogFollower } from './follow-log.ts';
 import { tableText } from './table-text.ts';
 
@@ -108,7 +108,7 @@ async function main(): Promise<number> {
   for (const part of ['dataset', 'event-log', 'logs']) await rm(join(o.out, part), { recursive: true, force: true });
   await mkdir(o.out, { recursive: true });
   const running = await deployLocal({
-    dir: DEFAULT_DIR,
+    dir: o.dir,
     centres: centreNames(o.centres),
     extras: o.extras,
     readers: 6,
@@ -133,7 +133,7 @@ async function main(): Promise<number> {
     }
   } finally {
     await running.stages.stop();
-    await cp(join(DEFAULT_DIR, 'stages', 'logs'), join(o.out, 'logs'), { recursive: true });
+    await cp(join(o.dir, 'stages', 'logs'), join(o.out, 'logs'), { recursive: true });
     await running.platform.stop();
   }
 }

@@ -49,7 +49,12 @@ export function centreGate(centre: string, limits: GateLimits, clock: Clock): Ce
   };
 
   const check = (): void => {
-    if (clock.nowMs() < openUntilMs) throw new Fault('PACS_UNREACHABLE', true, `the PACS of centre ${centre} did not answer ${failures} times in a row; asked again in ${Math.ceil((openUntilMs - clock.nowMs()) / 1000)} s`);
+    if (clock.nowMs() < openUntilMs)
+      throw new Fault(
+        'PACS_UNREACHABLE',
+        true,
+        `the PACS of centre ${centre} did not answer ${failures} times in a row; asked again in ${Math.ceil((openUntilMs - clock.nowMs()) / 1000)} s`,
+      );
   };
 
   return {

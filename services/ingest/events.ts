@@ -38,7 +38,11 @@ export function manifestKeyOf(centre: string, study: string, revision: string): 
 export function storedEvents(published: Published<ClinicalManifest>): NewEvent[] {
   const { manifest, sha256 } = published;
   const { facts } = manifest;
-  const study = { centre: facts.centre as CentreId, studyInstanceUid: manifest.study as StudyInstanceUid, revision: manifest.revision as ClinicalRevision };
+  const study = {
+    centre: facts.centre as CentreId,
+    studyInstanceUid: manifest.study as StudyInstanceUid,
+    revision: manifest.revision as ClinicalRevision,
+  };
   return [
     {
       type: 'ctstream.clinical.v1.StudyStored',
@@ -54,12 +58,19 @@ export function storedEvents(published: Published<ClinicalManifest>): NewEvent[]
         sizeBytes: facts.sizeBytes,
       },
     },
-    { type: 'ctstream.clinical.v1.StudyStatus', cause: sha256, value: { ...study, state: 'stored', code: null, instanceCount: facts.instanceCount } },
+    {
+      type: 'ctstream.clinical.v1.StudyStatus',
+      cause: sha256,
+      value: { ...study, state: 'stored', code: null, instanceCount: facts.instanceCount },
+    },
   ];
 }
 
 /** What the centre is told of a study that is not stored. */
 export function statusEvent(event: Available, centre: string, state: 'rejected' | 'waiting', code: Code): NewEvent {
   const { studyInstanceUid, revision } = event.value;
-  return { type: 'ctstream.clinical.v1.StudyStatus', value: { centre: centre as CentreId, studyInstanceUid, revision, state, code, instanceCount: 0 } };
+  return {
+    type: 'ctstream.clinical.v1.StudyStatus',
+    value: { centre: centre as CentreId, studyInstanceUid, revision, state, code, instanceCount: 0 },
+  };
 }

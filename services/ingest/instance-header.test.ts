@@ -26,7 +26,14 @@ function file(transferSyntaxUid: string): Uint8Array {
 
 describe('readInstanceHeader', () => {
   test.each(SYNTAXES)('reads %s, whole and from its first bytes', (transferSyntaxUid) => {
-    const expected = { transferSyntaxUid, sopClassUid: CT, sopInstanceUid: '1.2.3.4', studyInstanceUid: '1.2', seriesInstanceUid: '1.2.3', modality: 'CT' };
+    const expected = {
+      transferSyntaxUid,
+      sopClassUid: CT,
+      sopInstanceUid: '1.2.3.4',
+      studyInstanceUid: '1.2',
+      seriesInstanceUid: '1.2.3',
+      modality: 'CT',
+    };
     const bytes = file(transferSyntaxUid);
     expect(readInstanceHeader(bytes)).toEqual(expected);
     if (!transferSyntaxUid.endsWith('.99')) expect(readInstanceHeader(bytes.subarray(0, bytes.length - 4000))).toEqual(expected);

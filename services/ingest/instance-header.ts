@@ -29,7 +29,9 @@ const EXPLICIT = { littleEndian: true, explicitVr: true };
 const WANTED = new Set([TRANSFER_SYNTAX_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, MODALITY, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID]);
 
 function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 128)).toString('latin1').replace(/[\0 ]+$/, '');
+  return Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 128))
+    .toString('latin1')
+    .replace(/[\0 ]+$/, '');
 }
 
 /**
@@ -63,7 +65,12 @@ function startReading(bytes: Uint8Array, next: number): Reading {
 }
 
 /** Reads elements while their tags are wanted; `r.next` ends behind the last one. */
-function readUntil(r: Reading, encoding: ReturnType<typeof actualEncoding>, wanted: (tag: number) => boolean, into: Map<number, string>): void {
+function readUntil(
+  r: Reading,
+  encoding: ReturnType<typeof actualEncoding>,
+  wanted: (tag: number) => boolean,
+  into: Map<number, string>,
+): void {
   while (r.bytes.length - r.next >= 8) {
     const at = r.next;
     if (!wanted(tagAt(r.bytes, at, encoding.littleEndian))) return;

@@ -24,7 +24,20 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
   const limits = { places: env.PACS_CONNECTIONS, failures: 3, openMs: env.PACS_BREAKER_MS };
   const ports = {
     store,
-    pacs: centrePacs(centres, (c) => dicomWebClient({ centre: c.id, dicomWebUrl: c.dicomWebUrl, username: c.username, password: c.password, timeoutMs: env.PACS_TIMEOUT_MS, idleTimeoutMs: env.PACS_TIMEOUT_MS }), limits, ctx.clock),
+    pacs: centrePacs(
+      centres,
+      (c) =>
+        dicomWebClient({
+          centre: c.id,
+          dicomWebUrl: c.dicomWebUrl,
+          username: c.username,
+          password: c.password,
+          timeoutMs: env.PACS_TIMEOUT_MS,
+          idleTimeoutMs: env.PACS_TIMEOUT_MS,
+        }),
+      limits,
+      ctx.clock,
+    ),
     random: ctx.random,
     spill: { folder: env.SPILL_FOLDER, memoryBytes: env.SPILL_MEMORY_BYTES, headBytes: HEADER_BYTES, maxBytes: env.INSTANCE_LIMIT_BYTES },
     count: (name: string, n: number, labels: Readonly<Record<string, string>>) => ctx.telemetry.counter(name, n, labels),

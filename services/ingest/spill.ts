@@ -33,10 +33,12 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
   const sha = createHash('sha256');
   const md5 = createHash('md5');
   const chunks: Uint8Array[] = [];
+  const head: Uint8Array[] = [];
   let sizeBytes = 0;
   let spill: Spill | undefined;
   try {
     for await (const chunk of body) {
+      if (sizeBytes < limits.headBytes) head.push(chunk.subarray(0, limits.headBytes - sizeBytes));
       sizeBytes += chunk.length;
       if (sizeBytes > limits.maxBytes) throw new TooLarge(`larger than ${limits.maxBytes} bytes`);
       sha.update(chunk);
@@ -44,7 +46,7 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
       if (spill === undefined && sizeBytes > limits.memoryBytes) {
         spill = await startSpill(limits.folder);
         for (const kept of chunks) await spill.write(kept);
-        keepHead(chunks, limits.headBytes);
+        chunks.length = 0;
       }
       if (spill === undefined) chunks.push(chunk);
       else await spill.write(chunk);
@@ -54,16 +56,16 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
     await spill?.dispose();
     throw error;
   }
-  const head = headOf(chunks, limits.headBytes);
   const file = spill;
   return {
     sizeBytes,
     sha256: sha.digest('hex'),
     md5: md5.digest('hex'),
-    head,
+    head: head.length === 1 && head[0] !== undefined ? head[0] : Buffer.concat(head),
     read: () => (file === undefined ? inMemory(chunks) : file.read()),
     dispose: async () => {
       chunks.length = 0;
+      head.length = 0;
       await file?.dispose();
     },
   };
@@ -71,26 +73,6 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
 
 async function* inMemory(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* chunks;
-}
-
-/** Once the bytes are on disk, only the head stays in memory. */
-function keepHead(chunks: Uint8Array[], headBytes: number): void {
-  const head = headOf(chunks, headBytes);
-  chunks.length = 0;
-  chunks.push(head);
-}
-
-function headOf(chunks: readonly Uint8Array[], headBytes: number): Uint8Array {
-  const first = chunks[0];
-  if (first !== undefined && (chunks.length === 1 || first.length >= headBytes)) return first.subarray(0, headBytes);
-  const some: Uint8Array[] = [];
-  let size = 0;
-  for (const chunk of chunks) {
-    if (size >= headBytes) break;
-    some.push(chunk.subarray(0, headBytes - size));
-    size += chunk.length;
-  }
-  return Buffer.concat(some);
 }
 
 interface Spill {

@@ -38,7 +38,12 @@ export const ingestStage: Stage<'ctstream.clinical.v1.StudyAvailable', IngestPor
   name: 'ingest',
   zone: 'clinical',
   consumes: ['ct.clinical.<centre>.study-available.v1'],
-  produces: ['ct.clinical.study-stored.v1', 'ct.clinical.<centre>.study-status.v1', 'ct.clinical.study-rejected.v1', 'ct.clinical.study-skipped.v1'],
+  produces: [
+    'ct.clinical.study-stored.v1',
+    'ct.clinical.<centre>.study-status.v1',
+    'ct.clinical.study-rejected.v1',
+    'ct.clinical.study-skipped.v1',
+  ],
   jobTimeoutMs: 30 * 60_000,
   handle: ingest,
 };
@@ -52,7 +57,8 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal)
   if (centre === undefined) throw new Error(`${event.topic} is no centre's topic`);
   if (value.centre !== centre) return mismatch(event, centre);
   // They become parts of object names.
-  if (!UID.test(value.studyInstanceUid) || !REVISION.test(value.revision)) throw new Fault('BAD_EVENT', false, 'StudyInstanceUID or revision is malformed');
+  if (!UID.test(value.studyInstanceUid) || !REVISION.test(value.revision))
+    throw new Fault('BAD_EVENT', false, 'StudyInstanceUID or revision is malformed');
   const key = manifestKeyOf(centre, value.studyInstanceUid, value.revision);
   const manifests = asManifestStore(ports.store);
   const before = await readManifest<ClinicalManifest>(manifests, CLINICAL_BUCKET, key, signal);
@@ -70,7 +76,13 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal)
   return emit(storedEvents(published));
 }
 
-async function pullOrDiscard(event: Available, pacs: CentrePacs, ports: IngestPorts, attempt: string, signal: AbortSignal): Promise<ClinicalManifest | Outcome> {
+async function pullOrDiscard(
+  event: Available,
+  pacs: CentrePacs,
+  ports: IngestPorts,
+  attempt: string,
+  signal: AbortSignal,
+): Promise<ClinicalManifest | Outcome> {
   try {
     const pulled = await pacs.gate.enter(signal, () => pull(event, pacs.web, ports, attempt, signal));
     if ('kind' in pulled) await discard(ports.store, event, attempt);
@@ -85,7 +97,14 @@ async function pullOrDiscard(event: Available, pacs: CentrePacs, ports: IngestPo
 /** A forged or broken event must not touch the study of the centre that it names: the rejection is under the topic's own centre. */
 function mismatch(event: Available, centre: string): Outcome {
   const { studyInstanceUid, revision } = event.value;
-  const value = { centre: centre as CentreId, studyInstanceUid, revision, stage: 'ingest', code: 'CENTRE_MISMATCH' as const, detail: 'the value names another centre than the topic' };
+  const value = {
+    centre: centre as CentreId,
+    studyInstanceUid,
+    revision,
+    stage: 'ingest',
+    code: 'CENTRE_MISMATCH' as const,
+    detail: 'the value names another centre than the topic',
+  };
   return emit([{ type: 'ctstream.clinical.v1.StudyRejected', value }, statusEvent(event, centre, 'rejected', 'CENTRE_MISMATCH')]);
 }
 
@@ -110,7 +129,13 @@ async function isSuperseded(store: ObjectStore, event: Available, signal: AbortS
 }
 
 /** The manifest of what was pulled, or the outcome that ends the job. */
-async function pull(event: Available, web: DicomWeb, ports: IngestPorts, attempt: string, signal: AbortSignal): Promise<ClinicalManifest | Outcome> {
+async function pull(
+  event: Available,
+  web: DicomWeb,
+  ports: IngestPorts,
+  attempt: string,
+  signal: AbortSignal,
+): Promise<ClinicalManifest | Outcome> {
   const { value } = event;
   const rows = await web.study(value.studyInstanceUid, signal);
   if (rows.length === 0) return refused(event, 'STUDY_VANISHED', 'QIDO-RS lists the study no longer');
@@ -120,10 +145,14 @@ async function pull(event: Available, web: DicomWeb, ports: IngestPorts, attempt
   const listed = await web.instances(value.studyInstanceUid, signal);
   const bySeries = Map.groupBy(listed, (i) => i.seriesInstanceUid);
   if (listed.length === 0) return refused(event, 'STUDY_VANISHED', 'QIDO-RS lists no instance of the study');
-  if (listed.some((i) => i.sopInstanceUid === '' || i.seriesInstanceUid === '')) return refused(event, 'MISSING_UID', 'QIDO-RS lists instances without SeriesInstanceUID or SOPInstanceUID');
+  if (listed.some((i) => i.sopInstanceUid === '' || i.seriesInstanceUid === ''))
+    return refused(event, 'MISSING_UID', 'QIDO-RS lists instances without SeriesInstanceUID or SOPInstanceUID');
   if (listed.some((i) => !UID.test(i.seriesInstanceUid))) return refused(event, 'BAD_ELEMENT', 'a SeriesInstanceUID (0020,000E) is no UID');
   if (listed.length !== value.instanceCount || bySeries.size !== value.seriesCount) {
-    return changed(event, `announced ${value.instanceCount} instances in ${value.seriesCount} series, found ${listed.length} in ${bySeries.size}`);
+    return changed(
+      event,
+      `announced ${value.instanceCount} instances in ${value.seriesCount} series, found ${listed.length} in ${bySeries.size}`,
+    );
   }
   const stored: SeriesStored[] = [];
   for (const seriesInstanceUid of [...bySeries.keys()].sort()) {
@@ -134,7 +163,13 @@ async function pull(event: Available, web: DicomWeb, ports: IngestPorts, attempt
   return manifestOf(event, attempt, stored, verified);
 }
 
-async function pullSeries(event: Available, web: DicomWeb, ports: IngestPorts, o: { attempt: string; seriesInstanceUid: string; listed: readonly FoundInstance[] }, signal: AbortSignal): Promise<SeriesStored> {
+async function pullSeries(
+  event: Available,
+  web: DicomWeb,
+  ports: IngestPorts,
+  o: { attempt: string; seriesInstanceUid: string; listed: readonly FoundInstance[] },
+  signal: AbortSignal,
+): Promise<SeriesStored> {
   const study = event.value.studyInstanceUid;
   // Ends the PACS's answer in any case, also when the store fails before it reads the first byte.
   const ended = new AbortController();
@@ -144,7 +179,14 @@ async function pullSeries(event: Available, web: DicomWeb, ports: IngestPorts, o
       // Counted a moment ago: the next attempt sees whether it is gone.
       if (parts === undefined) throw new Fault('INCOMPLETE_TRANSFER', true, 'the PACS lists a series and does not send it (404)');
       const listed = new Map(o.listed.map((i) => [i.sopInstanceUid, i]));
-      return await storeSeries(ports.store, parts, { study, seriesInstanceUid: o.seriesInstanceUid, listed, objectKey: `${attemptPrefix(event, o.attempt)}${o.seriesInstanceUid}.tar`, spill: ports.spill, signal });
+      return await storeSeries(ports.store, parts, {
+        study,
+        seriesInstanceUid: o.seriesInstanceUid,
+        listed,
+        objectKey: `${attemptPrefix(event, o.attempt)}${o.seriesInstanceUid}.tar`,
+        spill: ports.spill,
+        signal,
+      });
     } finally {
       ended.abort();
     }
@@ -156,12 +198,23 @@ async function pullSeries(event: Available, web: DicomWeb, ports: IngestPorts, o
 
 function verifiedBy(event: Available, stored: readonly SeriesStored[]): IngestFacts['verified'] | undefined {
   if (stored.some((s) => s.unlisted > 0)) return undefined;
-  const instances = stored.flatMap((s) => s.series.instances.map((i) => ({ seriesInstanceUid: s.series.seriesInstanceUid, sopInstanceUid: i.sopInstanceUid, md5: s.md5.get(i.sopInstanceUid) ?? '' })));
+  const instances = stored.flatMap((s) =>
+    s.series.instances.map((i) => ({
+      seriesInstanceUid: s.series.seriesInstanceUid,
+      sopInstanceUid: i.sopInstanceUid,
+      md5: s.md5.get(i.sopInstanceUid) ?? '',
+    })),
+  );
   if (revisionOf(instances.map((i) => ({ ...i, hash: i.md5 }))) === event.value.revision) return 'content';
   return revisionOf(instances) === event.value.revision ? 'list' : undefined;
 }
 
-function manifestOf(event: Available, attempt: string, stored: readonly SeriesStored[], verified: IngestFacts['verified']): ClinicalManifest {
+function manifestOf(
+  event: Available,
+  attempt: string,
+  stored: readonly SeriesStored[],
+  verified: IngestFacts['verified'],
+): ClinicalManifest {
   const { value } = event;
   const series = stored.map((s) => s.series);
   const instances = series.flatMap((s) => s.instances);

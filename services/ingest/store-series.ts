@@ -67,7 +67,15 @@ interface Progress {
  * instances did not come, and the faults of PACS and store.
  */
 export async function storeSeries(store: ObjectStore, parts: AsyncIterable<RetrievedPart>, job: SeriesJob): Promise<SeriesStored> {
-  const progress: Progress = { instances: new Map(), modality: '', position: 0, duplicates: 0, transcoded: 0, unlisted: 0, failure: undefined };
+  const progress: Progress = {
+    instances: new Map(),
+    modality: '',
+    position: 0,
+    duplicates: 0,
+    transcoded: 0,
+    unlisted: 0,
+    failure: undefined,
+  };
   try {
     await store.put(CLINICAL_BUCKET, job.objectKey, tarOf(parts, job, progress), { contentType: 'application/x-tar', signal: job.signal });
   } catch (error) {
@@ -115,17 +123,22 @@ async function* entryOf(held: Held, job: SeriesJob, progress: Progress): AsyncGe
   const header = headerOf(held, job);
   const before = progress.instances.get(header.sopInstanceUid);
   if (before !== undefined) {
-    if (before.instance.sha256 !== held.sha256) throw new StudyProblem('UID_COLLISION', 'the PACS sent one SOPInstanceUID (0008,0018) with two contents');
+    if (before.instance.sha256 !== held.sha256)
+      throw new StudyProblem('UID_COLLISION', 'the PACS sent one SOPInstanceUID (0008,0018) with two contents');
     progress.duplicates += 1;
     return;
   }
   const listed = job.listed.get(header.sopInstanceUid);
   if (listed === undefined) progress.unlisted += 1;
-  else if (listed.availableTransferSyntaxUids.length > 0 && !listed.availableTransferSyntaxUids.includes(header.transferSyntaxUid)) progress.transcoded += 1;
+  else if (listed.availableTransferSyntaxUids.length > 0 && !listed.availableTransferSyntaxUids.includes(header.transferSyntaxUid))
+    progress.transcoded += 1;
   progress.modality ||= header.modality;
   const { sopInstanceUid, sopClassUid, transferSyntaxUid } = header;
   const { sizeBytes, sha256, md5 } = held;
-  progress.instances.set(sopInstanceUid, { instance: { sopInstanceUid, sopClassUid, transferSyntaxUid, offset: progress.position + TAR_HEADER_BYTES, sizeBytes, sha256 }, md5 });
+  progress.instances.set(sopInstanceUid, {
+    instance: { sopInstanceUid, sopClassUid, transferSyntaxUid, offset: progress.position + TAR_HEADER_BYTES, sizeBytes, sha256 },
+    md5,
+  });
   const padding = tarPadding(held.sizeBytes);
   progress.position += TAR_HEADER_BYTES + held.sizeBytes + padding.length;
   yield tarHeader(`${header.sopInstanceUid}.dcm`, held.sizeBytes);

@@ -53,7 +53,11 @@ export interface DicomWeb {
   /** Every instance of a study; none when it is not there. */
   instances(study: StudyInstanceUid, signal: AbortSignal): Promise<readonly FoundInstance[]>;
   /** The files of a series, in the syntax that the server stores, streamed; undefined on 404. */
-  retrieveSeries(study: StudyInstanceUid, seriesInstanceUid: string, signal: AbortSignal): Promise<AsyncIterable<RetrievedPart> | undefined>;
+  retrieveSeries(
+    study: StudyInstanceUid,
+    seriesInstanceUid: string,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<RetrievedPart> | undefined>;
 }
 
 /** What a PACS's own change feed adds to DICOMweb. Orthanc has one. Faults as above. */

@@ -82,22 +82,25 @@ async function handleInTime<T extends EventType, P>(stage: Stage<T, P>, ports: P
   const late = new AbortController();
   const signal = AbortSignal.any([lease.signal, deps.giveUp, late.signal]);
   const timer = setTimeout(() => late.abort(timeout), deps.jobTimeoutMs);
-  let leave: () => void = () => undefined;
+  let grace: NodeJS.Timeout | undefined;
+  let abandon: (error: unknown) => void = () => undefined;
   // A handler that ignores its signal must not hold the partition for ever.
   const abandoned = new Promise<never>((_, reject) => {
-    const onAbort = (): void => {
-      const grace = setTimeout(() => reject(signal.reason instanceof Error ? signal.reason : timeout), ABORT_GRACE_MS);
-      leave = () => clearTimeout(grace);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
+    abandon = reject;
   });
+  const onAbort = (): void => {
+    grace = setTimeout(() => abandon(signal.reason), ABORT_GRACE_MS);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
   try {
     return await Promise.race([stage.handle(event, ports, signal), abandoned]);
   } catch (error) {
     throw late.signal.aborted ? timeout : error;
   } finally {
     clearTimeout(timer);
-    leave();
+    clearTimeout(grace);
+    // `giveUp` lives as long as the process: a listener left behind would keep every job that ever ran.
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

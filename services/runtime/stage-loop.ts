@@ -48,14 +48,21 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
   };
   const job: JobDeps = { bus, codec: deps.codec, ctx, retryDelaysMs: deps.retryDelaysMs, jobTimeoutMs: deps.jobTimeoutMs ?? stage.jobTimeoutMs, giveUp: giveUp.signal };
   const main = await bus.subscribe({ group, topics: stage.consumes, window: deps.window });
-  const waiting = await bus.subscribe({ group: `${group}.retry`, topics: retryTopics(stage.zone, stage.name), window: deps.window });
+  const waiting = await bus.subscribe({ group: `${group}.retry`, topics: retryTopics(stage.zone, stage.name), window: deps.window }).catch(async (error: unknown) => {
+    await main.stop();
+    throw error;
+  });
   const slots = makeSlots(deps.concurrency);
   const work = (lease: Lease): Promise<void> => runJob(stage, ports, lease, job).finally(slots.free);
   const running = watch(ctx, stage.name, main, slots);
-  const drain = (): void => void setTimeout(() => giveUp.abort(), deps.drainMs ?? DRAIN_MS).unref();
+  let drainEnd: NodeJS.Timeout | undefined;
+  const drain = (): void => {
+    drainEnd = setTimeout(() => giveUp.abort(), deps.drainMs ?? DRAIN_MS);
+  };
   stopTaking.addEventListener('abort', drain, { once: true });
   ctx.log.info({ stage: stage.name, group, concurrency: deps.concurrency, window: deps.window }, 'taking events');
   await Promise.all([takeNew(main, slots, work, failed, stopTaking), takeWaiting(waiting, slots, work, failed, stopTaking, ctx)]);
+  clearTimeout(drainEnd);
   running.stop();
   await Promise.all([main.stop(), waiting.stop()].map((s) => s.catch((error: unknown) => ctx.log.warn(describeError(error), 'leaving the group failed'))));
   if (errors.length > 0) throw errors[0];

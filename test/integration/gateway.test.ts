@@ -16,7 +16,20 @@ import { watchCentre } from '../../services/centre-gateway/watch.ts';
 import { systemClock, systemRandom } from '../../services/runtime/system.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 import type { CentreId, StudyInstanceUid } from '../../services/kernel/ids.ts';
-import { availableOf, censusNow, codec, eventsOf, eventually, openLab, put, removeStudy, smallStudy, storedOf, TOPICS, type Lab } from './pacs-support.ts';
+import {
+  availableOf,
+  censusNow,
+  codec,
+  eventsOf,
+  eventually,
+  openLab,
+  put,
+  removeStudy,
+  smallStudy,
+  storedOf,
+  TOPICS,
+  type Lab,
+} from './pacs-support.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
 const A = `ga${process.pid}`;
@@ -51,7 +64,8 @@ afterAll(async () => {
   await releasePlatform();
 }, 60_000);
 
-const announcementsOf = async (centre: string, study: string): Promise<Awaited<ReturnType<typeof availableOf>>> => (await availableOf(lab, centre)).filter((e) => e.value.studyInstanceUid === study);
+const announcementsOf = async (centre: string, study: string): Promise<Awaited<ReturnType<typeof availableOf>>> =>
+  (await availableOf(lab, centre)).filter((e) => e.value.studyInstanceUid === study);
 
 const announced = (centre: string, study: string, count = 1): Promise<Awaited<ReturnType<typeof availableOf>>> =>
   eventually(`${count} announcement(s)`, async () => {
@@ -108,7 +122,7 @@ describe('announcing', () => {
     expect((await announced(POLLED, study.study, 2))[1]?.value.instanceCount).toBe(3);
   }, 90_000);
 
-  test('what the centre\'s rule leaves out is counted and never announced', async () => {
+  test("what the centre's rule leaves out is counted and never announced", async () => {
     const ultrasound = smallStudy({ modality: 'US', slices: 1 });
     const optedOut = smallStudy({ patientId: 'OPTED-OUT', slices: 1 });
     await put(lab.orthanc(A), [...ultrasound.files, ...optedOut.files]);
@@ -132,10 +146,14 @@ describe('announcing', () => {
     await announced(A, study.study);
     await removeStudy(lab.orthanc(A), study.study);
     await lab.stages.start('ingest');
-    await eventually('the refusal on the status page', async () => (((await reportOf(A)).reasons['STUDY_VANISHED'] ?? 0) > 0 ? true : undefined));
+    await eventually('the refusal on the status page', async () =>
+      ((await reportOf(A)).reasons['STUDY_VANISHED'] ?? 0) > 0 ? true : undefined,
+    );
     await put(lab.orthanc(A), study.files);
     await eventually('stored', async () => (await storedOf(lab)).find((e) => e.value.studyInstanceUid === study.study));
-    await eventually('no refusal on the status page any more', async () => ((await reportOf(A)).reasons['STUDY_VANISHED'] === undefined ? true : undefined));
+    await eventually('no refusal on the status page any more', async () =>
+      (await reportOf(A)).reasons['STUDY_VANISHED'] === undefined ? true : undefined,
+    );
   }, 120_000);
 });
 
@@ -143,7 +161,9 @@ describe('killed', () => {
   test('the gateway with SIGKILL while studies come: each is announced, with one event id a revision', async () => {
     const studies = Array.from({ length: 10 }, (_, n) => smallStudy({ slices: 3, seed: n }));
     for (const s of studies.slice(0, 5)) await put(lab.orthanc(A), s.files);
-    await eventually('the first announcement', async () => ((await announcementsOf(A, studies[0]?.study ?? '')).length > 0 ? true : undefined));
+    await eventually('the first announcement', async () =>
+      (await announcementsOf(A, studies[0]?.study ?? '')).length > 0 ? true : undefined,
+    );
     await lab.stages.kill('centre-gateway', 'SIGKILL');
     for (const s of studies.slice(5)) await put(lab.orthanc(A), s.files);
     await lab.stages.start('centre-gateway');
@@ -163,7 +183,7 @@ describe('killed', () => {
     await eventually('stored', async () => (await storedOf(lab)).find((e) => e.value.studyInstanceUid === study.study));
   }, 120_000);
 
-  test('both at once, and the gateway\'s database lost: the census at its start finds every study', async () => {
+  test("both at once, and the gateway's database lost: the census at its start finds every study", async () => {
     const study = smallStudy({ slices: 2 });
     await put(lab.orthanc(A), study.files);
     await Promise.all([lab.stages.kill('centre-gateway', 'SIGKILL'), lab.platform.restartOrthanc(A, 'SIGKILL')]);
@@ -178,29 +198,25 @@ describe('killed', () => {
 });
 
 describe('a PACS that was replaced', () => {
-  test('its change numbers go backwards: the census finds what the new one has', async () => {
-    const old = smallStudy({ slices: 6 });
-    await put(lab.orthanc(POLLED), old.files);
-    await announced(POLLED, old.study);
-    const pacs = `gx${process.pid}`;
-    await lab.platform.addOrthanc(pacs);
-    const study = smallStudy({ slices: 1 });
-    const changes = orthancChanges({ ...lab.orthanc(pacs), orthancUrl: lab.orthanc(pacs).baseUrl });
+  test('its change numbers go backwards: a census is taken at once and the watch goes on from there', async () => {
+    const id = `gx${process.pid}`;
+    await lab.platform.addOrthanc(id);
+    const pacs = lab.orthanc(id);
+    const centre = 'gx' as CentreId;
     const state = openState({ file: ':memory:', codec, nowMs: () => Date.now() });
-    addCentre(state, 'gx' as CentreId);
-    // As if the database before had got to change 5000.
-    state.run('UPDATE centre SET cursor = 5000');
-    const ctx = new AbortController();
+    addCentre(state, centre);
+    const stop = new AbortController();
     const watch = watchCentre(state, {
-      centre: 'gx' as CentreId,
+      centre,
       name: 'gx',
-      web: dicomWebClient({ ...lab.orthanc(pacs) }),
-      changes,
+      web: dicomWebClient({ ...pacs }),
+      changes: orthancChanges({ ...pacs, orthancUrl: pacs.baseUrl }),
       inScope: () => true,
       quiet: { stableAfterMs: 300, stableSaidMs: 50 },
       countPauseMs: 10,
       pollMs: 100,
       lookBackDays: 1,
+      // None by time within this test: the second census can only be the backwards number's.
       censusEveryMs: 3_600_000,
       outboxLimit: 100,
       clock: systemClock,
@@ -209,16 +225,21 @@ describe('a PACS that was replaced', () => {
       count: () => undefined,
       log: () => undefined,
     });
-    // The census at start is over before the study comes, so only the backwards number can find it.
-    await put(lab.orthanc(pacs), study.files);
-    const running = watch.run(ctx.signal);
-    const rows = await eventually('the announcement', async () => {
-      const found = state.all<{ topic: string; key: string }>("SELECT topic, key FROM outbox WHERE topic LIKE '%study-available%'");
-      return found.length > 0 ? found : undefined;
-    });
-    expect(rows.map((r) => r.key)).toEqual([`gx|${study.study}`]);
+    const running = watch.run(stop.signal);
+    const rows = (topic: string): { key: string }[] =>
+      state.all<{ key: string }>('SELECT key FROM outbox WHERE topic = ?', `ct.clinical.gx.${topic}.v1`);
+    const count = (topic: string, n: number): Promise<true> =>
+      eventually(`${n} ${topic}`, async () => (rows(topic).length >= n ? true : undefined));
+    await count('census', 1);
+    // As if the database before had got to change 5000.
+    state.run('UPDATE centre SET cursor = 5000');
+    await count('census', 2);
     expect(state.get<{ cursor: number }>('SELECT cursor FROM centre')?.cursor).toBeLessThan(5000);
-    ctx.abort();
+    const study = smallStudy({ slices: 1 });
+    await put(pacs, study.files);
+    await count('study-available', 1);
+    expect(rows('study-available').map((r) => r.key)).toEqual([`gx|${study.study}`]);
+    stop.abort();
     await running;
     state.close();
   }, 60_000);
@@ -258,7 +279,11 @@ describe('telling', () => {
     }
     const refusals = (await preflight(files())).refused;
     const send = (token: string): Promise<Response> =>
-      fetch(`${lab.stages.apiUrl('centre-gateway')}/intake-refused`, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, body: JSON.stringify({ centre: A, refusals }) });
+      fetch(`${lab.stages.apiUrl('centre-gateway')}/intake-refused`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ centre: A, refusals }),
+      });
     expect((await send('wrong')).status).toBe(403);
     expect(await (await send(lab.provisioned.gatewayToken)).json()).toEqual({ accepted: 1 });
     expect(await (await send(lab.provisioned.gatewayToken)).json()).toEqual({ accepted: 0 });
@@ -266,7 +291,16 @@ describe('telling', () => {
       const found = await eventsOf(lab, 'ctstream.clinical.v1.IntakeRefused', TOPICS.refused(A));
       return found.length > 0 ? found : undefined;
     });
-    expect(events.map((e) => e.value)).toEqual([{ centre: A, intakeId: sha256Hex('intake\nfile\nx/readme.txt').slice(0, 32), unit: 'file', code: 'NOT_DICOM', files: 1, detail: expect.stringContaining('NOT_DICOM') }]);
+    expect(events.map((e) => e.value)).toEqual([
+      {
+        centre: A,
+        intakeId: sha256Hex('intake\nfile\nx/readme.txt').slice(0, 32),
+        unit: 'file',
+        code: 'NOT_DICOM',
+        files: 1,
+        detail: expect.stringContaining('NOT_DICOM'),
+      },
+    ]);
   }, 60_000);
 
   test('outbox sequences are contiguous per source and the census names the highest', async () => {
@@ -280,7 +314,8 @@ describe('telling', () => {
     }
     // Two gateways' lives: the database was lost once.
     expect(bySource.size).toBe(2);
-    for (const numbers of bySource.values()) expect([...numbers].sort((a, b) => Number(a - b))).toEqual(Array.from({ length: numbers.size }, (_, n) => BigInt(n + 1)));
+    for (const numbers of bySource.values())
+      expect([...numbers].sort((a, b) => Number(a - b))).toEqual(Array.from({ length: numbers.size }, (_, n) => BigInt(n + 1)));
     const last = (await eventsOf(lab, 'ctstream.clinical.v1.Census', TOPICS.census(A))).at(-1);
     expect(BigInt(last?.value.outboxSequence ?? 0)).toBe(last?.sequence);
   }, 60_000);
@@ -325,15 +360,23 @@ describe('telling', () => {
     const seen = new Set<bigint>();
     for await (const record of lab.bus.read(await lab.bus.ends([TOPICS.available(A), TOPICS.census(A), TOPICS.refused(A)]))) {
       const event = codec.decode(record);
-      if (event.source === census?.source && event.sequence !== undefined && event.sequence <= BigInt(census.value.outboxSequence)) seen.add(event.sequence);
+      if (event.source === census?.source && event.sequence !== undefined && event.sequence <= BigInt(census.value.outboxSequence))
+        seen.add(event.sequence);
     }
     expect(seen.size).toBe((census?.value.outboxSequence ?? 0) - 1);
   }, 120_000);
 });
 
 describe('the broker', () => {
-  test('a centre\'s credential can neither write nor read another centre\'s topics', async () => {
-    const own = kafkaBus({ brokers: lab.platform.kafka.brokers, username: `gateway-${A}`, password: lab.provisioned.secretOf(`gateway-${A}`), prefix: lab.provisioned.prefix, clientId: 'intruder', log: pino({ level: 'silent' }) });
+  test("a centre's credential can neither write nor read another centre's topics", async () => {
+    const own = kafkaBus({
+      brokers: lab.platform.kafka.brokers,
+      username: `gateway-${A}`,
+      password: lab.provisioned.secretOf(`gateway-${A}`),
+      prefix: lab.provisioned.prefix,
+      clientId: 'intruder',
+      log: pino({ level: 'silent' }),
+    });
     const record = { key: 'k', value: Buffer.from('x'), headers: {} };
     await expect(own.publish([{ ...record, topic: TOPICS.available(POLLED) }])).rejects.toMatchObject({ code: 'DENIED_BY_BROKER' });
     await expect(own.publish([{ ...record, topic: TOPICS.status(A) }])).rejects.toMatchObject({ code: 'DENIED_BY_BROKER' });
@@ -361,7 +404,11 @@ describe('the PACS port', () => {
     const one = studies[0];
     const hashes = await orthancChanges({ ...pacs, orthancUrl: pacs.baseUrl }).hashes(one?.study as StudyInstanceUid, signal);
     const { createHash } = await import('node:crypto');
-    expect([...hashes.values()]).toEqual([createHash('md5').update(one?.files[0] ?? '').digest('hex')]);
+    expect([...hashes.values()]).toEqual([
+      createHash('md5')
+        .update(one?.files[0] ?? '')
+        .digest('hex'),
+    ]);
   }, 60_000);
 
   test('failures have codes: no connection, wrong password, wrong address; a study that is not there is empty', async () => {
@@ -369,8 +416,14 @@ describe('the PACS port', () => {
     const study = '1.2.3' as StudyInstanceUid;
     const web = (change: object) => dicomWebClient({ ...pacs, ...change });
     await expect(web({ password: 'x' }).study(study, signal)).rejects.toMatchObject({ code: 'PACS_UNAUTHORISED', retryable: true });
-    await expect(web({ password: 'x' }).retrieveSeries(study, '1.2.3.1', signal)).rejects.toMatchObject({ code: 'PACS_UNAUTHORISED', retryable: true });
-    await expect(web({ dicomWebUrl: 'http://127.0.0.1:9/dicom-web' }).study(study, signal)).rejects.toMatchObject({ code: 'PACS_UNREACHABLE', retryable: true });
+    await expect(web({ password: 'x' }).retrieveSeries(study, '1.2.3.1', signal)).rejects.toMatchObject({
+      code: 'PACS_UNAUTHORISED',
+      retryable: true,
+    });
+    await expect(web({ dicomWebUrl: 'http://127.0.0.1:9/dicom-web' }).study(study, signal)).rejects.toMatchObject({
+      code: 'PACS_UNREACHABLE',
+      retryable: true,
+    });
     await expect(web({ dicomWebUrl: `${pacs.baseUrl}/elsewhere` }).study(study, signal)).rejects.toMatchObject({ code: 'PACS_ERROR' });
     expect(await web({}).study(study, signal)).toEqual([]);
     expect(await web({}).instances(study, signal)).toEqual([]);
@@ -386,9 +439,15 @@ describe('the PACS port', () => {
     ];
     const login = { dicomWebUrl: pacs.dicomWebUrl, username: pacs.username, password: pacs.password };
     const byStow = await feed(files, login, { signal, concurrency: 1 });
-    expect(byStow.map((r) => [r.path, r.stored])).toEqual([['good', true], ['bad', false]]);
+    expect(byStow.map((r) => [r.path, r.stored])).toEqual([
+      ['good', true],
+      ['bad', false],
+    ]);
     const byRest = await feed(files, { ...login, orthancUrl: pacs.baseUrl }, { signal, concurrency: 1 });
-    expect(byRest.map((r) => [r.path, r.stored, r.httpCode])).toEqual([['good', true, 200], ['bad', false, 400]]);
+    expect(byRest.map((r) => [r.path, r.stored, r.httpCode])).toEqual([
+      ['good', true, 200],
+      ['bad', false, 400],
+    ]);
     expect(await dicomWebClient({ ...pacs }).instances(study.study as StudyInstanceUid, signal)).toHaveLength(1);
   }, 60_000);
 });

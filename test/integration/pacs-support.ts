@@ -10,7 +10,6 @@ import { provision, type Provisioned } from '../../deploy/local/provision.ts';
 import { startStages, type RunningStages, type StageName } from '../../deploy/local/stages.ts';
 import type { EventType } from '../../schemas/events.gen.ts';
 import { avroCodec } from '../../services/adapters/avro-codec.ts';
-import { applyTopics } from '../../services/adapters/kafka-topics.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
 import { feed, type FeedResult } from '../../services/centre-gateway/feed.ts';
@@ -47,28 +46,20 @@ export interface LabOptions {
   readonly before?: (provisioned: Provisioned) => Promise<void>;
 }
 
-/** Right after they were made, the broker may not know the topics yet; doing it again changes nothing. */
-async function makeTopics(platform: Platform, prefix: string, centres: readonly string[]): Promise<void> {
-  const { brokers, admin } = platform.kafka;
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await applyTopics({ brokers, username: admin.username, password: admin.password, prefix, centres, partitionsOverride: 2 });
-    } catch (error) {
-      if (attempt === 5 || !(error instanceof Error) || error.name !== 'KafkaJSProtocolError') throw error;
-      await sleep(500);
-    }
-  }
-}
-
 export async function openLab(o: LabOptions): Promise<Lab> {
   const { platform } = o;
   for (const centre of o.centres) await platform.addOrthanc(centre);
   const dir = await mkdtemp(join(tmpdir(), 'ctstream-lab-'));
-  await makeTopics(platform, o.prefix, o.centres);
   const provisioned = await provision(platform, { centres: o.centres, prefix: o.prefix, dir: join(dir, 'files'), partitions: 2 });
   await o.before?.(provisioned);
   const stages = await startStages({ platform, provisioned, dir, only: o.stages, ...(o.env === undefined ? {} : { env: o.env }) });
-  const bus = kafkaBus({ brokers: platform.kafka.brokers, ...platform.kafka.admin, prefix: o.prefix, clientId: 'lab', log: pino({ level: 'silent' }) });
+  const bus = kafkaBus({
+    brokers: platform.kafka.brokers,
+    ...platform.kafka.admin,
+    prefix: o.prefix,
+    clientId: 'lab',
+    log: pino({ level: 'silent' }),
+  });
   const { endPoint, port, accessKey, secretKey } = platform.minio;
   const store = s3Store({ endpoint: `http://${endPoint}:${port}`, accessKey, secretKey, bucketPrefix: o.prefix });
   return {
@@ -206,12 +197,23 @@ export const TOPICS = {
   skipped: 'ct.clinical.study-skipped.v1',
 } as const;
 
-export const availableOf = (lab: Lab, centre: string): Promise<EventIn<'ctstream.clinical.v1.StudyAvailable'>[]> => eventsOf(lab, 'ctstream.clinical.v1.StudyAvailable', TOPICS.available(centre));
-export const storedOf = (lab: Lab): Promise<EventIn<'ctstream.clinical.v1.StudyStored'>[]> => eventsOf(lab, 'ctstream.clinical.v1.StudyStored', TOPICS.stored);
-export const rejectedOf = (lab: Lab): Promise<EventIn<'ctstream.clinical.v1.StudyRejected'>[]> => eventsOf(lab, 'ctstream.clinical.v1.StudyRejected', TOPICS.rejected);
+export const availableOf = (lab: Lab, centre: string): Promise<EventIn<'ctstream.clinical.v1.StudyAvailable'>[]> =>
+  eventsOf(lab, 'ctstream.clinical.v1.StudyAvailable', TOPICS.available(centre));
+export const storedOf = (lab: Lab): Promise<EventIn<'ctstream.clinical.v1.StudyStored'>[]> =>
+  eventsOf(lab, 'ctstream.clinical.v1.StudyStored', TOPICS.stored);
+export const rejectedOf = (lab: Lab): Promise<EventIn<'ctstream.clinical.v1.StudyRejected'>[]> =>
+  eventsOf(lab, 'ctstream.clinical.v1.StudyRejected', TOPICS.rejected);
 
 /** A census now, through the gateway's own endpoint. */
-export async function censusNow(lab: Lab): Promise<{ status: number; body: { centres: { centre: string; published: boolean; total?: number; code?: string }[] } }> {
-  const response = await fetch(`${lab.stages.apiUrl('centre-gateway')}/census`, { method: 'POST', headers: { authorization: `Bearer ${lab.provisioned.gatewayToken}` } });
-  return { status: response.status, body: (await response.json()) as { centres: { centre: string; published: boolean; total?: number; code?: string }[] } };
+export async function censusNow(
+  lab: Lab,
+): Promise<{ status: number; body: { centres: { centre: string; published: boolean; total?: number; code?: string }[] } }> {
+  const response = await fetch(`${lab.stages.apiUrl('centre-gateway')}/census`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${lab.provisioned.gatewayToken}` },
+  });
+  return {
+    status: response.status,
+    body: (await response.json()) as { centres: { centre: string; published: boolean; total?: number; code?: string }[] },
+  };
 }

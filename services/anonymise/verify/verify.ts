@@ -10,10 +10,11 @@ import { safePrivate } from '../profile/private-tags.ts';
 import type { Profile } from '../profile/profile.ts';
 import { tokensOf } from '../clean-text.ts';
 import { MANUFACTURERS, VOCABULARY } from '../vocabulary.ts';
+import { byteSearch } from './byte-search.ts';
 import { samePixels } from './pixels.ts';
 import { seeFile } from './second-reader.ts';
 import type { SeenElement, SeenFile } from './second-reader.ts';
-import { isInflectionOf, lowerAscii } from './spellings.ts';
+import { isInflectionOf } from './spellings.ts';
 import { addIdentifiers, latin1 } from './study-identifiers.ts';
 import type { StudyIdentifiers } from './study-identifiers.ts';
 
@@ -184,11 +185,20 @@ const checkDates = (source: SeenFile, result: SeenFile, expected: Expected, add:
 
 // (b) By byte: long identifiers and UIDs nowhere outside the pixels, in any encoding.
 const checkBytes = (result: SeenFile, identifiers: StudyIdentifiers, add: Add): void => {
-  for (const [i, piece] of result.withoutPixels.entries()) {
-    const haystack = lowerAscii(latin1(piece));
-    for (const form of identifiers.byteForms) if (haystack.includes(form)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
-    for (const uid of identifiers.uids) if (haystack.includes(uid)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
-  }
+  const search = searchFor(identifiers);
+  for (const [i, piece] of result.withoutPixels.entries()) if (search(piece)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
+};
+
+const searches = new WeakMap<StudyIdentifiers, { size: number; search: (bytes: Uint8Array) => boolean }>();
+
+/** One search per study; made again when identifiers were added. */
+const searchFor = (identifiers: StudyIdentifiers): ((bytes: Uint8Array) => boolean) => {
+  const size = identifiers.byteForms.size + identifiers.uids.size;
+  const known = searches.get(identifiers);
+  if (known?.size === size) return known.search;
+  const search = byteSearch([...identifiers.byteForms, ...identifiers.uids]);
+  searches.set(identifiers, { size, search });
+  return search;
 };
 
 const checkPixels = (source: SeenFile, result: SeenFile, add: Add): void => {

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import type { Extra } from '../../../deploy/local/tools.ts';
+import { DEFAULT_DIR } from '../deployment.ts';
 
 export interface DemoOptions {
   readonly centres: number;
@@ -13,6 +14,8 @@ export interface DemoOptions {
   readonly json: string | undefined;
   readonly rows: number;
   readonly extras: readonly Extra[];
+  /** Folder of the platform and the stages while they run. */
+  readonly dir: string;
 }
 
 const EXTRAS: readonly string[] = ['registry', 'traces', 'metrics'];
@@ -37,11 +40,12 @@ export function parseDemoOptions(argv: readonly string[]): DemoOptions {
     .option('--out <dir>', 'folder for dataset, event log, logs and report', 'demo-out')
     .option('--keep', 'leave everything running at the end, for a look around', false)
     .option('--json <file>', 'write the report to this file too')
+    .option('--dir <dir>', 'folder of the running parts', DEFAULT_DIR)
     .option('--with <parts>', `more parts, with commas between: ${EXTRAS.join(', ')}`, '')
     .addHelpText('after', '\nExamples:\n  npm run demo\n  npm run demo -- --centres 48 --studies 96\n  npm run demo -- --dicom ~/scans --keep\n  npm run demo -- --with traces --json report.json\n')
     .exitOverride((e) => process.exit(e.exitCode === 0 ? 0 : 2))
     .parse([...argv], { from: 'user' });
-  const o = command.opts<{ centres: number; studies: number; dicom?: string; seed: number; rows: number; out: string; keep: boolean; json?: string; with: string }>();
+  const o = command.opts<{ centres: number; studies: number; dicom?: string; seed: number; rows: number; out: string; keep: boolean; json?: string; with: string; dir: string }>();
   const extras = o.with.split(',').filter((w) => w !== '');
   const unknown = extras.filter((e) => !EXTRAS.includes(e));
   if (unknown.length > 0) command.error(`error: --with knows ${EXTRAS.join(', ')}, not ${unknown.join(', ')}`, { exitCode: 2 });
@@ -55,5 +59,6 @@ export function parseDemoOptions(argv: readonly string[]): DemoOptions {
     keep: o.keep,
     json: o.json === undefined ? undefined : resolve(o.json),
     extras: extras as Extra[],
+    dir: resolve(o.dir),
   };
 }

@@ -1,0 +1,393 @@
+// The loop on the bus in memory: what becomes of a record, whatever its handler does.
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { memoryBroker, type MemoryBroker } from '../../test/shared/memory-bus.ts';
+import { manualClock } from '../../test/shared/manual-clock.ts';
+import { testContext, until, type TestContext } from '../../test/shared/test-context.ts';
+import { avroCodec } from '../adapters/avro-codec.ts';
+import { topicPlans } from '../adapters/kafka-topics.ts';
+import { eventId } from '../kernel/digest.ts';
+import { outgoingId } from '../kernel/event-ids.ts';
+import { Fault } from '../kernel/fault.ts';
+import { emit, reject, skip, type NewEvent, type Outcome } from '../kernel/outcome.ts';
+import { deadTopic, retryTopic } from '../kernel/route.ts';
+import type { EventIn, Stage } from '../kernel/stage.ts';
+import type { BusRecord } from '../ports/event-bus.ts';
+import type { Clock } from '../ports/clock.ts';
+import { replayRecord } from './retry.ts';
+import { runStage, type StageDeps } from './stage-loop.ts';
+
+const codec = avroCodec();
+const AVAILABLE = 'ct.clinical.c01.study-available.v1';
+const STATUS = 'ct.clinical.c01.study-status.v1';
+const TRACE = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+
+type Available = EventIn<'ctstream.clinical.v1.StudyAvailable'>;
+type Handle = (event: Available, signal: AbortSignal) => Promise<Outcome>;
+
+function world(): MemoryBroker {
+  const broker = memoryBroker();
+  for (const plan of topicPlans(['c01', 'c02'], 2)) broker.createTopic(plan.name, plan.partitions);
+  return broker;
+}
+
+function available(uid: string, id = `cause-${uid}`): NewEvent & { id: string } {
+  return { id, type: 'ctstream.clinical.v1.StudyAvailable', value: { centre: 'c01', studyInstanceUid: uid, revision: 'r1', sequence: 1, instanceCount: 1, seriesCount: 1, modalities: ['CT'], noticedBy: 'poll' } } as never;
+}
+
+async function announce(broker: MemoryBroker, ...uids: string[]): Promise<void> {
+  await broker.bus().publish(uids.map((uid) => codec.encode(available(uid), { id: `cause-${uid}`, source: 'gateway-c01', timeMs: 1_800_000_000_000, traceparent: TRACE })));
+}
+
+function status(event: Available): NewEvent {
+  const { centre, studyInstanceUid, revision } = event.value;
+  return { type: 'ctstream.clinical.v1.StudyStatus', value: { centre, studyInstanceUid, revision, state: 'stored', code: null, instanceCount: 1 } };
+}
+
+function stageOf(handle: Handle, more: Partial<Stage<'ctstream.clinical.v1.StudyAvailable', undefined>> = {}): Stage<'ctstream.clinical.v1.StudyAvailable', undefined> {
+  return {
+    name: 'ingest',
+    zone: 'clinical',
+    consumes: ['ct.clinical.<centre>.study-available.v1'],
+    produces: ['ct.clinical.<centre>.study-status.v1', 'ct.clinical.study-stored.v1'],
+    jobTimeoutMs: 60_000,
+    handle: (event, _ports, signal) => handle(event, signal),
+    ...more,
+  };
+}
+
+let contexts: { ctx: TestContext; done: Promise<void> }[] = [];
+
+/** Starts the stage; the test ends it, or the clean-up does. */
+function run(broker: MemoryBroker, handle: Handle, o: Partial<StageDeps> & { clock?: Clock; stage?: Partial<Stage<'ctstream.clinical.v1.StudyAvailable', undefined>> } = {}): { ctx: TestContext; done: Promise<void> } {
+  const ctx = testContext({ name: 'ingest', ...(o.clock === undefined ? {} : { clock: o.clock }) });
+  const done = runStage(stageOf(handle, o.stage), undefined, { bus: broker.bus(), codec, ctx, concurrency: 4, window: 16, drainMs: 200, ...o });
+  done.catch(() => undefined);
+  const started = { ctx, done };
+  contexts.push(started);
+  return started;
+}
+
+afterEach(async () => {
+  for (const { ctx, done } of contexts) {
+    ctx.stop();
+    await done.catch(() => undefined);
+  }
+  contexts = [];
+});
+
+const committedAll = async (broker: MemoryBroker, topic = AVAILABLE, group = 'ingest'): Promise<boolean> => {
+  const ends = (await broker.bus().ends([topic])).filter((e) => e.end > 0n);
+  const committed = await broker.bus().committed(group, [topic]);
+  return ends.every((e) => committed.some((c) => c.partition === e.partition && c.offset === e.end));
+};
+
+const decoded = (r: BusRecord | undefined): EventIn => {
+  if (r === undefined) throw new Error('no record');
+  return codec.decode(r);
+};
+
+describe('outcomes', () => {
+  test('emitted events carry an id that every attempt gives again, the trace, and the writer', async () => {
+    const broker = world();
+    await announce(broker, '1.2.3');
+    run(broker, async (event) => emit([status(event), { ...status(event), cause: 'manifest-sha' }]));
+    await until('both events', () => broker.records(STATUS).length === 2 && true);
+    const [one, two] = broker.records(STATUS);
+    const type = 'ctstream.clinical.v1.StudyStatus';
+    expect([decoded(one).id, decoded(two).id]).toEqual([eventId('cause-1.2.3', type, 0), eventId('manifest-sha', type, 0)]);
+    expect(decoded(one).source).toBe('ingest');
+    await until('the commit', () => committedAll(broker));
+  });
+
+  test.each([
+    ['skip', () => skip('DUPLICATE_OF', 'c02'), 'ct.clinical.study-skipped.v1'],
+    ['reject', () => reject('MISSING_UID', 'SOPInstanceUID (0008,0018)'), 'ct.clinical.study-rejected.v1'],
+  ] as const)('%s is published as the zone\'s event about the same study', async (kind, outcome, topic) => {
+    const broker = world();
+    await announce(broker, '1.2.3');
+    run(broker, async () => outcome());
+    await until('the verdict', () => broker.records(topic).length === 1);
+    const event = decoded(broker.records(topic)[0]);
+    const { code, detail } = outcome() as Extract<Outcome, { code: unknown }>;
+    expect(event.value).toMatchObject({ centre: 'c01', studyInstanceUid: '1.2.3', revision: 'r1', stage: 'ingest', code, detail });
+    expect(event.id).toBe(outgoingId('ingest', 'cause-1.2.3', event.type, 0));
+    expect(event.id).not.toBe(outgoingId('anonymise', 'cause-1.2.3', event.type, 0));
+    await until('the commit', () => committedAll(broker));
+    expect(kind).toBeDefined();
+  });
+
+  test('a verdict goes out together with other events', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    run(broker, async (event) => reject('STUDY_VANISHED', '', [status(event)]));
+    await until('both', () => broker.records('ct.clinical.study-rejected.v1').length === 1 && broker.records(STATUS).length === 1);
+  });
+});
+
+describe('contract', () => {
+  const broken = async (handle: Handle): Promise<unknown> => {
+    const broker = world();
+    await announce(broker, '1.2.3');
+    const { done } = run(broker, handle);
+    const error: unknown = await done.then(
+      () => undefined,
+      (e: unknown) => e,
+    );
+    expect(await committedAll(broker)).toBe(false);
+    expect(broker.records('ct.research.subject-withdrawn.v1')).toEqual([]);
+    return error;
+  };
+
+  test('an event that crosses the boundary with a clinical id as its cause ends the process', async () => {
+    const error = await broken(async () => emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } }]));
+    expect(error).toMatchObject({ name: 'InvariantViolation', message: expect.stringContaining('does not produce') });
+  });
+
+  test('a stage that may produce it must name a cause of its own', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    const crossing = (cause?: string): Handle => async () => emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never }, ...(cause === undefined ? {} : { cause }) }]);
+    const stage = { name: 'anonymise', produces: ['ct.research.subject-withdrawn.v1'] };
+    await expect(run(broker, crossing(), { stage, group: 'one' }).done).rejects.toThrow(/crosses the trust boundary/);
+    run(broker, crossing('manifest'), { stage, group: 'two' });
+    await until('the event', () => broker.records('ct.research.subject-withdrawn.v1').length === 1);
+    expect(decoded(broker.records('ct.research.subject-withdrawn.v1')[0]).id).toBe(eventId('manifest', 'ctstream.research.v1.SubjectWithdrawn', 0));
+  });
+
+  test('no permission ends the process', async () => {
+    const broker = world();
+    broker.outage = undefined;
+    await announce(broker, '1');
+    broker.outage = new Fault('DENIED_BY_BROKER', false, 'no');
+    await expect(run(broker, async (event) => emit([status(event)])).done).rejects.toMatchObject({ code: 'DENIED_BY_BROKER' });
+    expect(await committedAll(broker)).toBe(false);
+  });
+});
+
+describe('faults', () => {
+  test('a fault worth another try waits 30 s, 5 m and 1 h, then lies with the dead letters, bytes and headers as they were', async () => {
+    const broker = world();
+    const clock = manualClock();
+    await announce(broker, '1.2.3');
+    const original = broker.records(AVAILABLE)[0];
+    let tries = 0;
+    run(
+      broker,
+      async (event) => {
+        tries++;
+        expect([event.topic, event.partition, event.offset]).toEqual([AVAILABLE, original?.partition, original?.offset]);
+        throw new Fault('PACS_UNREACHABLE', true, 'connect');
+      },
+      { clock },
+    );
+    for (const [i, [delay, ms]] of ([['30s', 30_000], ['5m', 300_000], ['1h', 3_600_000]] as const).entries()) {
+      const topic = retryTopic('clinical', 'ingest', delay);
+      await until(`the record in ${topic}`, () => broker.records(topic).length === 1);
+      expect(broker.records(topic)[0]?.headers).toMatchObject({ 'ct-attempt': String(i + 1), 'ct-code': 'PACS_UNREACHABLE', 'ct-due': String(clock.nowMs() + ms), 'ct-origin-topic': AVAILABLE });
+      await until('it waits', () => clock.sleepers() > 0);
+      await clock.advance(ms - 1);
+      expect(tries).toBe(i + 1);
+      await clock.advance(1);
+    }
+    const dead = deadTopic('clinical', 'ingest');
+    await until('the dead letter', () => broker.records(dead).length === 1);
+    const letter = broker.records(dead)[0];
+    expect(tries).toBe(4);
+    expect(letter?.value).toEqual(original?.value);
+    expect(letter?.key).toBe(original?.key);
+    expect(letter?.headers).toEqual({ ...original?.headers, 'ct-origin-topic': AVAILABLE, 'ct-origin-partition': String(original?.partition), 'ct-origin-offset': '0', 'ct-attempt': '4', 'ct-code': 'PACS_UNREACHABLE', 'ct-stage': 'ingest' });
+    await until('the commits', async () => (await committedAll(broker)) && (await committedAll(broker, retryTopic('clinical', 'ingest', '1h'), 'ingest.retry')));
+  });
+
+  test('a fault that no try can mend is dead at once; an unforeseen error is UNEXPECTED and its text is logged nowhere', async () => {
+    const broker = world();
+    await announce(broker, '1', '2');
+    const { ctx } = run(broker, async (event) => {
+      if (event.value.studyInstanceUid === '1') throw new Fault('OBJECT_CORRUPT', false, 'hash');
+      throw new TypeError('Ivanov^Ivan is not iterable');
+    });
+    await until('one dead, one waiting', () => broker.records(deadTopic('clinical', 'ingest')).length === 1 && broker.records(retryTopic('clinical', 'ingest', '30s')).length === 1);
+    expect(broker.records(retryTopic('clinical', 'ingest', '30s'))[0]?.headers['ct-code']).toBe('UNEXPECTED');
+    const lines = ctx.lines().join('\n');
+    expect(lines).toContain('TypeError');
+    expect(lines).toContain('stage-loop.test.ts');
+    expect(lines).not.toContain('Ivanov');
+    expect(lines).not.toContain('c01|');
+  });
+
+  test('a replayed dead letter is handled at once, with all its tries again', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    let mended = false;
+    run(broker, async (event) => {
+      if (!mended) throw new Fault('OBJECT_CORRUPT', false, 'hash');
+      return emit([status(event)]);
+    });
+    await until('the dead letter', () => broker.records(deadTopic('clinical', 'ingest')).length === 1);
+    mended = true;
+    const letter = broker.records(deadTopic('clinical', 'ingest'))[0];
+    if (letter === undefined) throw new Error('no letter');
+    await broker.bus().publish([replayRecord('clinical', letter, Date.now())]);
+    await until('the event', () => broker.records(STATUS).length === 1);
+  });
+
+  test('bytes that are no event are dead; those of a newer version wait for ever', async () => {
+    const broker = world();
+    const clock = manualClock();
+    const good = codec.encode(available('1'), { id: 'x', source: 's', timeMs: 1_800_000_000_000 });
+    const wrongType = codec.encode({ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } }, { id: 'w', source: 's', timeMs: 1_800_000_000_000 });
+    const newer = Buffer.from(good.value);
+    newer.writeUInt32BE(9999, 1);
+    await broker.bus().publish([{ ...good, value: Buffer.from('?') }, { ...good, value: newer }, { ...wrongType, topic: AVAILABLE, key: 'z' }]);
+    run(broker, async () => emit([]), { clock });
+    await until('two dead', () => broker.records(deadTopic('clinical', 'ingest')).length === 2);
+    expect(broker.records(deadTopic('clinical', 'ingest')).map((r) => r.headers['ct-code'])).toEqual(['BAD_EVENT', 'BAD_EVENT']);
+    for (let i = 0; i < 6; i++) {
+      await until('the newer one waits', () => clock.sleepers() > 0);
+      await clock.advance(3_600_000);
+    }
+    expect(broker.records(retryTopic('clinical', 'ingest', '1h')).length).toBeGreaterThan(2);
+    expect(broker.records(deadTopic('clinical', 'ingest'))).toHaveLength(2);
+  });
+
+  test('a job that is too long is aborted, and its record waits as JOB_TIMEOUT', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    run(broker, (_event, signal) => new Promise((_, rejectJob) => void signal.addEventListener('abort', () => rejectJob(new Error('aborted')))), { jobTimeoutMs: 50 });
+    await until('it waits', () => broker.records(retryTopic('clinical', 'ingest', '30s'))[0]?.headers['ct-code'] === 'JOB_TIMEOUT');
+  });
+
+  test('while the bus takes nothing, a finished job waits with its events and is not done twice', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    let done = 0;
+    broker.outage = new Fault('BUS_UNAVAILABLE', true, 'away');
+    run(broker, async (event) => {
+      done++;
+      return emit([status(event)]);
+    });
+    await until('the job is done', () => done === 1);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(await committedAll(broker)).toBe(false);
+    broker.outage = undefined;
+    await until('the event', () => broker.records(STATUS).length === 1);
+    await until('the commit', () => committedAll(broker));
+    expect(done).toBe(1);
+  });
+});
+
+describe('side by side', () => {
+  test('jobs of one key run in order and one at a time; of different keys together, up to the limit', async () => {
+    const broker = world();
+    const uids = Array.from({ length: 12 }, (_, i) => `1.${i % 6}`);
+    await broker.bus().publish(uids.map((uid, i) => codec.encode(available(uid), { id: `e${i}`, source: 's', timeMs: 1_800_000_000_000 })));
+    const running = new Set<string>();
+    const order = new Map<string, string[]>();
+    let most = 0;
+    run(broker, async (event) => {
+      const uid = event.value.studyInstanceUid;
+      expect(running.has(uid)).toBe(false);
+      running.add(uid);
+      most = Math.max(most, running.size);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      running.delete(uid);
+      order.set(uid, [...(order.get(uid) ?? []), event.id]);
+      return emit([]);
+    });
+    await until('the commits', () => committedAll(broker));
+    expect(most).toBe(4);
+    for (let i = 0; i < 6; i++) expect(order.get(`1.${i}`)).toEqual([`e${i}`, `e${i + 6}`]);
+  });
+
+  test('a waiting record takes no slot', async () => {
+    const broker = world();
+    const clock = manualClock();
+    await announce(broker, 'slow', 'quick');
+    run(
+      broker,
+      async (event) => {
+        if (event.value.studyInstanceUid === 'slow') throw new Fault('PACS_UNREACHABLE', true, 'x');
+        return emit([status(event)]);
+      },
+      { clock, concurrency: 1 },
+    );
+    await until('the quick one is through', () => broker.records(STATUS).length === 1);
+  });
+});
+
+describe('the end', () => {
+  test('after the stop signal running jobs end and are committed, and nothing new starts', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    let finish: (() => void) | undefined;
+    const { ctx, done } = run(broker, (event) => new Promise((resolve) => void (finish = () => resolve(emit([status(event)])))), { drainMs: 5000 });
+    await until('the job runs', () => finish !== undefined);
+    ctx.stop();
+    await announce(broker, '2');
+    finish?.();
+    await done;
+    expect(broker.records(STATUS)).toHaveLength(1);
+    const committed = await broker.bus().committed('ingest', [AVAILABLE]);
+    expect(committed.reduce((sum, c) => sum + Number(c.offset), 0)).toBe(1);
+  });
+
+  test('a job that does not end in time is aborted and its record comes again to the next process', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    let aborted = false;
+    let begun = false;
+    const { ctx, done } = run(broker, (_event, signal) => {
+      begun = true;
+      return new Promise((_, rejectJob) =>
+        signal.addEventListener('abort', () => {
+          aborted = true;
+          rejectJob(new Error('stopped'));
+        }),
+      );
+    });
+    await until('the job runs', () => begun);
+    ctx.stop();
+    await done;
+    expect(aborted).toBe(true);
+    expect(broker.records(retryTopic('clinical', 'ingest', '30s'))).toEqual([]);
+    run(broker, async (event) => emit([status(event)]));
+    await until('the second process does it', () => broker.records(STATUS).length === 1);
+  });
+
+  test('a record that is waiting for its time stays for the next process', async () => {
+    const broker = world();
+    const clock = manualClock();
+    await announce(broker, '1');
+    const { ctx, done } = run(broker, async () => Promise.reject(new Fault('PACS_UNREACHABLE', true, 'x')), { clock });
+    await until('it waits', () => clock.sleepers() > 0);
+    ctx.stop();
+    await done;
+    const later = manualClock(clock.nowMs() + 31_000);
+    run(broker, async (event) => emit([status(event)]), { clock: later });
+    await until('the second process does it', () => broker.records(STATUS).length === 1);
+  });
+});
+
+test('jobs of a partition that another process took are aborted, and only their new owner commits them', async () => {
+  const broker = world();
+  await announce(broker, ...Array.from({ length: 8 }, (_, i) => `1.${i}`));
+  const first = new Set<string>();
+  let lost = 0;
+  run(
+    broker,
+    (event, signal) => {
+      first.add(event.id);
+      return new Promise((_, rejectJob) => signal.addEventListener('abort', () => (lost++, rejectJob(new Error('lost')))));
+    },
+    { concurrency: 16 },
+  );
+  await until('all run', () => first.size === 8);
+  const second = new Set<string>();
+  run(broker, async (event) => {
+    second.add(event.id);
+    return emit([status(event)]);
+  });
+  await until('the other did what was lost', () => lost > 0 && second.size === lost);
+  await until('its events', () => broker.records(STATUS).length === lost);
+  expect(broker.records(retryTopic('clinical', 'ingest', '30s'))).toEqual([]);
+});
