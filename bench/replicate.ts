@@ -20,12 +20,13 @@ const MIN_BYTES = 256 * 1024;
 
 const OWN_UIDS = [TAG.StudyInstanceUID, TAG.SeriesInstanceUID, TAG.SOPInstanceUID, TAG.FrameOfReferenceUID];
 
-/** Writes at least `atLeast` files under `out`, `<copy>/<n>.dcm`. Throws when `from` holds no CT image. */
-export const replicate = (from: string, out: string, atLeast: number): Replicated => {
+/** Writes at least `atLeast` files under `out`, `<copy>/<n>.dcm`, of the first `sourceFiles` at most. Throws when `from` holds no CT image. */
+export const replicate = (from: string, out: string, atLeast: number, sourceFiles = Number.POSITIVE_INFINITY): Replicated => {
   const sources = readdirSync(from, { recursive: true, encoding: 'utf8' })
     .sort()
     .map((name) => ctImage(join(from, name)))
-    .filter((file) => file !== undefined);
+    .filter((file) => file !== undefined)
+    .slice(0, sourceFiles);
   if (sources.length === 0) throw new Error(`no CT image of ${MIN_BYTES / 1024} KiB or more with its UIDs in ${from}`);
   const done: Replicated = { files: 0, bytes: 0 };
   for (let copy = 0; done.files < atLeast; copy++) {

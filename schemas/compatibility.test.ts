@@ -15,7 +15,8 @@ const files = schemaFiles();
 const zones = ['clinical', 'research'];
 
 test('generated files are current', () => {
-  for (const [file, text] of Object.entries(generate())) expect([file, readFileSync(join(import.meta.dirname, file), 'utf8') === text]).toEqual([file, true]);
+  for (const [file, text] of Object.entries(generate()))
+    expect([file, readFileSync(join(import.meta.dirname, file), 'utf8') === text]).toEqual([file, true]);
 });
 
 test('ids are unique, start at 1 and belong to files that are there', () => {
@@ -28,7 +29,9 @@ test.each(files)('%s: name and version agree with the file, every field has a do
   const record = read(file);
   const [, zone, kebab, major] = /^(clinical|research)\/([a-z-]+)\.v(\d+)\.avsc$/.exec(file) ?? [];
   expect(zones).toContain(zone);
-  expect(fullName(record)).toBe(`ctstream.${zone}.v${major}.${(kebab ?? '').replace(/(^|-)([a-z])/g, (_, __, c: string) => c.toUpperCase())}`);
+  expect(fullName(record)).toBe(
+    `ctstream.${zone}.v${major}.${(kebab ?? '').replace(/(^|-)([a-z])/g, (_, __, c: string) => c.toUpperCase())}`,
+  );
   expect(lintSchema(record)).toEqual([]);
 });
 
@@ -47,20 +50,42 @@ describe('the check can fail', () => {
     change(copy);
     return copy;
   };
-  const field = (name: string, type: unknown, more: object = {}): AvroRecord['fields'][number] => ({ name, type, doc: 'New.', ...more }) as AvroRecord['fields'][number];
+  const field = (name: string, type: unknown, more: object = {}): AvroRecord['fields'][number] =>
+    ({ name, type, doc: 'New.', ...more }) as AvroRecord['fields'][number];
 
   test('a new field with a default passes both ways', () => {
-    expect(compareVersions(v1, changed((r) => void r.fields.push(field('why', ['null', 'string'], { default: null }))))).toEqual([]);
+    expect(
+      compareVersions(
+        v1,
+        changed((r) => void r.fields.push(field('why', ['null', 'string'], { default: null }))),
+      ),
+    ).toEqual([]);
   });
 
   test.each<[string, (r: AvroRecord) => void, RegExp]>([
     ['a new field without a default', (r) => void r.fields.push(field('why', 'string')), /why/],
     ['a field that went', (r) => void r.fields.pop(), /can't read|went/],
     ['a changed type', (r) => void Object.assign(r.fields.find((f) => f.name === 'round') ?? {}, { type: 'string' }), /can't read/],
-    ['a widened type, which the old version can\'t read', (r) => void Object.assign(r.fields.find((f) => f.name === 'round') ?? {}, { type: 'double' }), /can't read/],
-    ['a rename under an alias, which a resolver lets pass', (r) => void Object.assign(r.fields.find((f) => f.name === 'detail') ?? {}, { name: 'limit', aliases: ['detail'], default: '' }), /detail went|alias/],
-    ['a logical type that came', (r) => void Object.assign(r.fields.find((f) => f.name === 'round') ?? {}, { type: { type: 'int', logicalType: 'date' } }), /logical type/],
-    ['a changed brand: an id of another kind', (r) => void Object.assign(r.fields.find((f) => f.name === 'studyId') ?? {}, { brand: 'StudyInstanceUid' }), /brand/],
+    [
+      "a widened type, which the old version can't read",
+      (r) => void Object.assign(r.fields.find((f) => f.name === 'round') ?? {}, { type: 'double' }),
+      /can't read/,
+    ],
+    [
+      'a rename under an alias, which a resolver lets pass',
+      (r) => void Object.assign(r.fields.find((f) => f.name === 'detail') ?? {}, { name: 'limit', aliases: ['detail'], default: '' }),
+      /detail went|alias/,
+    ],
+    [
+      'a logical type that came',
+      (r) => void Object.assign(r.fields.find((f) => f.name === 'round') ?? {}, { type: { type: 'int', logicalType: 'date' } }),
+      /logical type/,
+    ],
+    [
+      'a changed brand: an id of another kind',
+      (r) => void Object.assign(r.fields.find((f) => f.name === 'studyId') ?? {}, { brand: 'StudyInstanceUid' }),
+      /brand/,
+    ],
   ])('%s', (_, change, says) => {
     expect(compareVersions(v1, changed(change)).join('\n')).toMatch(says);
   });
@@ -86,7 +111,9 @@ test('topics hold what the design says of zones: clinical 30 days, research for 
   for (const t of topicsFile.topics) {
     const clinical = t.name.startsWith('ct.clinical.');
     expect([t.name, t.retentionMs]).toEqual([t.name, clinical ? 30 * 24 * 3_600_000 : -1]);
-    const strangers = [...t.writers, ...t.readers].filter((p) => (clinical ? researchOnly.has(p) : clinicalOnly.has(p) || p.startsWith('gateway-')));
+    const strangers = [...t.writers, ...t.readers].filter((p) =>
+      clinical ? researchOnly.has(p) : clinicalOnly.has(p) || p.startsWith('gateway-'),
+    );
     expect([t.name, strangers]).toEqual([t.name, []]);
   }
 });

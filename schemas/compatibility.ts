@@ -20,7 +20,10 @@ export interface AvroRecord {
 
 /** Fields of nested records with their path; arrays and unions are looked into. */
 function walk(fields: readonly AvroField[], path = ''): { path: string; field: AvroField }[] {
-  return fields.flatMap((field) => [{ path: path + field.name, field }, ...nested(field.type).flatMap((inner) => walk(inner, `${path}${field.name}.`))]);
+  return fields.flatMap((field) => [
+    { path: path + field.name, field },
+    ...nested(field.type).flatMap((inner) => walk(inner, `${path}${field.name}.`)),
+  ]);
 }
 
 function nested(type: unknown): AvroField[][] {
@@ -33,7 +36,9 @@ function nested(type: unknown): AvroField[][] {
 
 /** What is missing for people: a doc on the record and on every field. */
 export function lintSchema(record: AvroRecord): string[] {
-  const bare = walk(record.fields).filter(({ field }) => (field.doc ?? '').trim() === '').map(({ path }) => `${path} has no doc`);
+  const bare = walk(record.fields)
+    .filter(({ field }) => (field.doc ?? '').trim() === '')
+    .map(({ path }) => `${path} has no doc`);
   return (record.doc ?? '').trim() === '' ? [`${record.name} has no doc`, ...bare] : bare;
 }
 
@@ -57,7 +62,10 @@ function logicalTypes(type: unknown): string {
 
 /** Every reason why two versions of one event can't live side by side; empty when they can. */
 export function compareVersions(older: AvroRecord, newer: AvroRecord): string[] {
-  const problems = [...readProblem(newer, older, "the newer can't read the older"), ...readProblem(older, newer, "the older can't read the newer")];
+  const problems = [
+    ...readProblem(newer, older, "the newer can't read the older"),
+    ...readProblem(older, newer, "the older can't read the newer"),
+  ];
   const now = new Map(walk(newer.fields).map(({ path, field }) => [path, field]));
   for (const { path, field } of walk(older.fields)) {
     const after = now.get(path);

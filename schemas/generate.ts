@@ -19,11 +19,25 @@ interface AvroRecord {
   fields: AvroField[];
 }
 
-const PRIMITIVES: Record<string, string> = { string: 'string', int: 'number', long: 'number', double: 'number', float: 'number', boolean: 'boolean', bytes: 'Uint8Array', null: 'null' };
+const PRIMITIVES: Record<string, string> = {
+  string: 'string',
+  int: 'number',
+  long: 'number',
+  double: 'number',
+  float: 'number',
+  boolean: 'boolean',
+  bytes: 'Uint8Array',
+  null: 'null',
+};
 
 /** Files of the schemas folder, in the fixed order of their ids. */
 export function schemaFiles(): string[] {
-  return ['clinical', 'research'].flatMap((zone) => readdirSync(join(here, zone)).filter((f) => f.endsWith('.avsc')).sort().map((f) => `${zone}/${f}`));
+  return ['clinical', 'research'].flatMap((zone) =>
+    readdirSync(join(here, zone))
+      .filter((f) => f.endsWith('.avsc'))
+      .sort()
+      .map((f) => `${zone}/${f}`),
+  );
 }
 
 function typeOf(type: AvroType, nested: string[], brand?: string): string {

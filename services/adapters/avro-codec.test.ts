@@ -11,12 +11,25 @@ import { avroCodec } from './avro-codec.ts';
 
 const codec = avroCodec();
 const event: NewEvent = { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p1' as never } };
-const envelope = { id: 'e1', source: 'anonymise', timeMs: 1_800_000_000_123, traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, sequence: 7n };
+const envelope = {
+  id: 'e1',
+  source: 'anonymise',
+  timeMs: 1_800_000_000_123,
+  traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
+  sequence: 7n,
+};
 
 function received(change: Partial<BusRecord> = {}, headers: Record<string, string | undefined> = {}): BusRecord {
   const out = codec.encode(event, envelope);
   const all = { ...out.headers, ...headers };
-  return { ...out, partition: 3, offset: 11n, timestampMs: 0, ...change, headers: Object.fromEntries(Object.entries(all).filter((e): e is [string, string] => e[1] !== undefined)) };
+  return {
+    ...out,
+    partition: 3,
+    offset: 11n,
+    timestampMs: 0,
+    ...change,
+    headers: Object.fromEntries(Object.entries(all).filter((e): e is [string, string] => e[1] !== undefined)),
+  };
 }
 
 test('a record is framed as Confluent tools expect, under CloudEvents headers in binary mode', () => {
@@ -37,7 +50,17 @@ test('a record is framed as Confluent tools expect, under CloudEvents headers in
 });
 
 test('what was encoded is decoded, with its place', () => {
-  expect(codec.decode(received())).toMatchObject({ ...event, id: 'e1', source: 'anonymise', timeMs: envelope.timeMs, sequence: 7n, topic: 'ct.research.subject-withdrawn.v1', partition: 3, offset: 11n, key: 'p1' });
+  expect(codec.decode(received())).toMatchObject({
+    ...event,
+    id: 'e1',
+    source: 'anonymise',
+    timeMs: envelope.timeMs,
+    sequence: 7n,
+    topic: 'ct.research.subject-withdrawn.v1',
+    partition: 3,
+    offset: 11n,
+    key: 'p1',
+  });
 });
 
 test('every schema round-trips whatever fits it', () => {
@@ -72,7 +95,9 @@ describe('refusals', () => {
   });
 
   test('an id from a newer version is SCHEMA_AHEAD, and waits', () => {
-    expect(() => codec.decode(received({ value: Buffer.from([0, 0, 0, 3, 232, 4, 112, 49]) }))).toThrow(expect.objectContaining({ code: 'SCHEMA_AHEAD', retryable: true }));
+    expect(() => codec.decode(received({ value: Buffer.from([0, 0, 0, 3, 232, 4, 112, 49]) }))).toThrow(
+      expect.objectContaining({ code: 'SCHEMA_AHEAD', retryable: true }),
+    );
   });
 
   test('no bytes make it throw anything but a fault that quotes none of them', () => {
@@ -102,5 +127,7 @@ test('ids of a registry replace those of the file', () => {
   const other = avroCodec({ registryIds: registry });
   const out = other.encode(event, envelope);
   expect(Buffer.from(out.value).readUInt32BE(1)).toBe(registry.get('research/subject-withdrawn.v1.avsc'));
-  expect(() => codec.decode({ ...out, partition: 0, offset: 0n, timestampMs: 0 })).toThrow(expect.objectContaining({ code: 'SCHEMA_AHEAD' }));
+  expect(() => codec.decode({ ...out, partition: 0, offset: 0n, timestampMs: 0 })).toThrow(
+    expect.objectContaining({ code: 'SCHEMA_AHEAD' }),
+  );
 });

@@ -55,7 +55,8 @@ function encode(byType: ReadonlyMap<EventType, KnownSchema>, event: NewEvent, en
   if (schema === undefined) throw new Error(`no schema for ${event.type}`);
   const wrong: string[] = [];
   // A mistake of ours: names the fields, never their values.
-  if (!schema.avro.isValid(event.value, { errorHook: (path) => void wrong.push(path.join('.')) })) throw new Error(`${event.type} does not fit its schema at ${wrong.join(', ')}`);
+  if (!schema.avro.isValid(event.value, { errorHook: (path) => void wrong.push(path.join('.')) }))
+    throw new Error(`${event.type} does not fit its schema at ${wrong.join(', ')}`);
   const body = schema.avro.toBuffer(event.value);
   const frame = Buffer.allocUnsafe(FRAME_BYTES);
   frame.writeUInt8(0, 0);
@@ -103,6 +104,14 @@ function decode(byId: ReadonlyMap<number, KnownSchema>, record: BusRecord): Even
   }
   // The registered type's own schema gave the value, so the pair is an EventRecord.
   const event = { type: schema.type, value: decoded } as EventRecord;
-  const envelope = { id: ce_id, source: ce_source ?? '', timeMs, topic: record.topic, partition: record.partition, offset: record.offset, key: record.key };
+  const envelope = {
+    id: ce_id,
+    source: ce_source ?? '',
+    timeMs,
+    topic: record.topic,
+    partition: record.partition,
+    offset: record.offset,
+    key: record.key,
+  };
   return { ...event, ...envelope, ...(ce_sequence === undefined ? {} : { sequence: BigInt(ce_sequence) }) } as EventIn;
 }

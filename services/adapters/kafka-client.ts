@@ -19,9 +19,9 @@ const RETRY = { initialRetryTime: 200, maxRetryTime: 5000, factor: 0.2, multipli
 
 /** kafkajs 2.2.4 asks for timers of negative length (its 'not throttled' is -1), which Node 24 says aloud once. */
 function muteTimerWarning(): void {
-  const emit = process.emitWarning as (warning: string | Error, ...rest: unknown[]) => void;
+  const emit = process.emitWarning.bind(process) as (warning: string | Error, ...rest: unknown[]) => void;
   process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
-    if (rest[0] !== 'TimeoutNegativeWarning') emit.call(process, warning, ...rest);
+    if (rest[0] !== 'TimeoutNegativeWarning') emit(warning, ...rest);
   };
 }
 muteTimerWarning();
@@ -52,7 +52,16 @@ export function kafkaClient(o: KafkaAccess, onDenied: (what: string) => void = (
 /** Only fields that can't hold a key or a value; the error's text only where it is the protocol's own. */
 function writeLog(log: Logger, entry: LogEntry): void {
   const { groupId, memberId, topic, partition, broker, clientId, retryCount, error } = entry.log as Record<string, unknown>;
-  const fields = { groupId, memberId, topic, partition, broker, clientId, retryCount, error: typeof error === 'string' ? error : undefined };
+  const fields = {
+    groupId,
+    memberId,
+    topic,
+    partition,
+    broker,
+    clientId,
+    retryCount,
+    error: typeof error === 'string' ? error : undefined,
+  };
   const text = `${entry.namespace}: ${entry.log.message}`;
   if (entry.level <= kafkajs.logLevel.ERROR) log.warn(fields, text);
   else log.debug(fields, text);
@@ -73,7 +82,13 @@ const DENIED = /AUTHORIZATION_FAILED|SASL_AUTHENTICATION_FAILED|ILLEGAL_SASL_STA
 function kindsOf(error: unknown, depth = 0): string[] {
   if (typeof error !== 'object' || error === null || depth > 5) return [];
   const e = error as KafkaError;
-  return [e.type, e.name, ...kindsOf(e.cause, depth + 1), ...kindsOf(e.originalError, depth + 1), ...(e.errors ?? []).flatMap((x) => kindsOf(x, depth + 1))].filter((k): k is string => typeof k === 'string');
+  return [
+    e.type,
+    e.name,
+    ...kindsOf(e.cause, depth + 1),
+    ...kindsOf(e.originalError, depth + 1),
+    ...(e.errors ?? []).flatMap((x) => kindsOf(x, depth + 1)),
+  ].filter((k): k is string => typeof k === 'string');
 }
 
 /** The fault behind a kafkajs error. @param what what was tried, for the log: no key, no value. */
@@ -82,8 +97,11 @@ export function busFault(error: unknown, what: string): Fault {
   const kinds = kindsOf(error);
   const denied = kinds.find((k) => DENIED.test(k) || k === 'KafkaJSSASLAuthenticationError');
   if (denied !== undefined) return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
-  if (kinds.includes('MESSAGE_TOO_LARGE')) return new Fault('UNEXPECTED', false, `${what}: MESSAGE_TOO_LARGE, the record is larger than the broker takes`, { cause: error });
-  return new Fault('BUS_UNAVAILABLE', true, `${what}: ${kinds.find((k) => k !== 'KafkaJSNumberOfRetriesExceeded') ?? 'no answer'}`, { cause: error });
+  if (kinds.includes('MESSAGE_TOO_LARGE'))
+    return new Fault('UNEXPECTED', false, `${what}: MESSAGE_TOO_LARGE, the record is larger than the broker takes`, { cause: error });
+  // The protocol's own word, else the innermost class: the outer ones only say that kafkajs gave up.
+  const why = kinds.find((k) => /^[A-Z_]+$/.test(k)) ?? kinds.at(-1) ?? 'no answer';
+  return new Fault('BUS_UNAVAILABLE', true, `${what}: ${why}`, { cause: error });
 }
 
 /** Pattern of logical names: `<centre>` is one part of a name, a trailing `*` is anything. */

@@ -1,8 +1,8 @@
 // What the parts of the kafkajs adapter share: options, the admin client, and questions about offsets.
-import type { Admin, Kafka } from 'kafkajs';
-import type { TopicEnd } from '../ports/event-bus.ts';
+import type { Admin, Kafka, KafkaMessage } from 'kafkajs';
+import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
 import { busFault, type KafkaAccess } from './kafka-client.ts';
-import type { CommitPoint } from './lease-board.ts';
+import type { CommitPoint, PartitionName } from './lease-board.ts';
 
 export interface KafkaBusOptions extends KafkaAccess {
   /** Put before every topic and group name. */
@@ -29,8 +29,12 @@ export interface KafkaParts {
 export async function endsOf(parts: KafkaParts, topics: readonly string[]): Promise<TopicEnd[]> {
   const admin = await parts.admin();
   const perTopic = await inSteps(topics, 16, async (topic) => {
-    const offsets = await admin.fetchTopicOffsets(parts.options.prefix + topic).catch((error: unknown) => Promise.reject(busFault(error, `asking for the ends of ${topic}`)));
-    return offsets.map((p) => ({ topic, partition: p.partition, first: BigInt(p.low), end: BigInt(p.high) })).sort((a, b) => a.partition - b.partition);
+    const offsets = await admin
+      .fetchTopicOffsets(parts.options.prefix + topic)
+      .catch((error: unknown) => Promise.reject(busFault(error, `asking for the ends of ${topic}`)));
+    return offsets
+      .map((p) => ({ topic, partition: p.partition, first: BigInt(p.low), end: BigInt(p.high) }))
+      .sort((a, b) => a.partition - b.partition);
   });
   return perTopic.flat();
 }
@@ -40,8 +44,12 @@ export async function committedBy(parts: KafkaParts, group: string, topics: read
   if (topics.length === 0) return [];
   const { prefix } = parts.options;
   const admin = await parts.admin();
-  const answer = await admin.fetchOffsets({ groupId: prefix + group, topics: topics.map((t) => prefix + t) }).catch((error: unknown) => Promise.reject(busFault(error, `asking for the offsets of ${group}`)));
-  return answer.flatMap(({ topic, partitions }) => partitions.map((p) => ({ topic: topic.slice(prefix.length), partition: p.partition, offset: BigInt(p.offset) })));
+  const answer = await admin
+    .fetchOffsets({ groupId: prefix + group, topics: topics.map((t) => prefix + t) })
+    .catch((error: unknown) => Promise.reject(busFault(error, `asking for the offsets of ${group}`)));
+  return answer.flatMap(({ topic, partitions }) =>
+    partitions.map((p) => ({ topic: topic.slice(prefix.length), partition: p.partition, offset: BigInt(p.offset) })),
+  );
 }
 
 /** Maps with at most `width` at a time, keeping the order. */
@@ -49,4 +57,25 @@ export async function inSteps<A, B>(items: readonly A[], width: number, work: (i
   const results: B[] = [];
   for (let i = 0; i < items.length; i += width) results.push(...(await Promise.all(items.slice(i, i + width).map(work))));
   return results;
+}
+
+export function partitionId(p: PartitionName): string {
+  return `${p.topic}/${p.partition}`;
+}
+
+/** A kafkajs message as a record of the port. Of a header that stands twice the first counts. */
+export function recordOf(place: PartitionName, message: KafkaMessage): BusRecord {
+  const headers = Object.entries(message.headers ?? {}).map(([name, value]) => {
+    const first = Array.isArray(value) ? value[0] : value;
+    return [name, first === undefined ? '' : first.toString()] as const;
+  });
+  return {
+    topic: place.topic,
+    partition: place.partition,
+    offset: BigInt(message.offset),
+    key: message.key?.toString('utf8') ?? '',
+    value: message.value ?? new Uint8Array(),
+    headers: Object.fromEntries(headers),
+    timestampMs: Number(message.timestamp),
+  };
 }

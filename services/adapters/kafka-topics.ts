@@ -44,9 +44,23 @@ export function topicPlans(centres: readonly string[], partitionsOverride?: numb
   for (const [stage, zone] of Object.entries(topicsFile.stages) as [string, Zone][]) {
     const common = { replicas: 3, minInsyncReplicas: 2, cleanup: 'delete' };
     for (const delay of Object.keys(topicsFile.retry.delays)) {
-      plans.push({ ...common, name: retryTopic(zone, stage, delay), partitions: fewer(topicsFile.retry.partitions), retentionMs: topicsFile.retry.retentionMs, writers: [stage, OPERATOR], readers: [stage, archiverOf(zone), ...OBSERVERS] });
+      plans.push({
+        ...common,
+        name: retryTopic(zone, stage, delay),
+        partitions: fewer(topicsFile.retry.partitions),
+        retentionMs: topicsFile.retry.retentionMs,
+        writers: [stage, OPERATOR],
+        readers: [stage, archiverOf(zone), ...OBSERVERS],
+      });
     }
-    plans.push({ ...common, name: deadTopic(zone, stage), partitions: fewer(topicsFile.dead.partitions), retentionMs: topicsFile.dead.retentionMs, writers: [stage], readers: [archiverOf(zone), ...OBSERVERS] });
+    plans.push({
+      ...common,
+      name: deadTopic(zone, stage),
+      partitions: fewer(topicsFile.dead.partitions),
+      retentionMs: topicsFile.dead.retentionMs,
+      writers: [stage],
+      readers: [archiverOf(zone), ...OBSERVERS],
+    });
   }
   return plans;
 }
@@ -67,7 +81,13 @@ function configOf(plan: TopicPlan, brokers: number): Record<string, string> {
 
 /** A writer or reader gets its topic and nothing else; Write and Read imply Describe. A group belongs to the user of its name. */
 export function aclsOf(plans: readonly TopicPlan[], prefix: string): AclEntry[] {
-  const allow = (user: string, resourceType: number, resourceName: string, operation: number, pattern: number = ResourcePatternTypes.LITERAL): AclEntry => ({
+  const allow = (
+    user: string,
+    resourceType: number,
+    resourceName: string,
+    operation: number,
+    pattern: number = ResourcePatternTypes.LITERAL,
+  ): AclEntry => ({
     principal: `User:${user}`,
     host: '*',
     permissionType: AclPermissionTypes.ALLOW,
@@ -135,7 +155,8 @@ async function createMissing(admin: Admin, plans: readonly TopicPlan[], prefix: 
       replicationFactor: Math.min(p.replicas, brokers),
       configEntries: Object.entries(configOf(p, brokers)).map(([name, value]) => ({ name, value })),
     }));
-  for (let i = 0; i < missing.length; i += 50) await admin.createTopics({ topics: missing.slice(i, i + 50), waitForLeaders: false, timeout: 30_000 });
+  for (let i = 0; i < missing.length; i += 50)
+    await admin.createTopics({ topics: missing.slice(i, i + 50), waitForLeaders: false, timeout: 30_000 });
   if (missing.length > 0) await untilLed(admin, missing);
 }
 
@@ -153,10 +174,16 @@ async function untilLed(admin: Admin, created: readonly ITopicConfig[]): Promise
 
 /** The broker takes about a second before it acts on new rules, so this waits until it tells all of them. */
 async function applyAcls(admin: Admin, wanted: readonly AclEntry[]): Promise<void> {
-  const textOf = (a: Pick<AclEntry, 'principal' | 'host' | 'operation' | 'permissionType' | 'resourceType' | 'resourceName' | 'resourcePatternType'>): string =>
-    [a.principal, a.host, a.operation, a.permissionType, a.resourceType, a.resourceName, a.resourcePatternType].join(' ');
+  const textOf = (
+    a: Pick<AclEntry, 'principal' | 'host' | 'operation' | 'permissionType' | 'resourceType' | 'resourceName' | 'resourcePatternType'>,
+  ): string => [a.principal, a.host, a.operation, a.permissionType, a.resourceType, a.resourceName, a.resourcePatternType].join(' ');
   const missing = async (): Promise<AclEntry[]> => {
-    const { resources } = await admin.describeAcls({ resourceType: AclResourceTypes.ANY, resourcePatternType: ResourcePatternTypes.ANY, operation: AclOperationTypes.ANY, permissionType: AclPermissionTypes.ANY });
+    const { resources } = await admin.describeAcls({
+      resourceType: AclResourceTypes.ANY,
+      resourcePatternType: ResourcePatternTypes.ANY,
+      operation: AclOperationTypes.ANY,
+      permissionType: AclPermissionTypes.ANY,
+    });
     // kafkajs types a single pattern where the broker gives one per resource.
     const there = new Set(resources.flatMap((r) => r.acls.map((a) => textOf({ ...r, ...a, resourcePatternType: r.resourcePatternType }))));
     return wanted.filter((a) => !there.has(textOf(a)));
@@ -177,7 +204,11 @@ async function differences(admin: Admin, plans: readonly TopicPlan[], prefix: st
   const partitions = new Map(topics.map((t) => [t.name, t.partitions.length]));
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
-    resources: plans.map((p) => ({ type: ConfigResourceTypes.TOPIC, name: prefix + p.name, configNames: Object.keys(configOf(p, brokers)) })),
+    resources: plans.map((p) => ({
+      type: ConfigResourceTypes.TOPIC,
+      name: prefix + p.name,
+      configNames: Object.keys(configOf(p, brokers)),
+    })),
   });
   const configs = new Map(resources.map((r) => [r.resourceName, new Map(r.configEntries.map((e) => [e.configName, e.configValue]))]));
   for (const plan of plans) {

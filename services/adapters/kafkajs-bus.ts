@@ -72,7 +72,9 @@ interface Waiting {
 const REQUEST_BYTES = 512 * 1024;
 
 function sizeOf(record: OutgoingRecord): number {
-  return record.value.byteLength + record.key.length + Object.entries(record.headers).reduce((sum, [k, v]) => sum + k.length + v.length, 64);
+  return (
+    record.value.byteLength + record.key.length + Object.entries(record.headers).reduce((sum, [k, v]) => sum + k.length + v.length, 64)
+  );
 }
 
 /**
@@ -80,7 +82,11 @@ function sizeOf(record: OutgoingRecord): number {
  * idle, and a retried request can't overtake another, so records of a key keep their order.
  */
 function makePublisher(kafka: Kafka, prefix: string): { publish: EventBus['publish']; close(): Promise<void> } {
-  const producer: Producer = kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner, allowAutoTopicCreation: false, maxInFlightRequests: 1 });
+  const producer: Producer = kafka.producer({
+    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    allowAutoTopicCreation: false,
+    maxInFlightRequests: 1,
+  });
   const queue: Waiting[] = [];
   let connected: Promise<void> | undefined;
   let pumping: Promise<void> | undefined;
@@ -92,7 +98,10 @@ function makePublisher(kafka: Kafka, prefix: string): { publish: EventBus['publi
     });
     await connected;
     const byTopic = Map.groupBy(records, (r) => prefix + r.topic);
-    const topicMessages = [...byTopic].map(([topic, list]) => ({ topic, messages: list.map((r) => ({ key: r.key, value: Buffer.from(r.value), headers: { ...r.headers } })) }));
+    const topicMessages = [...byTopic].map(([topic, list]) => ({
+      topic,
+      messages: list.map((r) => ({ key: r.key, value: Buffer.from(r.value), headers: { ...r.headers } })),
+    }));
     await producer.sendBatch({ acks: -1, timeout: 30_000, topicMessages });
   };
 

@@ -4,8 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { Fault } from '../kernel/fault.ts';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
 import { busFault } from './kafka-client.ts';
-import type { KafkaParts } from './kafka-offsets.ts';
-import { headersOf } from './kafkajs-subscription.ts';
+import { partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
 
 /** Partitions are read side by side in groups of about so many records, then given one by one. */
 const GROUP_RECORDS = 20_000n;
@@ -71,10 +70,17 @@ async function openReader(parts: KafkaParts, wanted: readonly TopicEnd[]): Promi
   });
   const topics = [...new Set(wanted.map((e) => e.topic))];
   const everything = topics.map((topic) => ({ topic: prefix + topic }));
-  const joined = new Promise<void>((resolve) => void consumer.on(consumer.events.GROUP_JOIN, () => (consumer.pause(everything), resolve())));
+  const joined = new Promise<void>(
+    (resolve) => void consumer.on(consumer.events.GROUP_JOIN, () => (consumer.pause(everything), resolve())),
+  );
   await consumer.connect();
   await consumer.subscribe({ topics: everything.map((t) => t.topic), fromBeginning: true });
-  await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, partitionsConsumedConcurrently: 1, eachBatch: async (payload) => collect(payload, prefix, open, consumer, wake.ring) });
+  await consumer.run({
+    autoCommit: false,
+    eachBatchAutoResolve: false,
+    partitionsConsumedConcurrently: 1,
+    eachBatch: async (payload) => collect(payload, prefix, open, consumer, wake.ring),
+  });
   await joined;
   return {
     read: (group, signal) => readGroup({ consumer, prefix, open, wake, crashed: () => crash }, group, signal),
@@ -82,7 +88,7 @@ async function openReader(parts: KafkaParts, wanted: readonly TopicEnd[]): Promi
   };
 }
 
-function makeBell(): { ring(): void; wait(ms: number): Promise<void> } {
+function makeBell(): { ring: () => void; wait: (ms: number) => Promise<void> } {
   let ring = (): void => undefined;
   return {
     ring: () => ring(),
@@ -97,19 +103,23 @@ function makeBell(): { ring(): void; wait(ms: number): Promise<void> } {
   };
 }
 
-const idOf = (e: { topic: string; partition: number }): string => `${e.topic}/${e.partition}`;
-
-async function collect(payload: EachBatchPayload, prefix: string, open: ReadonlyMap<string, Open>, consumer: Consumer, ring: () => void): Promise<void> {
+async function collect(
+  payload: EachBatchPayload,
+  prefix: string,
+  open: ReadonlyMap<string, Open>,
+  consumer: Consumer,
+  ring: () => void,
+): Promise<void> {
   const { batch } = payload;
   const topic = batch.topic.slice(prefix.length);
-  const target = open.get(idOf({ topic, partition: batch.partition }));
+  const target = open.get(partitionId({ topic, partition: batch.partition }));
   if (target === undefined || payload.isStale()) return;
   const pause = (): void => consumer.pause([{ topic: batch.topic, partitions: [batch.partition] }]);
   for (const message of batch.messages) {
     const offset = BigInt(message.offset);
     if (offset >= target.want.end) break;
     if (offset >= target.want.first && !target.done) {
-      target.records.push({ topic, partition: batch.partition, offset, key: message.key?.toString('utf8') ?? '', value: message.value ?? new Uint8Array(), headers: headersOf(message.headers), timestampMs: Number(message.timestamp) });
+      target.records.push(recordOf(target.want, message));
     }
     payload.resolveOffset(message.offset);
   }
@@ -132,11 +142,11 @@ interface Reading {
 async function* readGroup(r: Reading, group: readonly TopicEnd[], signal?: AbortSignal): AsyncIterable<BusRecord> {
   r.open.clear();
   for (const want of group) {
-    r.open.set(idOf(want), { want, records: [], done: false });
+    r.open.set(partitionId(want), { want, records: [], done: false });
     r.consumer.seek({ topic: r.prefix + want.topic, partition: want.partition, offset: want.first.toString() });
     r.consumer.resume([{ topic: r.prefix + want.topic, partitions: [want.partition] }]);
   }
-  for (const part of [...r.open.values()]) {
+  for (const part of r.open.values()) {
     while (!part.done || part.records.length > 0) {
       signal?.throwIfAborted();
       const crash = r.crashed();
@@ -154,7 +164,8 @@ async function* readGroup(r: Reading, group: readonly TopicEnd[], signal?: Abort
 async function waitForMore(r: Reading, part: Open): Promise<void> {
   const until = Date.now() + STALL_MS;
   while (part.records.length === 0 && !part.done && r.crashed() === undefined) {
-    if (Date.now() > until) throw new Fault('BUS_UNAVAILABLE', true, `${part.want.topic}/${part.want.partition} can't be read up to ${part.want.end}`);
+    if (Date.now() > until)
+      throw new Fault('BUS_UNAVAILABLE', true, `${part.want.topic}/${part.want.partition} can't be read up to ${part.want.end}`);
     await r.wake.wait(500);
   }
 }

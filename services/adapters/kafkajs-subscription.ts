@@ -1,14 +1,15 @@
 // Leases over a kafkajs consumer group. kafkajs hands records over and returns; jobs run as long as they like
 // while its loop goes on sending heartbeats. Offsets are committed by generation, from the lease board only.
 import kafkajs from 'kafkajs';
-import type { Consumer, EachBatchPayload, PartitionAssigner } from 'kafkajs';
+import type { Consumer, EachBatchPayload, Offsets, PartitionAssigner } from 'kafkajs';
 import { Fault } from '../kernel/fault.ts';
-import type { BusRecord, PartitionLag, SubscribeOptions, Subscription } from '../ports/event-bus.ts';
+import type { PartitionLag, SubscribeOptions, Subscription } from '../ports/event-bus.ts';
 import { busFault, isPattern } from './kafka-client.ts';
-import { committedBy, endsOf, inSteps, type KafkaParts } from './kafka-offsets.ts';
-import { leaseBoard, type CommitPoint, type LeaseBoard, type PartitionName } from './lease-board.ts';
+import { committedBy, endsOf, inSteps, partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
+import { startingPoints, truncation } from './kafkajs-truncation.ts';
+import { leaseBoard, type LeaseBoard, type PartitionName } from './lease-board.ts';
 
-type Commit = EachBatchPayload['commitOffsetsIfNecessary'];
+type Commit = (offsets: Offsets) => Promise<void>;
 
 interface State {
   readonly parts: KafkaParts;
@@ -19,8 +20,14 @@ interface State {
   commit: Commit | undefined;
   /** True from the moment a join begins until the assignment is known: nothing is committed. */
   joining: boolean;
+  /** Counts assignments. */
+  assignment: number;
   /** Resolves once the assignment was compared with what the group had committed. */
   checked: Promise<void>;
+  /** Where each partition of the assignment must go on. */
+  readonly expected: Map<string, bigint>;
+  /** Where a partition was sent back to, because records were stepped over. */
+  readonly sentBack: Map<string, bigint>;
   committing: Promise<void> | undefined;
   running: boolean;
   stopped: boolean;
@@ -30,7 +37,7 @@ interface State {
 }
 
 /** How long a fetch waits for records: also the longest pause between two heartbeats, so well under the session timeout. */
-const FETCH_WAIT_MS = 500;
+const FETCH_WAIT_MS = 1000;
 const COMMIT_EVERY_MS = 100;
 
 /** Joins the group and gives leases. Centre topics that come later are found by polling. */
@@ -56,7 +63,24 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
     onRoom: (p) => setPaused(state, p, false),
     onProgress: () => commitSoon(state),
   });
-  const state: State = { parts, options, consumer, board, commit: undefined, joining: true, checked: Promise.resolve(), committing: undefined, running: false, stopped: false, stopping: undefined, failure: undefined, topics: [] };
+  const state: State = {
+    parts,
+    options,
+    consumer,
+    board,
+    commit: undefined,
+    joining: true,
+    assignment: 0,
+    checked: Promise.resolve(),
+    expected: new Map(),
+    sentBack: new Map(),
+    committing: undefined,
+    running: false,
+    stopped: false,
+    stopping: undefined,
+    failure: undefined,
+    topics: [],
+  };
   hook.onJoin = () => {
     state.joining = true;
   };
@@ -100,17 +124,14 @@ function watchEvents(state: State): void {
   const { consumer, board, parts } = state;
   const { prefix } = parts.options;
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
-    const ours = Object.entries(payload.memberAssignment).flatMap(([topic, partitions]) => partitions.map((partition) => ({ topic: topic.slice(prefix.length), partition })));
+    const ours = Object.entries(payload.memberAssignment).flatMap(([topic, partitions]) =>
+      partitions.map((partition) => ({ topic: topic.slice(prefix.length), partition })),
+    );
     board.assign(ours);
     // A pause outlives a rebalance in kafkajs, the reason for it may not.
     for (const p of ours) setPaused(state, p, board.isFull(p));
-    state.checked = checkCommitted(state, ours).then(
-      () => {
-        state.joining = false;
-        commitSoon(state);
-      },
-      (error: unknown) => fail(state, busFault(error, 'comparing committed offsets with the log')),
-    );
+    state.assignment++;
+    state.checked = check(state, ours, state.assignment);
   });
   consumer.on(consumer.events.CRASH, ({ payload }) => {
     state.joining = true;
@@ -118,10 +139,32 @@ function watchEvents(state: State): void {
   });
 }
 
+/** Compares an assignment with the log; while Kafka is away, again and again. Nothing is committed before it is done. */
+async function check(state: State, ours: readonly PartitionName[], assignment: number): Promise<void> {
+  while (!state.stopped && assignment === state.assignment) {
+    try {
+      const points = await startingPoints(state.parts, state.options.group, ours);
+      if (assignment !== state.assignment) return;
+      for (const { point, committed } of points) {
+        state.expected.set(partitionId(point), point.offset);
+        if (committed) state.board.committedBefore(point);
+      }
+      state.sentBack.clear();
+      state.joining = false;
+      return commitSoon(state);
+    } catch (error) {
+      const fault = busFault(error, 'comparing committed offsets with the log');
+      if (!fault.retryable) return fail(state, fault);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+}
+
 function crashFault(state: State, error: Error): Fault {
   const what = `consuming as group ${state.options.group}`;
   const denied = state.parts.denied();
-  if (denied !== undefined && error.name === 'KafkaJSGroupCoordinatorNotFound') return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
+  if (denied !== undefined && error.name === 'KafkaJSGroupCoordinatorNotFound')
+    return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
   return busFault(error, what);
 }
 
@@ -136,8 +179,12 @@ function fail(state: State, fault: Fault): void {
 function setPaused(state: State, p: PartitionName, paused: boolean): void {
   if (!state.running) return;
   const where = [{ topic: state.parts.options.prefix + p.topic, partitions: [p.partition] }];
-  if (paused) state.consumer.pause(where);
-  else state.consumer.resume(where);
+  try {
+    if (paused) state.consumer.pause(where);
+    else state.consumer.resume(where);
+  } catch {
+    // Between a crash and kafkajs' own restart there is no group; the next assignment sets all pauses.
+  }
 }
 
 /** Subscribes to the topics that exist now and runs; without any it waits for `follow` to find one. */
@@ -150,7 +197,12 @@ async function start(state: State): Promise<void> {
   await consumer.subscribe({ topics: topics.map((t) => parts.options.prefix + t), fromBeginning: true });
   state.topics = topics;
   state.running = true;
-  await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, partitionsConsumedConcurrently: 4, eachBatch: (payload) => handOver(state, payload) });
+  await consumer.run({
+    autoCommit: false,
+    eachBatchAutoResolve: false,
+    partitionsConsumedConcurrently: 4,
+    eachBatch: (payload) => handOver(state, payload),
+  });
 }
 
 /** kafkajs resolves patterns once. Jobs in hand stay ours if the next assignment says so. */
@@ -177,66 +229,34 @@ async function handOver(state: State, payload: EachBatchPayload): Promise<void> 
   const { batch } = payload;
   const name = { topic: batch.topic.slice(state.parts.options.prefix.length), partition: batch.partition };
   await state.checked;
-  if (state.stopped || !payload.isRunning() || payload.isStale()) return;
-  state.commit = payload.commitOffsetsIfNecessary;
-  await checkContinuity(state, name, BigInt(batch.firstOffset() ?? batch.lastOffset()), BigInt(batch.highWatermark));
+  const over = (): boolean => state.stopped || !payload.isRunning() || payload.isStale();
+  if (over() || !(await goesOn(state, name, payload)) || over()) return;
+  state.commit = (offsets) => payload.commitOffsetsIfNecessary(offsets);
   for (const message of batch.messages) {
-    if (state.stopped || !payload.isRunning() || payload.isStale()) return;
-    state.board.offer({
-      ...name,
-      offset: BigInt(message.offset),
-      key: message.key?.toString('utf8') ?? '',
-      value: message.value ?? new Uint8Array(),
-      headers: headersOf(message.headers),
-      timestampMs: Number(message.timestamp),
-    });
+    state.board.offer(recordOf(name, message));
     payload.resolveOffset(message.offset);
   }
   await payload.heartbeat();
 }
 
-export function headersOf(headers: Record<string, Buffer | string | (Buffer | string)[] | undefined> | undefined): BusRecord['headers'] {
-  const entries = Object.entries(headers ?? {}).map(([name, value]) => {
-    const first = Array.isArray(value) ? value[0] : value;
-    return [name, first === undefined ? '' : first.toString()] as const;
-  });
-  return Object.fromEntries(entries);
-}
-
-// LOG_TRUNCATED. kafkajs jumps in silence: on an offset out of range it commits -2 (the earliest there is) and goes
-// on. So before the first record of an assignment is taken, what the group had committed is compared with the log.
-
-async function checkCommitted(state: State, ours: readonly PartitionName[]): Promise<void> {
-  const committed = await committedOf(state, ours);
-  for (const point of committed) if (point.offset === -2n) throw truncated(point, 'the group was reset to the start of the log');
-  const known = committed.filter((p) => p.offset >= 0n);
-  const ends = await endsOf(state.parts, [...new Set(known.map((p) => p.topic))]);
-  for (const point of known) {
-    const end = ends.find((e) => e.topic === point.topic && e.partition === point.partition);
-    if (end !== undefined && (point.offset < end.first || point.offset > end.end)) throw truncated(point, `the log has ${end.first} to ${end.end}`);
-    state.board.committedBefore(point);
+/**
+ * Whether a batch begins where the last one ended. If it steps over records that the log still has (kafkajs may hand
+ * over a batch from before a rejoin), the partition is sent back once; a gap that stays is a compacted log.
+ */
+async function goesOn(state: State, name: PartitionName, { batch }: EachBatchPayload): Promise<boolean> {
+  const id = partitionId(name);
+  const next = state.board.nextOffset(name) ?? state.expected.get(id);
+  const first = BigInt(batch.firstOffset() ?? batch.lastOffset());
+  if (next === undefined || (first <= next && BigInt(batch.highWatermark) >= next)) return true;
+  const fault = await truncation(state.parts, { ...name, offset: next });
+  if (fault !== undefined) {
+    fail(state, fault);
+    throw fault;
   }
-}
-
-function truncated(point: CommitPoint, why: string): Fault {
-  return new Fault('LOG_TRUNCATED', false, `${point.topic}/${point.partition}: committed ${point.offset}, ${why}`);
-}
-
-/** Committed offsets of the partitions: -1 for none. */
-async function committedOf(state: State, ours: readonly PartitionName[]): Promise<CommitPoint[]> {
-  const all = await committedBy(state.parts, state.options.group, [...new Set(ours.map((p) => p.topic))]);
-  return all.filter((p) => ours.some((o) => o.topic === p.topic && o.partition === p.partition));
-}
-
-/** A step over offsets is normal in a compacted log and fatal when the records were deleted before we read them. */
-async function checkContinuity(state: State, name: PartitionName, first: bigint, highWatermark: bigint): Promise<void> {
-  const next = state.board.nextOffset(name);
-  if (next === undefined || (first <= next && highWatermark >= next)) return;
-  const end = (await endsOf(state.parts, [name.topic])).find((e) => e.partition === name.partition);
-  if (end !== undefined && end.first <= next && end.end >= next) return;
-  const fault = truncated({ ...name, offset: next }, `the log has ${end?.first} to ${end?.end}`);
-  fail(state, fault);
-  throw fault;
+  if (state.sentBack.get(id) === next) return true;
+  state.sentBack.set(id, next);
+  state.consumer.seek({ topic: batch.topic, partition: batch.partition, offset: next.toString() });
+  return false;
 }
 
 function commitSoon(state: State): void {
@@ -257,7 +277,10 @@ async function commitNow(state: State): Promise<boolean> {
   const points = state.board.commits();
   if (state.joining || state.commit === undefined || points.length === 0) return true;
   const { prefix } = state.parts.options;
-  const topics = [...Map.groupBy(points, (p) => p.topic)].map(([topic, list]) => ({ topic: prefix + topic, partitions: list.map((p) => ({ partition: p.partition, offset: p.offset.toString() })) }));
+  const topics = [...Map.groupBy(points, (p) => p.topic)].map(([topic, list]) => ({
+    topic: prefix + topic,
+    partitions: list.map((p) => ({ partition: p.partition, offset: p.offset.toString() })),
+  }));
   try {
     await state.commit({ topics });
     state.board.noteCommitted(points);
@@ -271,10 +294,10 @@ async function commitNow(state: State): Promise<boolean> {
 
 async function lagOf(state: State): Promise<PartitionLag[]> {
   const ends = await endsOf(state.parts, state.topics);
-  const committed = await committedOf(state, ends);
+  const committed = new Map((await committedBy(state.parts, state.options.group, state.topics)).map((p) => [partitionId(p), p.offset]));
   return ends.map((e) => {
-    const point = committed.find((c) => c.topic === e.topic && c.partition === e.partition);
-    return { topic: e.topic, partition: e.partition, committed: point === undefined || point.offset < 0n ? e.first : point.offset, end: e.end };
+    const offset = committed.get(partitionId(e)) ?? -1n;
+    return { topic: e.topic, partition: e.partition, committed: offset < 0n ? e.first : offset, end: e.end };
   });
 }
 

@@ -166,7 +166,19 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
       }
       for (const { topic, partition } of partitions) {
         const id = idOf({ topic, partition });
-        if (!held.has(id)) held.set(id, { topic, partition, entries: new Map(), keys: new Map(), ready: [], backlog: [], next: -1n, received: -1n, committed: -1n, full: false });
+        if (!held.has(id))
+          held.set(id, {
+            topic,
+            partition,
+            entries: new Map(),
+            keys: new Map(),
+            ready: [],
+            backlog: [],
+            next: -1n,
+            received: -1n,
+            committed: -1n,
+            full: false,
+          });
       }
       turn = [...held.keys()];
     },
@@ -209,7 +221,7 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
       const next = nextReady();
       if (next !== undefined) return Promise.resolve(lease(next.p, next.entry));
       return new Promise((resolve, reject) => {
-        const leave = (): void => void signal.removeEventListener('abort', onAbort);
+        const leave = (): void => signal.removeEventListener('abort', onAbort);
         const waiter = {
           give: (value: Lease | undefined) => (leave(), resolve(value)),
           fail: (error: Error) => (leave(), reject(error)),

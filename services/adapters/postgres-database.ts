@@ -88,26 +88,33 @@ const AWAY = /^(08|53|57|58|25P03|40)/;
 function databaseFault(error: unknown): unknown {
   if (error instanceof Fault || typeof error !== 'object' || error === null) return error;
   const { code, message = '' } = error as { code?: unknown; message?: string };
-  if (error instanceof pg.DatabaseError) return AWAY.test(error.code ?? '') ? new Fault('DATABASE_UNAVAILABLE', true, `SQLSTATE ${error.code}`, { cause: error }) : error;
+  if (error instanceof pg.DatabaseError)
+    return AWAY.test(error.code ?? '') ? new Fault('DATABASE_UNAVAILABLE', true, `SQLSTATE ${error.code}`, { cause: error }) : error;
   const network = typeof code === 'string' && /^E[A-Z]+$/.test(code);
-  if (network || /terminated|timeout|not queryable|Connection/.test(message)) return new Fault('DATABASE_UNAVAILABLE', true, network ? code : 'the connection was lost', { cause: error });
+  if (network || /terminated|timeout|not queryable|Connection/.test(message))
+    return new Fault('DATABASE_UNAVAILABLE', true, network ? code : 'the connection was lost', { cause: error });
   return error;
 }
 
 async function migrate(pool: pg.Pool, dir: string): Promise<void> {
-  const files = readdirSync(dir).filter((name) => /^\d+.*\.sql$/.test(name)).sort();
+  const files = readdirSync(dir)
+    .filter((name) => /^\d+.*\.sql$/.test(name))
+    .sort();
   const client = await pool.connect();
   try {
     await client.query('begin');
     await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
     await client.query(OWN_TABLES);
-    const done = new Map((await client.query<{ name: string; sha256: string }>('select name, sha256 from migrations')).rows.map((r) => [r.name, r.sha256]));
+    const done = new Map(
+      (await client.query<{ name: string; sha256: string }>('select name, sha256 from migrations')).rows.map((r) => [r.name, r.sha256]),
+    );
     for (const name of files) {
       const text = readFileSync(join(dir, name), 'utf8');
       const sha256 = sha256Hex(text);
       const before = done.get(name);
       if (before === sha256) continue;
-      if (before !== undefined) throw new Fault('BAD_CONFIG', false, `migration ${name} was applied with other text: add a new file instead`);
+      if (before !== undefined)
+        throw new Fault('BAD_CONFIG', false, `migration ${name} was applied with other text: add a new file instead`);
       await client.query(text);
       await client.query('insert into migrations (name, sha256) values ($1, $2)', [name, sha256]);
     }
@@ -154,7 +161,8 @@ function transactionOn(client: PoolClient, o: PostgresOptions): Transaction {
   const query: Queryable['query'] = async (sql, params) => await rows(client, sql, params);
   return {
     query,
-    firstSight: async (eventId) => (await query('insert into inbox (event_id) values ($1) on conflict do nothing returning event_id', [eventId])).length > 0,
+    firstSight: async (eventId) =>
+      (await query('insert into inbox (event_id) values ($1) on conflict do nothing returning event_id', [eventId])).length > 0,
     enqueue: async (event) => {
       const { cause, ordinal = 0 } = event;
       const id = outgoingId(o.source, cause, event.type, ordinal);
@@ -166,7 +174,14 @@ function transactionOn(client: PoolClient, o: PostgresOptions): Transaction {
       if ((await query('select 1 from outbox where event_id = $1', [id])).length > 0) return;
       const record = o.codec.encode(event, { id, source: o.source, timeMs: Date.now(), sequence: BigInt(counter.next), ...activeTrace() });
       await query('update outbox_counter set last = $1', [counter.next]);
-      await query('insert into outbox (sequence, event_id, topic, key, value, headers) values ($1, $2, $3, $4, $5, $6)', [counter.next, id, record.topic, record.key, Buffer.from(record.value), JSON.stringify(record.headers)]);
+      await query('insert into outbox (sequence, event_id, topic, key, value, headers) values ($1, $2, $3, $4, $5, $6)', [
+        counter.next,
+        id,
+        record.topic,
+        record.key,
+        Buffer.from(record.value),
+        JSON.stringify(record.headers),
+      ]);
     },
   };
 }
@@ -174,7 +189,9 @@ function transactionOn(client: PoolClient, o: PostgresOptions): Transaction {
 /** The event belongs to the trace of the job that writes it. */
 function activeTrace(): { traceparent?: string } {
   const span = trace.getActiveSpan()?.spanContext();
-  return span === undefined || !isSpanContextValid(span) ? {} : { traceparent: `00-${span.traceId}-${span.spanId}-0${span.traceFlags & 1}` };
+  return span === undefined || !isSpanContextValid(span)
+    ? {}
+    : { traceparent: `00-${span.traceId}-${span.spanId}-0${span.traceFlags & 1}` };
 }
 
 interface OutboxColumns {
@@ -189,8 +206,19 @@ interface OutboxColumns {
 function outboxTable(pool: pg.Pool): OutboxTable {
   return {
     next: async (limit) => {
-      const found = await rows<OutboxColumns>(pool, 'select sequence, event_id, topic, key, value, headers from outbox where sent_at is null order by sequence limit $1', [limit]);
-      return found.map((r) => ({ sequence: BigInt(r.sequence), eventId: r.event_id, topic: r.topic, key: r.key, value: r.value, headers: r.headers }));
+      const found = await rows<OutboxColumns>(
+        pool,
+        'select sequence, event_id, topic, key, value, headers from outbox where sent_at is null order by sequence limit $1',
+        [limit],
+      );
+      return found.map((r) => ({
+        sequence: BigInt(r.sequence),
+        eventId: r.event_id,
+        topic: r.topic,
+        key: r.key,
+        value: r.value,
+        headers: r.headers,
+      }));
     },
     markSent: async (sequences) => {
       await rows(pool, 'update outbox set sent_at = now() where sequence = any($1::bigint[]) and sent_at is null', [sequences.map(String)]);

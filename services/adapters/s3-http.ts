@@ -40,7 +40,13 @@ export function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : typeof name === 'string' ? name : 'unknown';
 }
 
-const FULL = new Set(['XMinioStorageFull', 'InsufficientStorage', 'QuotaExceeded', 'XMinioAdminBucketQuotaExceeded', 'EntityTooLarge.Quota']);
+const FULL = new Set([
+  'XMinioStorageFull',
+  'InsufficientStorage',
+  'QuotaExceeded',
+  'XMinioAdminBucketQuotaExceeded',
+  'EntityTooLarge.Quota',
+]);
 
 /** The fault behind an error of the store. Abortions stay what they are. Object names are not told: in ct-clinical they hold UIDs. */
 export function storeFault(error: unknown, bucket: string, doing: string, signal?: AbortSignal): unknown {

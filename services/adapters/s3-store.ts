@@ -63,7 +63,8 @@ export function s3Store(o: S3Options): S3Store {
         const batch = keys.slice(i, i + 1000);
         const results = await faulted(at(bucket), 'removing', signal, () => client.removeObjects(at(bucket), batch));
         const refused = results.find((r) => r !== null && r?.Error !== undefined);
-        if (refused !== undefined && refused !== null) throw new Fault('STORE_UNAVAILABLE', true, `removing in ${at(bucket)}: ${refused.Error?.Code ?? 'refused'}`);
+        if (refused !== undefined && refused !== null)
+          throw new Fault('STORE_UNAVAILABLE', true, `removing in ${at(bucket)}: ${refused.Error?.Code ?? 'refused'}`);
       }
     },
     ensureBuckets: async (names) => {
@@ -96,14 +97,21 @@ function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-async function put(client: Client, bucket: string, key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions): Promise<'created' | 'exists'> {
+async function put(
+  client: Client,
+  bucket: string,
+  key: string,
+  body: Uint8Array | AsyncIterable<Uint8Array>,
+  options: PutOptions,
+): Promise<'created' | 'exists'> {
   const headers: Record<string, string> = { 'Content-Type': options.contentType ?? 'application/octet-stream' };
   if (options.ifNoneMatch === true) {
     if (!(body instanceof Uint8Array)) throw new TypeError('a conditional put takes a whole buffer');
     headers['If-None-Match'] = '*';
   }
   try {
-    if (body instanceof Uint8Array) await withSignal(options.signal, () => client.putObject(bucket, key, bufferOf(body), body.byteLength, headers));
+    if (body instanceof Uint8Array)
+      await withSignal(options.signal, () => client.putObject(bucket, key, bufferOf(body), body.byteLength, headers));
     else await putStream(client, bucket, key, body, headers, options);
     return 'created';
   } catch (error) {
@@ -138,10 +146,18 @@ async function* partsOf(body: AsyncIterable<Uint8Array>, signal: AbortSignal | u
  * One PUT when it fits a part, else a multipart upload of its own id: the package's own would resume a pending upload
  * of the same name, and does not see errors of the source.
  */
-async function putStream(client: Client, bucket: string, key: string, body: AsyncIterable<Uint8Array>, headers: Record<string, string>, options: PutOptions): Promise<void> {
+async function putStream(
+  client: Client,
+  bucket: string,
+  key: string,
+  body: AsyncIterable<Uint8Array>,
+  headers: Record<string, string>,
+  options: PutOptions,
+): Promise<void> {
   let sent = 0;
   const checkSize = (): void => {
-    if (options.sizeBytes !== undefined && sent !== options.sizeBytes) throw new Error(`the body has ${sent} bytes, not ${options.sizeBytes}`);
+    if (options.sizeBytes !== undefined && sent !== options.sizeBytes)
+      throw new Error(`the body has ${sent} bytes, not ${options.sizeBytes}`);
   };
   let uploadId: string | undefined;
   const tags: { part: number; etag: string }[] = [];
@@ -178,9 +194,23 @@ async function putStream(client: Client, bucket: string, key: string, body: Asyn
   }
 }
 
-async function uploadPart(client: Client, bucket: string, key: string, uploadId: string, number: number, part: Buffer, signal: AbortSignal | undefined): Promise<string> {
+async function uploadPart(
+  client: Client,
+  bucket: string,
+  key: string,
+  uploadId: string,
+  number: number,
+  part: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<string> {
   const query = `partNumber=${number}&uploadId=${encodeURIComponent(uploadId)}`;
-  const response = await withSignal(signal, () => client.makeRequestAsync({ method: 'PUT', bucketName: bucket, objectName: key, query, headers: { 'Content-Length': part.byteLength } }, part, [200]));
+  const response = await withSignal(signal, () =>
+    client.makeRequestAsync(
+      { method: 'PUT', bucketName: bucket, objectName: key, query, headers: { 'Content-Length': part.byteLength } },
+      part,
+      [200],
+    ),
+  );
   response.resume();
   return (response.headers.etag ?? '').replaceAll('"', '');
 }
@@ -199,11 +229,18 @@ async function* chunksOf(stream: Readable, bucket: string, signal: AbortSignal |
   }
 }
 
-async function get(client: Client, bucket: string, key: string, options: { range?: readonly [number, number]; signal?: AbortSignal }): Promise<AsyncIterable<Uint8Array> | undefined> {
+async function get(
+  client: Client,
+  bucket: string,
+  key: string,
+  options: { range?: readonly [number, number]; signal?: AbortSignal },
+): Promise<AsyncIterable<Uint8Array> | undefined> {
   const { range, signal } = options;
   if (range !== undefined && range[1] === 0) return (await head(client, bucket, key, signal)) === undefined ? undefined : nothing();
   try {
-    const stream = await withSignal(signal, () => (range === undefined ? client.getObject(bucket, key) : client.getPartialObject(bucket, key, range[0], range[1])));
+    const stream = await withSignal(signal, () =>
+      range === undefined ? client.getObject(bucket, key) : client.getPartialObject(bucket, key, range[0], range[1]),
+    );
     return chunksOf(stream, bucket, signal);
   } catch (error) {
     if (MISSING.has(codeOf(error))) return undefined;
@@ -211,7 +248,13 @@ async function get(client: Client, bucket: string, key: string, options: { range
   }
 }
 
-async function getBytes(client: Client, bucket: string, key: string, limitBytes: number, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+async function getBytes(
+  client: Client,
+  bucket: string,
+  key: string,
+  limitBytes: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array | undefined> {
   const chunks = await get(client, bucket, key, signal === undefined ? {} : { signal });
   if (chunks === undefined) return undefined;
   const parts: Uint8Array[] = [];
@@ -249,7 +292,8 @@ async function* list(client: Client, bucket: string, prefix: string, signal?: Ab
 /** Some servers ignore If-None-Match, and then two attempts of one revision would overwrite each other's manifest. */
 async function conformance(store: ObjectStore, bucket: string): Promise<void> {
   const key = `.conformance/${randomBytes(8).toString('hex')}`;
-  const put = (text: string): Promise<'created' | 'exists'> => store.put(bucket, key, Buffer.from(text), { ifNoneMatch: true, contentType: 'text/plain' });
+  const put = (text: string): Promise<'created' | 'exists'> =>
+    store.put(bucket, key, Buffer.from(text), { ifNoneMatch: true, contentType: 'text/plain' });
   const answers = [await put('first'), await put('second')];
   const bytes = await store.getBytes(bucket, key, 64);
   await store.remove(bucket, [key]);

@@ -1,24 +1,22 @@
 // De-identifies a folder of DICOM files: `ctstream deid IN OUT`. What would leave a centre, seen without
 // any of the stages. Refused files are listed with their codes; OUT holds DICOM files only.
-import { mkdir, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
-import { join, relative, resolve, sep } from 'node:path';
-import { DicomError } from '../dicom/dicom-error.ts';
-import { TAG } from '../dicom/dictionary.ts';
-import { readDicom } from '../dicom/read.ts';
-import { text } from '../dicom/values.ts';
+import { renameSync, rmSync } from 'node:fs';
+import { mkdir, readdir, realpath } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join, relative, sep } from 'node:path';
 import { centreId } from '../kernel/ids.ts';
-import type { CentreId, ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
+import type { CentreId, StudyInstanceUid } from '../kernel/ids.ts';
 import { revisionOf } from '../kernel/digest.ts';
 import type { Code } from '../kernel/codes.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
-import { studyClock } from './dates.ts';
-import type { StudySubject } from './deidentify.ts';
-import { DEFAULT_IDENTITY_RULES, subjectIdentity } from './identity.ts';
+import { deidPool } from './deid-pool.ts';
+import type { DeidPool } from './deid-pool.ts';
+import type { Cleaned, Head, StudyFile } from './deid-work.ts';
+import { DEFAULT_IDENTITY_RULES } from './identity.ts';
 import type { IdentityRules } from './identity.ts';
-import { cleanInstance } from './instance.ts';
 import { compileProfile } from './profile/profile.ts';
-import { Refusal } from './refusal.ts';
-import { codeOfDicomError, conclude, newSurvey, surveyInstance } from './study-survey.ts';
+import type { Profile } from './profile/profile.ts';
+import { conclude, mergePart, newSurvey } from './study-survey.ts';
 import type { StudySurvey } from './study-survey.ts';
 
 export interface RefusedFile {
@@ -28,6 +26,7 @@ export interface RefusedFile {
 }
 
 export interface DeidFolderResult {
+  /** Files of this run and, with `resume`, of earlier ones. */
   written: number;
   refused: RefusedFile[];
   seconds: number;
@@ -40,6 +39,10 @@ export interface DeidFolderOptions {
   /** Whose patients these are: bare ids of two centres are never the same patient. */
   centre?: CentreId;
   rules?: IdentityRules;
+  /** Threads; as many as there are cores unless told. The vault is asked from the caller's thread only. */
+  workers?: number;
+  /** Goes on with an OUT that an earlier run with the same vault began: what is there stays as it is. */
+  resume?: boolean;
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
@@ -49,42 +52,72 @@ export class FolderError extends Error {
   override name = 'FolderError';
 }
 
-interface StudyFiles {
+interface Study {
+  no: number;
   studyInstanceUid: string;
-  files: string[];
+  files: StudyFile[];
 }
 
+interface Run {
+  pool: DeidPool;
+  options: DeidFolderOptions;
+  centre: CentreId;
+  profile: Profile;
+  result: DeidFolderResult;
+  onStudyDone: (files: number) => void;
+}
+
+/** Files per task: small enough that all threads end at the same time, large enough that tasks cost nothing. */
+const FILES_PER_TASK = 8;
+const HEADS_PER_TASK = 64;
+
 /**
- * Writes every file of `inDir` that may leave to `outDir` as `<study>/<series>/<instance>.dcm`. Nothing of
+ * Writes every file of `inDir` that may leave to `outDir` as `<subject>/<series>/<instance>.dcm`. Nothing of
  * a study is written when the verifier finds something in one of its files. Throws FolderError, Fault.
  */
 export const deidFolder = async (inDir: string, outDir: string, options: DeidFolderOptions): Promise<DeidFolderResult> => {
   const startedMs = performance.now();
-  await refuseOverlap(inDir, outDir);
-  const refused: RefusedFile[] = [];
+  await refuseOverlap(inDir, outDir, options.resume === true);
   const names = await filesUnder(inDir);
-  const studies = await groupByStudy(inDir, names, refused);
-  const result: DeidFolderResult = { written: 0, refused, seconds: 0, bytes: 0 };
-  let done = refused.length;
-  options.onProgress?.(done, names.length);
-  for (const study of studies) {
-    options.signal?.throwIfAborted();
-    await deidStudy(inDir, outDir, study, options, result);
-    done += study.files.length;
+  const result: DeidFolderResult = { written: 0, refused: [], seconds: 0, bytes: 0 };
+  const threads = Math.min(options.workers ?? availableParallelism(), Math.ceil(names.length / FILES_PER_TASK));
+  const pool = deidPool(inDir, outDir, threads);
+  try {
+    const studies = await groupByStudy(pool, names, result.refused);
+    let done = result.refused.length;
     options.onProgress?.(done, names.length);
+    const onStudyDone = (files: number): void => options.onProgress?.((done += files), names.length);
+    await eachStudy(studies, { pool, options, centre: options.centre ?? centreId('local'), profile: compileProfile(), result, onStudyDone });
+  } catch (error) {
+    // No file of a study that was not verified to its end stays.
+    await pool.close();
+    await removePartials(outDir);
+    throw error;
+  } finally {
+    await pool.close();
   }
-  refused.sort((a, b) => (a.file < b.file ? -1 : 1));
+  result.refused.sort((a, b) => (a.file < b.file ? -1 : 1));
   result.seconds = (performance.now() - startedMs) / 1000;
   return result;
 };
 
-const refuseOverlap = async (inDir: string, outDir: string): Promise<void> => {
+const refuseOverlap = async (inDir: string, outDir: string, mayHoldFiles: boolean): Promise<void> => {
   await mkdir(outDir, { recursive: true });
   const [from, to] = [await realpath(inDir), await realpath(outDir)];
   const isWithin = (inner: string, outer: string): boolean => inner === outer || inner.startsWith(outer + sep);
   if (isWithin(to, from) || isWithin(from, to)) throw new FolderError('IN and OUT must lie beside each other, not within');
-  if ((await readdir(to)).length > 0) throw new FolderError('OUT must be empty');
+  const standing = await filesUnder(to);
+  if (!mayHoldFiles && (await readdir(to)).length > 0) throw new FolderError('OUT must be empty');
+  if (!standing.every((name) => OWN_FILE.test(name))) throw new FolderError('OUT holds files that de-identifying did not write');
+  await removePartials(to);
 };
+
+const removePartials = async (dir: string): Promise<void> => {
+  for (const name of await filesUnder(dir)) if (name.endsWith('.partial')) rmSync(join(dir, name));
+};
+
+/** What this command writes: <subject>/<series>/<instance>.dcm, and its passing form. */
+const OWN_FILE = /^S[A-Z2-7]{16}[\\/]2\.25\.\d+[\\/]2\.25\.\d+(?:-\d+)?\.dcm(?:\.partial)?$/;
 
 const filesUnder = async (dir: string): Promise<string[]> => {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true });
@@ -94,100 +127,92 @@ const filesUnder = async (dir: string): Promise<string[]> => {
     .sort();
 };
 
-const groupByStudy = async (inDir: string, names: readonly string[], refused: RefusedFile[]): Promise<StudyFiles[]> => {
-  const studies = new Map<string, StudyFiles>();
-  for (const name of names) {
-    try {
-      const { dataset } = readDicom(await readFile(resolve(inDir, name)));
-      const studyInstanceUid = text(dataset, TAG.StudyInstanceUID);
-      if (studyInstanceUid === undefined || text(dataset, TAG.SOPInstanceUID) === undefined || text(dataset, TAG.SeriesInstanceUID) === undefined) {
-        refused.push({ file: name, code: dataset.elements.has(TAG.SOPClassUID) ? 'MISSING_UID' : 'NOT_DICOM' });
-        continue;
-      }
-      const study = studies.get(studyInstanceUid) ?? { studyInstanceUid, files: [] };
-      study.files.push(name);
-      studies.set(studyInstanceUid, study);
-    } catch (error) {
-      refused.push({ file: name, code: codeOfDicomError(error) });
+const inPieces = <T>(list: readonly T[], size: number): T[][] => Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
+
+const groupByStudy = async (pool: DeidPool, names: readonly string[], refused: RefusedFile[]): Promise<Study[]> => {
+  const heads: Head[] = (await Promise.all(inPieces(names, HEADS_PER_TASK).map((piece) => pool.run('heads', piece)))).flat();
+  const studies = new Map<string, Study>();
+  const copies = new Map<string, number>();
+  for (const { name, uids } of heads) {
+    if (typeof uids === 'string') {
+      refused.push({ file: name, code: uids });
+      continue;
     }
+    const study = studies.get(uids.study) ?? { no: studies.size, studyInstanceUid: uids.study, files: [] };
+    const key = `${study.no}/${uids.sop}`;
+    const copy = (copies.get(key) ?? 0) + 1;
+    copies.set(key, copy);
+    study.files.push({ name, series: uids.series, sop: uids.sop, copy });
+    studies.set(uids.study, study);
   }
   return [...studies.values()];
 };
 
-const deidStudy = async (inDir: string, outDir: string, study: StudyFiles, options: DeidFolderOptions, result: DeidFolderResult): Promise<void> => {
-  const centre = options.centre ?? centreId('local');
-  const survey = newSurvey(compileProfile(), centre, options.rules ?? DEFAULT_IDENTITY_RULES);
+/** As many studies at a time as there are threads: while one waits for its last file the next goes on. */
+const eachStudy = async (studies: readonly Study[], run: Run): Promise<void> => {
+  const rest = studies.values();
+  const lane = async (): Promise<void> => {
+    for (const study of rest) {
+      run.options.signal?.throwIfAborted();
+      await deidStudy(study, run);
+      run.onStudyDone(study.files.length);
+    }
+  };
+  await Promise.all(Array.from({ length: run.pool.threads }, lane));
+};
+
+const deidStudy = async (study: Study, run: Run): Promise<void> => {
+  const { options, centre, result } = run;
   const codes = new Map<string, Code>();
-  for (const name of study.files) {
-    const code = surveyInstance(survey, name, await readFile(resolve(inDir, name)));
-    if (code !== undefined) codes.set(name, code);
-  }
+  const survey = await surveyStudy(study, run, codes);
   const conclusion = conclude(survey);
   const refuseRest = (code: Code): void => {
-    for (const file of study.files) result.refused.push({ file, code: codes.get(file) ?? code });
+    for (const { name } of study.files) result.refused.push({ file: name, code: codes.get(name) ?? code });
   };
   if (conclusion.kind === 'refused') return refuseRest(conclusion.code);
   const keys = await options.vault.subject(conclusion.key, options.signal);
   if (keys === 'denied') return refuseRest('PATIENT_WITHDRAWN');
-  const revision: ClinicalRevision = revisionOf(study.files.map((name) => ({ seriesInstanceUid: '', sopInstanceUid: name })));
+  const revision = revisionOf(study.files.map(({ name }) => ({ seriesInstanceUid: '', sopInstanceUid: name })));
   await options.vault.study(keys.subjectRow, centre, study.studyInstanceUid as StudyInstanceUid, revision, options.signal);
-  const subject = subjectOf(survey, keys.secret);
-  const outputs = await cleanFiles(inDir, outDir, study.files.filter((name) => conclusion.kept.has(name)), subject, survey, codes);
-  if (outputs === 'held') return refuseRest('HELD_BY_VERIFIER');
-  for (const { partial, final, bytes } of outputs) {
-    await rename(partial, final);
-    result.written += 1;
-    result.bytes += bytes;
-  }
+  const cleaned = await cleanStudy(study.files.filter(({ name }) => conclusion.kept.has(name)), study.no, survey, keys.secret, run.pool);
+  if (!publish(cleaned, codes, result)) return refuseRest('HELD_BY_VERIFIER');
   const seriesOf = new Map(survey.kept.map(({ name, series }) => [name, series]));
-  for (const file of study.files) {
-    const code = codes.get(file) ?? (conclusion.kept.has(file) ? undefined : survey.refusedSeries.get(seriesOf.get(file) ?? ''));
-    if (code !== undefined) result.refused.push({ file, code });
+  for (const { name } of study.files) {
+    const code = codes.get(name) ?? (conclusion.kept.has(name) ? undefined : survey.refusedSeries.get(seriesOf.get(name) ?? ''));
+    if (code !== undefined) result.refused.push({ file: name, code });
   }
 };
 
-/** Keys of one study: identity by the patient's secret, clock by the study's start. */
-export const subjectOf = (survey: StudySurvey, secret: Uint8Array): StudySubject => {
-  const identity = subjectIdentity(secret);
-  return { identity, clock: studyClock(identity.shiftDays, survey.start), identifiers: survey.identifiers, profile: survey.profile };
+const surveyStudy = async ({ no, files }: Study, { pool, centre, profile, options }: Run, codes: Map<string, Code>): Promise<StudySurvey> => {
+  const found = await Promise.all(inPieces(files, FILES_PER_TASK).map((piece) => pool.run('survey', no, centre, piece)));
+  for (const { name, code } of found.flat()) codes.set(name, code);
+  const survey = newSurvey(profile, centre, options.rules ?? DEFAULT_IDENTITY_RULES);
+  for (const part of await pool.all('surveyed', no)) if (part !== undefined) mergePart(survey, part);
+  return survey;
 };
 
-interface Output {
-  partial: string;
-  final: string;
-  bytes: number;
-}
+const cleanStudy = async (files: readonly StudyFile[], no: number, survey: StudySurvey, secret: Uint8Array, pool: DeidPool): Promise<Cleaned[]> => {
+  const { start, identifiers, verifierIdentifiers, sources } = survey;
+  await pool.all('prepare', no, { secret, start, identifiers, verifierIdentifiers, sources });
+  const cleaned = await Promise.all(inPieces(files, FILES_PER_TASK).map((piece) => pool.run('clean', no, piece)));
+  await pool.all('forget', no);
+  return cleaned.flat();
+};
 
-// Nothing of a study gets its final name before all of it is verified. Files with the same UID are all
-// written, numbered: which of them is right is for the reader of the folder to say.
-const cleanFiles = async (
-  inDir: string, outDir: string, names: readonly string[], subject: StudySubject, survey: StudySurvey, codes: Map<string, Code>,
-): Promise<Output[] | 'held'> => {
-  const outputs: Output[] = [];
-  const seen = new Map<string, number>();
-  const drop = async (): Promise<'held'> => {
-    for (const { partial } of outputs) await rm(partial, { force: true });
-    return 'held';
-  };
-  for (const name of names) {
-    try {
-      const clean = cleanInstance(await readFile(resolve(inDir, name)), subject, survey.verifierIdentifiers);
-      if (clean.findings.length > 0) return await drop();
-      const copy = (seen.get(clean.sopInstanceUid) ?? 0) + 1;
-      seen.set(clean.sopInstanceUid, copy);
-      const folder = join(outDir, subject.identity.pseudonym, clean.seriesInstanceUid);
-      await mkdir(folder, { recursive: true });
-      const final = join(folder, `${clean.sopInstanceUid}${copy === 1 ? '' : `-${copy}`}.dcm`);
-      await writeFile(`${final}.partial`, clean.bytes);
-      outputs.push({ partial: `${final}.partial`, final, bytes: clean.bytes.length });
-    } catch (error) {
-      if (error instanceof Refusal) codes.set(name, error.code);
-      else if (error instanceof DicomError) codes.set(name, codeOfDicomError(error));
-      else {
-        await drop();
-        throw error;
-      }
+/** Gives the files their final names once all of the study are verified; else none of them stays. */
+const publish = (cleaned: readonly Cleaned[], codes: Map<string, Code>, result: DeidFolderResult): boolean => {
+  const isHeld = cleaned.some((one) => one.result === 'held');
+  for (const { name, result: one } of cleaned) {
+    if (one === 'held') continue;
+    if ('code' in one) {
+      codes.set(name, one.code);
+    } else if (isHeld) {
+      rmSync('partial' in one ? one.partial : one.kept, { force: true });
+    } else {
+      if ('partial' in one) renameSync(one.partial, one.final);
+      result.written += 1;
+      result.bytes += one.bytes;
     }
   }
-  return outputs;
+  return !isHeld;
 };

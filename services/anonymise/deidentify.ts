@@ -29,9 +29,21 @@ export interface StudySubject {
 export interface Walk extends StudySubject {
   /** Character set of what is written. */
   charset: readonly string[];
+  /** What was made of text values, by valueKey: 'same' for one that stays. */
+  memory: Map<string, Judged>;
   /** Set when a kept text needs more than ASCII: then everything is written again in UTF-8. */
   needsUnicode: boolean;
 }
+
+export type Judged = Element | 'same' | 'fallback';
+
+const memories = new WeakMap<StudySubject, Map<string, Judged>>();
+
+const memoryOf = (subject: StudySubject): Map<string, Judged> => {
+  const memory = memories.get(subject) ?? new Map<string, Judged>();
+  memories.set(subject, memory);
+  return memory;
+};
 
 const UNICODE = 'ISO_IR 192';
 
@@ -43,7 +55,7 @@ export const deidentifyInstance = (file: DicomFile, subject: StudySubject): Dico
   const sopInstanceUid = uid(file.dataset, TAG.SOPInstanceUID);
   const sopClassUid = uid(file.dataset, TAG.SOPClassUID);
   if (sopInstanceUid === undefined || sopClassUid === undefined) throw new Refusal('MISSING_UID', 'SOP Instance or Class UID is empty');
-  const walk: Walk = { ...subject, charset: file.dataset.charset, needsUnicode: false };
+  const walk: Walk = { ...subject, charset: file.dataset.charset, needsUnicode: false, memory: memoryOf(subject) };
   let dataset = rewriteTop(file.dataset, walk);
   if (walk.needsUnicode) dataset = rewriteTop(file.dataset, { ...walk, charset: [UNICODE] });
   return makeFile({

@@ -5,10 +5,11 @@ import type { Dataset, Element, Vr } from '../dicom/model.ts';
 import { isSingleValueVr } from '../dicom/vr.ts';
 import { cleanText } from './clean-text.ts';
 import { shiftDate, shiftDateTime, shiftTime } from './dates.ts';
-import type { Walk } from './deidentify.ts';
+import type { Judged, Walk } from './deidentify.ts';
 import { decodings } from './decoding.ts';
 import { areCodeStrings, areNumbers, isBinaryNumber, withoutNames } from './keep-check.ts';
 import type { Rule } from './profile/profile.ts';
+import { remembered, valueKey } from './value-key.ts';
 
 const LONG_TEXT: ReadonlySet<Vr> = new Set<Vr>(['LO', 'SH', 'ST', 'LT', 'UT', 'UC', 'PN', 'AE', 'UR']);
 
@@ -22,7 +23,26 @@ export const judgeElement = (one: Element, source: Dataset, walk: Walk): Element
   if (one.vr === 'UN' && isBinaryNumber(vr) && !source.littleEndian) return fallback(one.tag, rule, walk);
   if (rule.action === 'empty' || rule.action === 'dummy') return fallback(one.tag, rule, walk);
   if (one.value.length === 0 && one.fragments === undefined) return element(one.tag, vr, new Uint8Array(0));
-  return byAction({ tag: one.tag, vr, value: one.value, original: one }, source, rule, walk) ?? fallback(one.tag, rule, walk);
+  const judged = judge({ tag: one.tag, vr, value: one.value, original: one }, source, rule, walk);
+  if (judged === 'same') return one;
+  return judged === 'fallback' ? fallback(one.tag, rule, walk) : judged;
+};
+
+/** byAction, remembered for texts: they repeat from slice to slice. Nothing of an original file is held on to. */
+const judge = (one: Subject, source: Dataset, rule: Rule, walk: Walk): Judged => {
+  const isText = (rule.action === 'clean' || rule.action === 'keep') && (LONG_TEXT.has(one.vr) || one.vr === 'CS');
+  // What is written also depends on the output's character set.
+  const key = isText ? valueKey(one.tag, one.vr, [...walk.charset, '', ...source.charset], one.value) : undefined;
+  const known = key === undefined ? undefined : walk.memory.get(key);
+  if (known !== undefined) return known;
+  const needed = walk.needsUnicode;
+  walk.needsUnicode = false;
+  const result = byAction(one, source, rule, walk) ?? 'fallback';
+  const judged = result === one.original ? 'same' : result;
+  // A text that needs Unicode has to say so each time.
+  if (!walk.needsUnicode) remembered(walk.memory, key, () => judged);
+  walk.needsUnicode ||= needed;
+  return judged;
 };
 
 interface Subject {

@@ -2,11 +2,12 @@
 import { readDicom } from '../dicom/read.ts';
 import { TAG } from '../dicom/dictionary.ts';
 import { text } from '../dicom/values.ts';
-import { writeDicom } from '../dicom/write.ts';
+import { writeDicom, writeDicomParts } from '../dicom/write.ts';
 import { deidentifyInstance } from './deidentify.ts';
 import type { StudySubject } from './deidentify.ts';
 import { verifyInstance } from './verify/verify.ts';
 import type { Finding } from './verify/verify.ts';
+import type { SourceFacts } from './verify/source-facts.ts';
 import type { StudyIdentifiers } from './verify/study-identifiers.ts';
 
 export interface CleanInstance {
@@ -21,16 +22,29 @@ export interface CleanInstance {
   findings: readonly Finding[];
 }
 
-/** The instance as it may be published once it has no findings. Throws Refusal and DicomError. */
-export const cleanInstance = (original: Uint8Array, subject: StudySubject, verifierIdentifiers: StudyIdentifiers): CleanInstance => {
+/** Gives so many bytes to write into. New ones each time cost more than all checks of a header. */
+export type Room = (size: number) => Uint8Array;
+
+const joinedIn = (room: Room, parts: readonly Uint8Array[]): Uint8Array => {
+  const bytes = room(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+};
+
+/** The instance as it may be published once it has no findings; `facts` are the survey's of this original. Throws Refusal and DicomError. */
+export const cleanInstance = (original: Uint8Array, subject: StudySubject, verifierIdentifiers: StudyIdentifiers, facts?: SourceFacts, room?: Room): CleanInstance => {
   const file = deidentifyInstance(readDicom(original), subject);
-  const bytes = writeDicom(file);
+  const bytes = room === undefined ? writeDicom(file) : joinedIn(room, writeDicomParts(file));
   const findings = verifyInstance(original, bytes, {
     identifiers: verifierIdentifiers,
     profile: subject.profile,
     pseudonym: subject.identity.pseudonym,
     shiftDays: subject.clock.shiftDays,
-  });
+  }, facts);
   const value = (tag: number): string => text(file.dataset, tag) ?? '';
   return {
     bytes,

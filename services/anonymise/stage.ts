@@ -119,7 +119,7 @@ async function cleanStudy({ value, manifest, survey, conclusion, subject }: Cros
     if (!series.instances.some(({ sopInstanceUid }) => conclusion.kept.has(sopInstanceUid))) continue;
     for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) {
       if (!conclusion.kept.has(entry.sopInstanceUid)) continue;
-      const clean = cleanOrRefuse(() => cleanInstance(bytes, study, survey.verifierIdentifiers));
+      const clean = cleanOrRefuse(() => cleanInstance(bytes, study, survey.verifierIdentifiers, survey.sources.get(entry.sopInstanceUid)));
       if ('kind' in clean) return clean;
       if (clean.findings.length > 0) await hold(value, clean.findings, ports.store, signal);
       await spool.add(clean);

@@ -10,17 +10,20 @@ import { isCode } from '../kernel/codes.ts';
 import type { CentreId } from '../kernel/ids.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';
 import { textDetector } from './burned-in-text.ts';
-import type { TextDetector } from './burned-in-text.ts';
+import type { SeriesStrokes, TextDetector } from './burned-in-text.ts';
 import { ageBandOf } from './dates.ts';
 import type { Moment } from './dates.ts';
 import { dispositionOf } from './disposition.ts';
 import { patientKeyOf } from './identity.ts';
-import type { IdentityRules } from './identity.ts';
+import type { IdentityRules, StatedIdentity } from './identity.ts';
 import { withoutNames } from './keep-check.ts';
 import { scanOf } from './pixel-scan.ts';
 import type { Profile } from './profile/profile.ts';
 import { ageOf, collectIdentifiers, earlier, noIdentifiers, startOf, statedIdentity } from './survey.ts';
 import type { Identifiers } from './survey.ts';
+import { firstSight } from './value-key.ts';
+import type { FirstSight } from './value-key.ts';
+import type { SourceFacts } from './verify/source-facts.ts';
 import { noStudyIdentifiers } from './verify/study-identifiers.ts';
 import type { StudyIdentifiers } from './verify/study-identifiers.ts';
 import { collectFromOriginal } from './verify/verify.ts';
@@ -47,12 +50,16 @@ export interface StudySurvey {
   /** Series of which nothing is kept, and why. */
   refusedSeries: Map<string, Code>;
   detector: TextDetector;
-  keys: Map<string, PatientKey>;
-  hasNoIdentity: boolean;
+  /** Every distinct identity that a file states, and whether a kept image states it. */
+  stated: Map<string, { identity: StatedIdentity; isKept: boolean }>;
   start: Moment | undefined;
   identifiers: Identifiers;
   verifierIdentifiers: StudyIdentifiers;
-  /** Facts of the kept instance whose UID comes first, so that the order of arrival does not matter. */
+  /** What the verifier compares a result with, by name; none for what it has to read again. */
+  sources: Map<string, SourceFacts>;
+  /** Values whose words are in `identifiers`, and those in `verifierIdentifiers`. */
+  isNew: { ours: FirstSight; verifiers: FirstSight };
+  /** Facts of the kept instance whose UID comes first, so that the order of arrival does not matter; the manufacturer as it stands. */
   facts: (StudyFacts & { sopInstanceUid: string }) | undefined;
 }
 
@@ -64,25 +71,30 @@ export const newSurvey = (profile: Profile, centre: CentreId, rules: IdentityRul
   dropped: new Map(),
   refusedSeries: new Map(),
   detector: textDetector(),
-  keys: new Map(),
-  hasNoIdentity: false,
+  stated: new Map(),
   start: undefined,
   identifiers: noIdentifiers(),
   verifierIdentifiers: noStudyIdentifiers(),
+  sources: new Map(),
+  isNew: { ours: firstSight(), verifiers: firstSight() },
   facts: undefined,
 });
 
-/** Adds one instance. Returns the code when it is left behind, undefined when it is kept so far. */
-export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Array): Code | undefined => {
+/**
+ * Adds one instance. Returns the code when it is left behind, undefined when it is kept so far. `isRepeat`:
+ * another file of the study has its UID and is surveyed elsewhere. Holds on to nothing of `bytes`.
+ */
+export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Array, isRepeat = false): Code | undefined => {
   let file: DicomFile;
   try {
     file = readDicom(bytes);
   } catch (error) {
     return drop(survey, codeOfDicomError(error));
   }
-  collectIdentifiers(file.dataset, survey.profile, survey.identifiers);
+  collectIdentifiers(file.dataset, survey.profile, survey.identifiers, survey.isNew.ours);
+  let facts: SourceFacts | undefined;
   try {
-    collectFromOriginal(bytes, survey.verifierIdentifiers);
+    facts = collectFromOriginal(bytes, survey.verifierIdentifiers, survey.isNew.verifiers);
   } catch {
     // A kept instance that the second reader can't read is held when it is verified.
   }
@@ -96,7 +108,8 @@ export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Ar
   survey.start = earlier(survey.start, startOf(file.dataset));
   const series = text(file.dataset, TAG.SeriesInstanceUID) ?? '';
   survey.kept.push({ series, name });
-  survey.detector.add(series, file.dataset, scan);
+  if (facts !== undefined) survey.sources.set(name, facts);
+  if (!isRepeat) survey.detector.add(series, file.dataset, scan);
   noteFacts(survey, file);
   return undefined;
 };
@@ -109,6 +122,30 @@ const drop = (survey: StudySurvey, code: Code): Code => {
   return code;
 };
 
+/** A survey of some files of a study, as it goes from thread to thread. */
+export interface SurveyPart extends Pick<StudySurvey, 'kept' | 'dropped' | 'refusedSeries' | 'stated' | 'start' | 'identifiers' | 'verifierIdentifiers' | 'sources' | 'facts'> {
+  strokes: ReadonlyMap<string, SeriesStrokes>;
+}
+
+export const partOf = ({ kept, dropped, refusedSeries, stated, start, identifiers, verifierIdentifiers, sources, facts, detector }: StudySurvey): SurveyPart => ({
+  kept, dropped, refusedSeries, stated, start, identifiers, verifierIdentifiers, sources, facts, strokes: detector.seen(),
+});
+
+/** Adds what was seen of other files of the study; the order does not matter. */
+export const mergePart = (survey: StudySurvey, part: SurveyPart): void => {
+  survey.kept.push(...part.kept);
+  for (const [code, count] of part.dropped) survey.dropped.set(code, (survey.dropped.get(code) ?? 0) + count);
+  for (const [series, code] of part.refusedSeries) survey.refusedSeries.set(series, code);
+  for (const [name, one] of part.stated) survey.stated.set(name, { ...one, isKept: one.isKept || survey.stated.get(name)?.isKept === true });
+  survey.start = earlier(survey.start, part.start);
+  survey.detector.merge(part.strokes);
+  for (const kind of ['person', 'other'] as const) for (const word of part.identifiers[kind]) survey.identifiers[kind].add(word);
+  for (const kind of ['words', 'stems', 'uids', 'byteForms'] as const) for (const word of part.verifierIdentifiers[kind]) survey.verifierIdentifiers[kind].add(word);
+  for (const [name, facts] of part.sources) survey.sources.set(name, facts);
+  const isFirst = survey.facts === undefined || (part.facts !== undefined && part.facts.sopInstanceUid < survey.facts.sopInstanceUid);
+  if (isFirst) survey.facts = part.facts;
+};
+
 /** The code of an unreadable file. Anything that is no DicomError is a bug and goes on. */
 export const codeOfDicomError = (error: unknown): Code => {
   if (!(error instanceof DicomError)) throw error;
@@ -116,10 +153,22 @@ export const codeOfDicomError = (error: unknown): Code => {
 };
 
 const noteIdentity = (survey: StudySurvey, file: DicomFile, isKept: boolean): void => {
-  const key = patientKeyOf(statedIdentity(file.dataset), survey.centre, survey.rules);
-  // A screen without a patient says nothing against the others; an image without one can't be placed.
-  if (key === 'NO_PATIENT_IDENTITY') survey.hasNoIdentity ||= isKept;
-  else survey.keys.set(JSON.stringify([key.namespace, key.patientId]), key);
+  const identity = statedIdentity(file.dataset);
+  const name = JSON.stringify(identity);
+  survey.stated.set(name, { identity, isKept: isKept || survey.stated.get(name)?.isKept === true });
+};
+
+/** The patients that the study names, and whether a kept image names none. */
+const patientsOf = ({ stated, centre, rules }: StudySurvey): { keys: PatientKey[]; hasNoIdentity: boolean } => {
+  const keys = new Map<string, PatientKey>();
+  let hasNoIdentity = false;
+  for (const { identity, isKept } of stated.values()) {
+    const key = patientKeyOf(identity, centre, rules);
+    // A screen without a patient says nothing against the others; an image without one can't be placed.
+    if (key === 'NO_PATIENT_IDENTITY') hasNoIdentity ||= isKept;
+    else keys.set(JSON.stringify([key.namespace, key.patientId]), key);
+  }
+  return { keys: [...keys.values()], hasNoIdentity };
 };
 
 const noteFacts = (survey: StudySurvey, file: DicomFile): void => {
@@ -127,12 +176,11 @@ const noteFacts = (survey: StudySurvey, file: DicomFile): void => {
   const sopInstanceUid = text(dataset, TAG.SOPInstanceUID) ?? '';
   if (survey.facts !== undefined && survey.facts.sopInstanceUid <= sopInstanceUid) return;
   const sex = text(dataset, TAG.PatientSex) ?? '';
-  const manufacturer = withoutNames((text(dataset, TAG.Manufacturer) ?? '').replace(/[^\x20-\x7e]/g, ''), survey.identifiers);
   survey.facts = {
     sopInstanceUid,
     ageBand: ageBandOf(ageOf(dataset)),
     sex: /^[MFO]$/.test(sex) ? sex : 'unknown',
-    manufacturer: manufacturer.slice(0, 64) || 'unknown',
+    manufacturer: (text(dataset, TAG.Manufacturer) ?? '').replace(/[^\x20-\x7e]/g, ''),
   };
 };
 
@@ -151,11 +199,14 @@ export const conclude = (survey: StudySurvey): Conclusion => {
   }
   const list = [...dropped].map(([code, count]) => ({ code, count })).sort((a, b) => (a.code < b.code ? -1 : 1));
   const detail = list.map(({ code, count }) => `${count} ${code}`).join(', ');
-  if (survey.keys.size > 1) return { kind: 'refused', code: 'MIXED_PATIENTS', detail: `${survey.keys.size} patient ids in one study` };
+  const { keys, hasNoIdentity } = patientsOf(survey);
+  if (keys.length > 1) return { kind: 'refused', code: 'MIXED_PATIENTS', detail: `${keys.length} patient ids in one study` };
   if (kept.size === 0 || survey.facts === undefined) return { kind: 'refused', code: reasonForNothing(list.map(({ code }) => code)), detail };
-  const [key] = survey.keys.values();
-  if (key === undefined || survey.hasNoIdentity) return { kind: 'refused', code: 'NO_PATIENT_IDENTITY', detail: '(0010,0020)' };
-  const { ageBand, sex, manufacturer } = survey.facts;
+  const [key] = keys;
+  if (key === undefined || hasNoIdentity) return { kind: 'refused', code: 'NO_PATIENT_IDENTITY', detail: '(0010,0020)' };
+  const { ageBand, sex } = survey.facts;
+  // Cleaned only now: any file of the study may name somebody.
+  const manufacturer = withoutNames(survey.facts.manufacturer, survey.identifiers).slice(0, 64) || 'unknown';
   return { kind: 'accepted', key, kept, dropped: list, facts: { ageBand, sex, manufacturer } };
 };
 

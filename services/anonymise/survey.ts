@@ -10,6 +10,8 @@ import type { Moment } from './dates.ts';
 import { MIN_UNLIKELY, wordsOf } from './decoding.ts';
 import type { StatedIdentity } from './identity.ts';
 import type { Profile } from './profile/profile.ts';
+import { ALWAYS_NEW } from './value-key.ts';
+import type { FirstSight } from './value-key.ts';
 import { MANUFACTURERS, UNITS, VOCABULARY } from './vocabulary.ts';
 
 /** What a patient's file says of the patient: raw values, clinical zone only. */
@@ -73,12 +75,15 @@ export interface Identifiers {
 
 export const noIdentifiers = (): Identifiers => ({ person: new Set(), other: new Set() });
 
-/** Adds the words of every attribute that does not stay, nested ones too. */
-export const collectIdentifiers = (dataset: Dataset, profile: Profile, into: Identifiers): void => {
+/** Adds the words of every attribute that does not stay, nested ones too; `isNew` says which values are not in yet. */
+export const collectIdentifiers = (dataset: Dataset, profile: Profile, into: Identifiers, isNew: FirstSight = ALWAYS_NEW): void => {
   for (const element of dataset.elements.values()) {
-    for (const item of element.items ?? []) collectIdentifiers(item, profile, into);
-    if (element.vr === 'PN' || PERSON_TAGS.has(element.tag)) addWords(element, dataset, into.person, isPersonWord);
-    else if (isIdentifying(element, profile)) addWords(element, dataset, into.other, isPlaceWord);
+    for (const item of element.items ?? []) collectIdentifiers(item, profile, into, isNew);
+    const isPerson = element.vr === 'PN' || PERSON_TAGS.has(element.tag);
+    if (!isPerson && !isIdentifying(element, profile)) continue;
+    if (!isNew(element.tag, element.vr, dataset.charset, element.value)) continue;
+    if (isPerson) addWords(element, dataset, into.person, isPersonWord);
+    else addWords(element, dataset, into.other, isPlaceWord);
   }
 };
 

@@ -30,6 +30,11 @@ test('no original UID, centre id or event id is left', async () => {
   expect(text).toContain('tok-');
 });
 
+test('sizes are rounded to megabytes', async () => {
+  const stored = { ...census, type: 'ctstream.clinical.v1.StudyStored', value: { centre: 'c01', studyInstanceUid: '1.2.3', sizeBytes: 65_390_028 } } as unknown as EventIn;
+  expect((await redactClinical(stored, tokens)).value['sizeBytes']).toBe(65_000_000);
+});
+
 test('a field without a rule is an error', async () => {
   const odd = { ...census, value: { ...census.value, patientName: 'A' } } as unknown as EventIn;
   await expect(redactClinical(odd, tokens)).rejects.toThrow('patientName');

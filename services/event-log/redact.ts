@@ -3,12 +3,12 @@
 import { createHmac } from 'node:crypto';
 import type { EventIn } from '../kernel/stage.ts';
 
-type Rule = 'keep' | 'token' | 'site' | 'revision' | 'drop' | 'studies';
+type Rule = 'keep' | 'megabytes' | 'token' | 'site' | 'revision' | 'drop' | 'studies';
 
 /** Rule per field name of the clinical events. */
 export const FIELD_RULES: Readonly<Record<string, Rule>> = {
   centre: 'site', studyInstanceUid: 'token', revision: 'revision', sequence: 'drop',
-  instanceCount: 'keep', seriesCount: 'keep', modalities: 'keep', noticedBy: 'keep', sizeBytes: 'keep',
+  instanceCount: 'keep', seriesCount: 'keep', modalities: 'keep', noticedBy: 'keep', sizeBytes: 'megabytes',
   state: 'keep', code: 'keep', stage: 'keep', unit: 'keep', files: 'keep', page: 'keep', pages: 'keep', total: 'keep', takenAtMs: 'keep', outboxSequence: 'keep',
   censusId: 'drop', digest: 'drop', intakeId: 'drop', detail: 'drop', manifestKey: 'drop', manifestSha256: 'drop', contentDigest: 'drop',
   requestId: 'drop', subjectRow: 'drop', kind: 'keep', codingScheme: 'keep', codeValue: 'keep', value: 'keep',
@@ -33,6 +33,8 @@ async function redactFields(fields: Fields, centre: string, tokens: TokenSource)
     const rule = FIELD_RULES[name];
     if (rule === undefined) throw new Error(`the clinical archive has no rule for the field ${name}`);
     if (rule === 'keep') out[name] = value;
+    // An exact sum of file sizes is nearly unique: whoever has the PACS could find the study by it.
+    else if (rule === 'megabytes') out[name] = Math.round(Number(value) / 1e6) * 1e6;
     else if (rule === 'site') out[name] = tokens.site(centre);
     else if (rule === 'token') out[name] = study?.token ?? null;
     else if (rule === 'revision') out[name] = study === undefined ? null : createHmac('sha256', study.secret).update(`archive-revision|${String(value)}`).digest('hex').slice(0, 32);

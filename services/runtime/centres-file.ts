@@ -31,7 +31,10 @@ const centreSchema = z.strictObject({
   dicomWebUrl: z.url({ protocol: /^https?$/ }).describe('Root of QIDO-RS and WADO-RS.'),
   username: z.string().min(1),
   password: z.string().min(1),
-  orthanc: z.strictObject({ url: z.url({ protocol: /^https?$/ }) }).optional().describe("Set when the PACS is Orthanc and its REST feed /changes may be used."),
+  orthanc: z
+    .strictObject({ url: z.url({ protocol: /^https?$/ }) })
+    .optional()
+    .describe('Set when the PACS is Orthanc and its REST feed /changes may be used.'),
   kafkaUsername: z.string().min(1).optional().describe('Gateway only.'),
   kafkaPassword: z.string().min(1).optional().describe('Gateway only.'),
   namespace: z.string().min(1).describe('Issuer of PatientIDs that come without IssuerOfPatientID (0010,0021).'),
@@ -49,17 +52,21 @@ function isRegExp(text: string): boolean {
   }
 }
 
-const fileSchema = z.array(centreSchema).min(1).superRefine((centres, ctx) => {
-  const twice = centres.map((c) => c.id).filter((id, i, all) => all.indexOf(id) !== i);
-  if (twice.length > 0) ctx.addIssue({ code: 'custom', message: `centre ids are not unique: ${[...new Set(twice)].join(', ')}` });
-});
+const fileSchema = z
+  .array(centreSchema)
+  .min(1)
+  .superRefine((centres, ctx) => {
+    const twice = centres.map((c) => c.id).filter((id, i, all) => all.indexOf(id) !== i);
+    if (twice.length > 0) ctx.addIssue({ code: 'custom', message: `centre ids are not unique: ${[...new Set(twice)].join(', ')}` });
+  });
 
 /** Reads CENTRES_FILE. @throws ConfigError with all problems; values never stand in it. */
 export function readCentresFile(path: string): Centre[] {
   let text: string;
   try {
     // 0o077: anyone but the owner.
-    if ((statSync(path).mode & 0o077) !== 0) throw new ConfigError([`CENTRES_FILE: ${path} holds passwords and others may read it: chmod 600`]);
+    if ((statSync(path).mode & 0o077) !== 0)
+      throw new ConfigError([`CENTRES_FILE: ${path} holds passwords and others may read it: chmod 600`]);
     text = readFileSync(path, 'utf8');
   } catch (error) {
     if (error instanceof ConfigError) throw error;

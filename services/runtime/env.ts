@@ -10,25 +10,49 @@ const port = z.coerce.number().int().min(0).max(65_535);
 const positive = z.coerce.number().int().min(1);
 
 export const processShape = {
-  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info').describe('Least level of the log lines on stdout (JSON, one a line).'),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('Least level of the log lines on stdout (JSON, one a line).'),
   HTTP_HOST: z.string().min(1).default('127.0.0.1').describe('Address of /healthz, /readyz and /metrics.'),
   HTTP_PORT: port.default(0).describe('Port of /healthz, /readyz and /metrics; 0 takes any free one.'),
-  OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional().describe('Where spans go by OTLP over HTTP, such as http://collector:4318. Without it and ZIPKIN_URL no span leaves the process.'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z
+    .url()
+    .optional()
+    .describe('Where spans go by OTLP over HTTP, such as http://collector:4318. Without it and ZIPKIN_URL no span leaves the process.'),
   ZIPKIN_URL: z.url().optional().describe('Where spans go as Zipkin JSON, such as http://zipkin:9411/api/v2/spans.'),
 };
 
 export const kafkaShape = {
   KAFKA_BROKERS: z
     .string()
-    .transform((text) => text.split(',').map((b) => b.trim()).filter((b) => b !== ''))
+    .transform((text) =>
+      text
+        .split(',')
+        .map((b) => b.trim())
+        .filter((b) => b !== ''),
+    )
     .pipe(z.array(z.string().regex(/^[^:/\s]+:\d+$/, 'each broker is host:port')).min(1))
     .describe('Brokers as host:port, separated by commas.'),
   KAFKA_USERNAME: z.string().min(1).describe('SCRAM-SHA-512 user of this process.'),
   KAFKA_PASSWORD: z.string().min(1).optional().describe('Its password; give this or KAFKA_PASSWORD_FILE.'),
   KAFKA_PASSWORD_FILE: z.string().min(1).optional().describe('File that holds the password.'),
-  KAFKA_SSL_CA_FILE: z.string().min(1).optional().describe('CA certificate (PEM) of the brokers; without it the connection is not encrypted.'),
-  KAFKA_SESSION_TIMEOUT_MS: z.coerce.number().int().min(3000).default(10_000).describe('Silence after which the group gives the partitions of this process to another.'),
-  TOPIC_PREFIX: z.string().regex(/^[A-Za-z0-9._-]*$/).default('').describe('Put before every topic and group name, so that deployments can share a cluster.'),
+  KAFKA_SSL_CA_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('CA certificate (PEM) of the brokers; without it the connection is not encrypted.'),
+  KAFKA_SESSION_TIMEOUT_MS: z.coerce
+    .number()
+    .int()
+    .min(3000)
+    .default(10_000)
+    .describe('Silence after which the group gives the partitions of this process to another.'),
+  TOPIC_PREFIX: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]*$/)
+    .default('')
+    .describe('Put before every topic and group name, so that deployments can share a cluster.'),
 };
 
 export const storeShape = {
@@ -36,23 +60,42 @@ export const storeShape = {
   S3_ACCESS_KEY: z.string().min(1).describe('Access key of this process.'),
   S3_SECRET_KEY: z.string().min(1).optional().describe('Its secret; give this or S3_SECRET_KEY_FILE.'),
   S3_SECRET_KEY_FILE: z.string().min(1).optional().describe('File that holds the secret.'),
-  BUCKET_PREFIX: z.string().regex(/^[a-z0-9-]*$/).default('').describe('Put before every bucket name.'),
+  BUCKET_PREFIX: z
+    .string()
+    .regex(/^[a-z0-9-]*$/)
+    .default('')
+    .describe('Put before every bucket name.'),
 };
 
 export const databaseShape = {
-  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'is postgres://user:password@host:port/database').optional().describe('PostgreSQL of this stage; give this or DATABASE_URL_FILE.'),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'is postgres://user:password@host:port/database')
+    .optional()
+    .describe('PostgreSQL of this stage; give this or DATABASE_URL_FILE.'),
   DATABASE_URL_FILE: z.string().min(1).optional().describe('File that holds the URL.'),
 };
 
 export const vaultShape = {
-  VAULT_URL: z.string().regex(/^postgres(ql)?:\/\//, 'is postgres://user:password@host:port/database').optional().describe('PostgreSQL of the identity vault; give this or VAULT_URL_FILE.'),
+  VAULT_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'is postgres://user:password@host:port/database')
+    .optional()
+    .describe('PostgreSQL of the identity vault; give this or VAULT_URL_FILE.'),
   VAULT_URL_FILE: z.string().min(1).optional().describe('File that holds the URL.'),
-  VAULT_KEY_FILE: z.string().min(1).optional().describe('File that holds the vault key (64 hex digits): identifiers are stored as digests under it.'),
+  VAULT_KEY_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('File that holds the vault key (64 hex digits): identifiers are stored as digests under it.'),
 };
 
 export const stageShape = {
   CONCURRENCY: positive.max(256).default(4).describe('Most jobs at a time.'),
-  WINDOW: positive.max(10_000).default(64).describe('Most records of a partition in hand: between the committed offset and the newest one taken.'),
+  WINDOW: positive
+    .max(10_000)
+    .default(64)
+    .describe('Most records of a partition in hand: between the committed offset and the newest one taken.'),
   JOB_TIMEOUT_MS: positive.optional().describe("Longest time of one job; the stage's own limit when not set."),
   RETRY_DELAYS_MS: z
     .string()
@@ -60,7 +103,12 @@ export const stageShape = {
     .pipe(z.array(z.number().int().min(1)).length(3, 'three delays are needed'))
     .optional()
     .describe('Three delays in milliseconds in place of those of the 30s, 5m and 1h retry topics, separated by commas. For tests.'),
-  SCHEMA_REGISTRY_URL: z.url().optional().describe('Confluent-compatible registry (for Apicurio .../apis/ccompat/v7): schema ids are mapped to its own and compared byte for byte at start.'),
+  SCHEMA_REGISTRY_URL: z
+    .url()
+    .optional()
+    .describe(
+      'Confluent-compatible registry (for Apicurio .../apis/ccompat/v7): schema ids are mapped to its own and compared byte for byte at start.',
+    ),
 };
 
 /** Thrown by `parseEnv`: every problem of the environment, one a line. */
@@ -117,7 +165,14 @@ const storeEnv = z.object(storeShape);
 const databaseEnv = z.object(databaseShape);
 
 /** The options of `kafkaBus` that the environment says. */
-export function kafkaOptions(env: z.output<typeof kafkaEnv>): { brokers: string[]; username: string; password: string; ssl?: { ca: string }; prefix: string; sessionTimeoutMs: number } {
+export function kafkaOptions(env: z.output<typeof kafkaEnv>): {
+  brokers: string[];
+  username: string;
+  password: string;
+  ssl?: { ca: string };
+  prefix: string;
+  sessionTimeoutMs: number;
+} {
   return {
     brokers: env.KAFKA_BROKERS,
     username: env.KAFKA_USERNAME,
@@ -129,8 +184,18 @@ export function kafkaOptions(env: z.output<typeof kafkaEnv>): { brokers: string[
 }
 
 /** The options of `s3Store` that the environment says. */
-export function storeOptions(env: z.output<typeof storeEnv>): { endpoint: string; accessKey: string; secretKey: string; bucketPrefix: string } {
-  return { endpoint: env.S3_ENDPOINT, accessKey: env.S3_ACCESS_KEY, secretKey: secretOf('S3_SECRET_KEY', env.S3_SECRET_KEY, env.S3_SECRET_KEY_FILE), bucketPrefix: env.BUCKET_PREFIX };
+export function storeOptions(env: z.output<typeof storeEnv>): {
+  endpoint: string;
+  accessKey: string;
+  secretKey: string;
+  bucketPrefix: string;
+} {
+  return {
+    endpoint: env.S3_ENDPOINT,
+    accessKey: env.S3_ACCESS_KEY,
+    secretKey: secretOf('S3_SECRET_KEY', env.S3_SECRET_KEY, env.S3_SECRET_KEY_FILE),
+    bucketPrefix: env.BUCKET_PREFIX,
+  };
 }
 
 /** The connection URL that the environment says. */

@@ -34,7 +34,11 @@ export async function runJob<T extends EventType, P>(stage: Stage<T, P>, ports: 
   const startedMs = ctx.clock.nowMs();
   const labels = { stage: stage.name };
   const parent = lease.record.headers['traceparent'];
-  const result = await ctx.telemetry.span(`handle ${stage.name}`, { parent, kind: 'consumer', attributes: { 'ctstream.stage': stage.name, 'ctstream.partition': lease.record.partition } }, (span) => attempt(stage, ports, lease, deps, span));
+  const result = await ctx.telemetry.span(
+    `handle ${stage.name}`,
+    { parent, kind: 'consumer', attributes: { 'ctstream.stage': stage.name, 'ctstream.partition': lease.record.partition } },
+    (span) => attempt(stage, ports, lease, deps, span),
+  );
   ctx.telemetry.counter('ctstream_jobs_total', 1, { ...labels, ...result });
   ctx.telemetry.histogram('ctstream_job_seconds', (ctx.clock.nowMs() - startedMs) / 1000, labels);
 }
@@ -77,7 +81,13 @@ function decode<T extends EventType>(lease: Lease, codec: EventCodec): EventIn<T
   return event as EventIn<T>;
 }
 
-async function handleInTime<T extends EventType, P>(stage: Stage<T, P>, ports: P, event: EventIn<T>, lease: Lease, deps: JobDeps): Promise<Outcome> {
+async function handleInTime<T extends EventType, P>(
+  stage: Stage<T, P>,
+  ports: P,
+  event: EventIn<T>,
+  lease: Lease,
+  deps: JobDeps,
+): Promise<Outcome> {
   const timeout = new Fault('JOB_TIMEOUT', true, `longer than ${deps.jobTimeoutMs} ms`);
   const late = new AbortController();
   const signal = AbortSignal.any([lease.signal, deps.giveUp, late.signal]);
@@ -105,17 +115,32 @@ async function handleInTime<T extends EventType, P>(stage: Stage<T, P>, ports: P
 }
 
 /** Events of the stage's other zone go out in a trace of their own: the link is noted on the clinical side only. */
-async function encode<T extends EventType, P>(stage: Stage<T, P>, event: EventIn<T>, outcome: Outcome, deps: JobDeps, span: OpenSpan): Promise<OutgoingRecord[]> {
+async function encode<T extends EventType, P>(
+  stage: Stage<T, P>,
+  event: EventIn<T>,
+  outcome: Outcome,
+  deps: JobDeps,
+  span: OpenSpan,
+): Promise<OutgoingRecord[]> {
   const events = eventsOf(stage, event as EventIn, outcome);
   const own: Zone = event.type.startsWith('ctstream.clinical.') ? 'clinical' : 'research';
   const crosses = events.some((e) => !e.type.startsWith(`ctstream.${own}.`));
   const timeMs = deps.ctx.clock.nowMs();
-  const encodeWith = (other: string): OutgoingRecord[] => encodeEvents(stage, event as EventIn, events, { codec: deps.codec, timeMs, traceparent: (zone) => (zone === own ? span.traceparent : other) });
+  const encodeWith = (other: string): OutgoingRecord[] =>
+    encodeEvents(stage, event as EventIn, events, {
+      codec: deps.codec,
+      timeMs,
+      traceparent: (zone) => (zone === own ? span.traceparent : other),
+    });
   if (!crosses) return encodeWith(span.traceparent);
-  return await deps.ctx.telemetry.span('enter research', { kind: 'producer', attributes: { 'ctstream.stage': stage.name } }, async (root) => {
-    if (own === 'clinical') span.setAttribute('ctstream.research_trace_id', traceIdOf(root.traceparent) ?? '');
-    return encodeWith(root.traceparent);
-  });
+  return await deps.ctx.telemetry.span(
+    'enter research',
+    { kind: 'producer', attributes: { 'ctstream.stage': stage.name } },
+    async (root) => {
+      if (own === 'clinical') span.setAttribute('ctstream.research_trace_id', traceIdOf(root.traceparent) ?? '');
+      return encodeWith(root.traceparent);
+    },
+  );
 }
 
 /** Publishes, waiting as long as the bus is away: the effect is done, so the record must not go elsewhere. */
@@ -142,8 +167,21 @@ function tell<T extends EventType, P>(stage: Stage<T, P>, event: EventIn<T>, out
 
 async function handOn<T extends EventType, P>(stage: Stage<T, P>, lease: Lease, error: unknown, deps: JobDeps): Promise<Result> {
   const fault = faultOf(error);
-  const failure = afterFailure({ stage: stage.name, zone: stage.zone, record: lease.record, fault, nowMs: deps.ctx.clock.nowMs(), delaysMs: deps.retryDelaysMs });
-  const fields = { stage: stage.name, eventId: lease.record.headers['ce_id'], attempt: failure.attempt, ...describeError(error), code: failure.code };
+  const failure = afterFailure({
+    stage: stage.name,
+    zone: stage.zone,
+    record: lease.record,
+    fault,
+    nowMs: deps.ctx.clock.nowMs(),
+    delaysMs: deps.retryDelaysMs,
+  });
+  const fields = {
+    stage: stage.name,
+    eventId: lease.record.headers['ce_id'],
+    attempt: failure.attempt,
+    ...describeError(error),
+    code: failure.code,
+  };
   try {
     await publishSurely([failure.record], lease, deps);
   } catch (second) {

@@ -4,13 +4,38 @@ import { trace } from '@opentelemetry/api';
 import pino from 'pino';
 import { Fault } from '../kernel/fault.ts';
 
-const NEVER = ['studyInstanceUid', 'seriesInstanceUid', 'sopInstanceUid', 'patientId', 'patientName', 'key', 'value', 'headers', 'record', 'event', 'password', 'username', 'secret', 'authorization', 'url'];
+const NEVER = [
+  'studyInstanceUid',
+  'seriesInstanceUid',
+  'sopInstanceUid',
+  'patientId',
+  'patientName',
+  'key',
+  'value',
+  'headers',
+  'record',
+  'event',
+  'password',
+  'username',
+  'secret',
+  'authorization',
+  'url',
+];
 
 /** What a log line may say of an error: a Fault's own text; else class and stack frames, since a message may quote values. */
 export function describeError(error: unknown): Record<string, unknown> {
-  if (error instanceof Fault) return { code: error.code, fault: error.message, retryable: error.retryable, ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }) };
+  if (error instanceof Fault)
+    return {
+      code: error.code,
+      fault: error.message,
+      retryable: error.retryable,
+      ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }),
+    };
   if (!(error instanceof Error)) return { error: typeof error };
-  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)).map((line) => line.trim());
+  const frames = (error.stack ?? '')
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .map((line) => line.trim());
   const code = (error as NodeJS.ErrnoException).code;
   return { error: error.name, ...(typeof code === 'string' ? { errno: code } : {}), stack: frames.slice(0, 12) };
 }

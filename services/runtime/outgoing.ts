@@ -40,7 +40,10 @@ function verdict(stage: Contract, event: EventIn, what: 'StudySkipped' | 'StudyR
 /** Everything to publish for an outcome: the verdict first, then its events in their order. */
 export function eventsOf(stage: Contract, event: EventIn, outcome: Outcome): NewEvent[] {
   if (outcome.kind === 'emit') return [...outcome.events];
-  return [verdict(stage, event, outcome.kind === 'skip' ? 'StudySkipped' : 'StudyRejected', outcome.code, outcome.detail), ...outcome.events];
+  return [
+    verdict(stage, event, outcome.kind === 'skip' ? 'StudySkipped' : 'StudyRejected', outcome.code, outcome.detail),
+    ...outcome.events,
+  ];
 }
 
 export interface EncodeOptions {
@@ -56,16 +59,26 @@ export interface EncodeOptions {
  * without a cause of its own: its id would be computable from a clinical one.
  */
 export function encodeEvents(stage: Contract, event: EventIn, events: readonly NewEvent[], o: EncodeOptions): OutgoingRecord[] {
-  const allowed = new Set<EventType | undefined>([...stage.produces.map(typeOfTopic), `ctstream.${stage.zone}.v1.StudySkipped`, `ctstream.${stage.zone}.v1.StudyRejected`]);
+  const allowed = new Set<EventType | undefined>([
+    ...stage.produces.map(typeOfTopic),
+    `ctstream.${stage.zone}.v1.StudySkipped`,
+    `ctstream.${stage.zone}.v1.StudyRejected`,
+  ]);
   const counts = new Map<string, number>();
   return events.map((out) => {
     if (!allowed.has(out.type)) throw new InvariantViolation(`${stage.name} does not produce ${out.type}`);
     const zone = zoneOf(out.type);
-    if (zone !== zoneOf(event.type) && out.cause === undefined) throw new InvariantViolation(`${stage.name}: ${out.type} crosses the trust boundary without a cause of its own`);
+    if (zone !== zoneOf(event.type) && out.cause === undefined)
+      throw new InvariantViolation(`${stage.name}: ${out.type} crosses the trust boundary without a cause of its own`);
     const cause = out.cause ?? event.id;
     const counter = `${cause} ${out.type}`;
     const ordinal = counts.get(counter) ?? 0;
     counts.set(counter, ordinal + 1);
-    return o.codec.encode(out, { id: outgoingId(stage.name, cause, out.type, ordinal), source: stage.name, timeMs: o.timeMs, traceparent: o.traceparent(zone) });
+    return o.codec.encode(out, {
+      id: outgoingId(stage.name, cause, out.type, ordinal),
+      source: stage.name,
+      timeMs: o.timeMs,
+      traceparent: o.traceparent(zone),
+    });
   });
 }

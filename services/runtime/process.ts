@@ -37,7 +37,10 @@ const CLOSE_LIMIT_MS = 10_000;
  * Runs `main` as this process until it returns or throws. Resolves never: the process ends with 0, with 78 for a
  * ConfigError, else with 1. The first line of the log with `listening` says where health and metrics are.
  */
-export async function runProcess(o: { name: string; zone?: Zone; env: ProcessEnv }, main: (ctx: ProcessContext) => Promise<void>): Promise<void> {
+export async function runProcess(
+  o: { name: string; zone?: Zone; env: ProcessEnv },
+  main: (ctx: ProcessContext) => Promise<void>,
+): Promise<void> {
   const log = createLog(o.name, o.env.LOG_LEVEL);
   const abort = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -51,7 +54,12 @@ export async function runProcess(o: { name: string; zone?: Zone; env: ProcessEnv
     log.fatal({ err: error }, 'a promise was rejected that nobody waits for');
     process.exit(1);
   });
-  const telemetry = startTelemetry({ name: o.name, otlpEndpoint: o.env.OTEL_EXPORTER_OTLP_ENDPOINT, zipkinUrl: o.env.ZIPKIN_URL, warn: (text) => log.warn(text) });
+  const telemetry = startTelemetry({
+    name: o.name,
+    otlpEndpoint: o.env.OTEL_EXPORTER_OTLP_ENDPOINT,
+    zipkinUrl: o.env.ZIPKIN_URL,
+    warn: (text) => log.warn(text),
+  });
   const stops: (() => Promise<void> | void)[] = [() => telemetry.shutdown()];
   const checks: (() => true | string)[] = [];
   const ctx: ProcessContext = {
@@ -66,7 +74,14 @@ export async function runProcess(o: { name: string; zone?: Zone; env: ProcessEnv
   };
   let exitCode = 0;
   try {
-    stops.push(await serveHealth(o.env, telemetry.handleMetrics, () => (abort.signal.aborted ? ['stopping'] : checks.map((c) => c()).filter((a) => a !== true)), log));
+    stops.push(
+      await serveHealth(
+        o.env,
+        (request, response) => telemetry.handleMetrics(request, response),
+        () => (abort.signal.aborted ? ['stopping'] : checks.map((c) => c()).filter((a) => a !== true)),
+        log,
+      ),
+    );
     await main(ctx);
   } catch (error) {
     exitCode = reportEnd(error, log);
@@ -104,7 +119,12 @@ async function closeAll(stops: (() => Promise<void> | void)[], log: Logger): Pro
 }
 
 /** /healthz answers while the process lives, /readyz with every reason against it, /metrics in Prometheus text. */
-async function serveHealth(env: ProcessEnv, metrics: RunningTelemetry['handleMetrics'], reasons: () => string[], log: Logger): Promise<() => Promise<void>> {
+async function serveHealth(
+  env: ProcessEnv,
+  metrics: RunningTelemetry['handleMetrics'],
+  reasons: () => string[],
+  log: Logger,
+): Promise<() => Promise<void>> {
   const server = Fastify({ forceCloseConnections: true });
   server.get('/healthz', () => ({ status: 'ok' }));
   server.get('/readyz', async (_request, reply) => {

@@ -29,7 +29,12 @@ export function retryTopics(zone: Zone, stage: string): string[] {
 export function originOf(record: BusRecord): BusRecord {
   const topic = record.headers[HEADER.originTopic];
   if (topic === undefined) return record;
-  return { ...record, topic, partition: Number(record.headers[HEADER.originPartition] ?? -1), offset: BigInt(record.headers[HEADER.originOffset] ?? -1) };
+  return {
+    ...record,
+    topic,
+    partition: Number(record.headers[HEADER.originPartition] ?? -1),
+    offset: BigInt(record.headers[HEADER.originOffset] ?? -1),
+  };
 }
 
 /** Tries that failed before this one. */
@@ -56,7 +61,14 @@ export interface Failure {
 }
 
 /** The retry or dead record after a failed try. SCHEMA_AHEAD is never dead: it waits for the update of this stage. */
-export function afterFailure(o: { stage: string; zone: Zone; record: BusRecord; fault: Fault; nowMs: number; delaysMs?: readonly number[] | undefined }): Failure {
+export function afterFailure(o: {
+  stage: string;
+  zone: Zone;
+  record: BusRecord;
+  fault: Fault;
+  nowMs: number;
+  delaysMs?: readonly number[] | undefined;
+}): Failure {
   const { record, fault } = o;
   const origin = originOf(record);
   const attempt = attemptsOf(record) + 1;

@@ -31,19 +31,44 @@ function world(): MemoryBroker {
 }
 
 function available(uid: string, id = `cause-${uid}`): NewEvent & { id: string } {
-  return { id, type: 'ctstream.clinical.v1.StudyAvailable', value: { centre: 'c01', studyInstanceUid: uid, revision: 'r1', sequence: 1, instanceCount: 1, seriesCount: 1, modalities: ['CT'], noticedBy: 'poll' } } as never;
+  return {
+    id,
+    type: 'ctstream.clinical.v1.StudyAvailable',
+    value: {
+      centre: 'c01',
+      studyInstanceUid: uid,
+      revision: 'r1',
+      sequence: 1,
+      instanceCount: 1,
+      seriesCount: 1,
+      modalities: ['CT'],
+      noticedBy: 'poll',
+    },
+  } as never;
 }
 
 async function announce(broker: MemoryBroker, ...uids: string[]): Promise<void> {
-  await broker.bus().publish(uids.map((uid) => codec.encode(available(uid), { id: `cause-${uid}`, source: 'gateway-c01', timeMs: 1_800_000_000_000, traceparent: TRACE })));
+  await broker
+    .bus()
+    .publish(
+      uids.map((uid) =>
+        codec.encode(available(uid), { id: `cause-${uid}`, source: 'gateway-c01', timeMs: 1_800_000_000_000, traceparent: TRACE }),
+      ),
+    );
 }
 
 function status(event: Available): NewEvent {
   const { centre, studyInstanceUid, revision } = event.value;
-  return { type: 'ctstream.clinical.v1.StudyStatus', value: { centre, studyInstanceUid, revision, state: 'stored', code: null, instanceCount: 1 } };
+  return {
+    type: 'ctstream.clinical.v1.StudyStatus',
+    value: { centre, studyInstanceUid, revision, state: 'stored', code: null, instanceCount: 1 },
+  };
 }
 
-function stageOf(handle: Handle, more: Partial<Stage<'ctstream.clinical.v1.StudyAvailable', undefined>> = {}): Stage<'ctstream.clinical.v1.StudyAvailable', undefined> {
+function stageOf(
+  handle: Handle,
+  more: Partial<Stage<'ctstream.clinical.v1.StudyAvailable', undefined>> = {},
+): Stage<'ctstream.clinical.v1.StudyAvailable', undefined> {
   return {
     name: 'ingest',
     zone: 'clinical',
@@ -58,9 +83,21 @@ function stageOf(handle: Handle, more: Partial<Stage<'ctstream.clinical.v1.Study
 let contexts: { ctx: TestContext; done: Promise<void> }[] = [];
 
 /** Starts the stage; the test ends it, or the clean-up does. */
-function run(broker: MemoryBroker, handle: Handle, o: Partial<StageDeps> & { clock?: Clock; stage?: Partial<Stage<'ctstream.clinical.v1.StudyAvailable', undefined>> } = {}): { ctx: TestContext; done: Promise<void> } {
+function run(
+  broker: MemoryBroker,
+  handle: Handle,
+  o: Partial<StageDeps> & { clock?: Clock; stage?: Partial<Stage<'ctstream.clinical.v1.StudyAvailable', undefined>> } = {},
+): { ctx: TestContext; done: Promise<void> } {
   const ctx = testContext({ name: 'ingest', ...(o.clock === undefined ? {} : { clock: o.clock }) });
-  const done = runStage(stageOf(handle, o.stage), undefined, { bus: broker.bus(), codec, ctx, concurrency: 4, window: 16, drainMs: 200, ...o });
+  const done = runStage(stageOf(handle, o.stage), undefined, {
+    bus: broker.bus(),
+    codec,
+    ctx,
+    concurrency: 4,
+    window: 16,
+    drainMs: 200,
+    ...o,
+  });
   done.catch(() => undefined);
   const started = { ctx, done };
   contexts.push(started);
@@ -102,7 +139,7 @@ describe('outcomes', () => {
   test.each([
     ['skip', () => skip('DUPLICATE_OF', 'c02'), 'ct.clinical.study-skipped.v1'],
     ['reject', () => reject('MISSING_UID', 'SOPInstanceUID (0008,0018)'), 'ct.clinical.study-rejected.v1'],
-  ] as const)('%s is published as the zone\'s event about the same study', async (kind, outcome, topic) => {
+  ] as const)("%s is published as the zone's event about the same study", async (kind, outcome, topic) => {
     const broker = world();
     await announce(broker, '1.2.3');
     run(broker, async () => outcome());
@@ -146,12 +183,19 @@ describe('contract', () => {
   test('a stage that may produce it must name a cause of its own', async () => {
     const broker = world();
     await announce(broker, '1');
-    const crossing = (cause?: string): Handle => async () => emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never }, ...(cause === undefined ? {} : { cause }) }]);
+    const crossing =
+      (cause?: string): Handle =>
+      async () =>
+        emit([
+          { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never }, ...(cause === undefined ? {} : { cause }) },
+        ]);
     const stage = { name: 'anonymise', produces: ['ct.research.subject-withdrawn.v1'] };
     await expect(run(broker, crossing(), { stage, group: 'one' }).done).rejects.toThrow(/crosses the trust boundary/);
     run(broker, crossing('manifest'), { stage, group: 'two' });
     await until('the event', () => broker.records('ct.research.subject-withdrawn.v1').length === 1);
-    expect(decoded(broker.records('ct.research.subject-withdrawn.v1')[0]).id).toBe(eventId('manifest', 'ctstream.research.v1.SubjectWithdrawn', 0));
+    expect(decoded(broker.records('ct.research.subject-withdrawn.v1')[0]).id).toBe(
+      eventId('manifest', 'ctstream.research.v1.SubjectWithdrawn', 0),
+    );
   });
 
   test('no permission ends the process', async () => {
@@ -180,10 +224,21 @@ describe('faults', () => {
       },
       { clock },
     );
-    for (const [i, [delay, ms]] of ([['30s', 30_000], ['5m', 300_000], ['1h', 3_600_000]] as const).entries()) {
+    for (const [i, [delay, ms]] of (
+      [
+        ['30s', 30_000],
+        ['5m', 300_000],
+        ['1h', 3_600_000],
+      ] as const
+    ).entries()) {
       const topic = retryTopic('clinical', 'ingest', delay);
       await until(`the record in ${topic}`, () => broker.records(topic).length === 1);
-      expect(broker.records(topic)[0]?.headers).toMatchObject({ 'ct-attempt': String(i + 1), 'ct-code': 'PACS_UNREACHABLE', 'ct-due': String(clock.nowMs() + ms), 'ct-origin-topic': AVAILABLE });
+      expect(broker.records(topic)[0]?.headers).toMatchObject({
+        'ct-attempt': String(i + 1),
+        'ct-code': 'PACS_UNREACHABLE',
+        'ct-due': String(clock.nowMs() + ms),
+        'ct-origin-topic': AVAILABLE,
+      });
       await until('it waits', () => clock.sleepers() > 0);
       await clock.advance(ms - 1);
       expect(tries).toBe(i + 1);
@@ -195,8 +250,19 @@ describe('faults', () => {
     expect(tries).toBe(4);
     expect(letter?.value).toEqual(original?.value);
     expect(letter?.key).toBe(original?.key);
-    expect(letter?.headers).toEqual({ ...original?.headers, 'ct-origin-topic': AVAILABLE, 'ct-origin-partition': String(original?.partition), 'ct-origin-offset': '0', 'ct-attempt': '4', 'ct-code': 'PACS_UNREACHABLE', 'ct-stage': 'ingest' });
-    await until('the commits', async () => (await committedAll(broker)) && (await committedAll(broker, retryTopic('clinical', 'ingest', '1h'), 'ingest.retry')));
+    expect(letter?.headers).toEqual({
+      ...original?.headers,
+      'ct-origin-topic': AVAILABLE,
+      'ct-origin-partition': String(original?.partition),
+      'ct-origin-offset': '0',
+      'ct-attempt': '4',
+      'ct-code': 'PACS_UNREACHABLE',
+      'ct-stage': 'ingest',
+    });
+    await until(
+      'the commits',
+      async () => (await committedAll(broker)) && (await committedAll(broker, retryTopic('clinical', 'ingest', '1h'), 'ingest.retry')),
+    );
   });
 
   test('a fault that no try can mend is dead at once; an unforeseen error is UNEXPECTED and its text is logged nowhere', async () => {
@@ -206,7 +272,12 @@ describe('faults', () => {
       if (event.value.studyInstanceUid === '1') throw new Fault('OBJECT_CORRUPT', false, 'hash');
       throw new TypeError('Ivanov^Ivan is not iterable');
     });
-    await until('one dead, one waiting', () => broker.records(deadTopic('clinical', 'ingest')).length === 1 && broker.records(retryTopic('clinical', 'ingest', '30s')).length === 1);
+    await until(
+      'one dead, one waiting',
+      () =>
+        broker.records(deadTopic('clinical', 'ingest')).length === 1 &&
+        broker.records(retryTopic('clinical', 'ingest', '30s')).length === 1,
+    );
     expect(broker.records(retryTopic('clinical', 'ingest', '30s'))[0]?.headers['ct-code']).toBe('UNEXPECTED');
     const lines = ctx.lines().join('\n');
     expect(lines).toContain('TypeError');
@@ -235,10 +306,17 @@ describe('faults', () => {
     const broker = world();
     const clock = manualClock();
     const good = codec.encode(available('1'), { id: 'x', source: 's', timeMs: 1_800_000_000_000 });
-    const wrongType = codec.encode({ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } }, { id: 'w', source: 's', timeMs: 1_800_000_000_000 });
+    const wrongType = codec.encode(
+      { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } },
+      { id: 'w', source: 's', timeMs: 1_800_000_000_000 },
+    );
     const newer = Buffer.from(good.value);
     newer.writeUInt32BE(9999, 1);
-    await broker.bus().publish([{ ...good, value: Buffer.from('?') }, { ...good, value: newer }, { ...wrongType, topic: AVAILABLE, key: 'z' }]);
+    await broker.bus().publish([
+      { ...good, value: Buffer.from('?') },
+      { ...good, value: newer },
+      { ...wrongType, topic: AVAILABLE, key: 'z' },
+    ]);
     run(broker, async () => emit([]), { clock });
     await until('two dead', () => broker.records(deadTopic('clinical', 'ingest')).length === 2);
     expect(broker.records(deadTopic('clinical', 'ingest')).map((r) => r.headers['ct-code'])).toEqual(['BAD_EVENT', 'BAD_EVENT']);
@@ -253,7 +331,11 @@ describe('faults', () => {
   test('a job that is too long is aborted, and its record waits as JOB_TIMEOUT', async () => {
     const broker = world();
     await announce(broker, '1');
-    run(broker, (_event, signal) => new Promise((_, rejectJob) => void signal.addEventListener('abort', () => rejectJob(new Error('aborted')))), { jobTimeoutMs: 50 });
+    run(
+      broker,
+      (_event, signal) => new Promise((_, rejectJob) => signal.addEventListener('abort', () => rejectJob(new Error('aborted')))),
+      { jobTimeoutMs: 50 },
+    );
     await until('it waits', () => broker.records(retryTopic('clinical', 'ingest', '30s'))[0]?.headers['ct-code'] === 'JOB_TIMEOUT');
   });
 
@@ -320,7 +402,9 @@ describe('the end', () => {
     const broker = world();
     await announce(broker, '1');
     let finish: (() => void) | undefined;
-    const { ctx, done } = run(broker, (event) => new Promise((resolve) => void (finish = () => resolve(emit([status(event)])))), { drainMs: 5000 });
+    const { ctx, done } = run(broker, (event) => new Promise((resolve) => void (finish = () => resolve(emit([status(event)])))), {
+      drainMs: 5000,
+    });
     await until('the job runs', () => finish !== undefined);
     ctx.stop();
     await announce(broker, '2');

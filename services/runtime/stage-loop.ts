@@ -46,12 +46,21 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
     end.abort();
     giveUp.abort();
   };
-  const job: JobDeps = { bus, codec: deps.codec, ctx, retryDelaysMs: deps.retryDelaysMs, jobTimeoutMs: deps.jobTimeoutMs ?? stage.jobTimeoutMs, giveUp: giveUp.signal };
+  const job: JobDeps = {
+    bus,
+    codec: deps.codec,
+    ctx,
+    retryDelaysMs: deps.retryDelaysMs,
+    jobTimeoutMs: deps.jobTimeoutMs ?? stage.jobTimeoutMs,
+    giveUp: giveUp.signal,
+  };
   const main = await bus.subscribe({ group, topics: stage.consumes, window: deps.window });
-  const waiting = await bus.subscribe({ group: `${group}.retry`, topics: retryTopics(stage.zone, stage.name), window: deps.window }).catch(async (error: unknown) => {
-    await main.stop();
-    throw error;
-  });
+  const waiting = await bus
+    .subscribe({ group: `${group}.retry`, topics: retryTopics(stage.zone, stage.name), window: deps.window })
+    .catch(async (error: unknown) => {
+      await main.stop();
+      throw error;
+    });
   const slots = makeSlots(deps.concurrency);
   const work = (lease: Lease): Promise<void> => runJob(stage, ports, lease, job).finally(slots.free);
   const running = watch(ctx, stage.name, main, slots);
@@ -64,15 +73,17 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
   await Promise.all([takeNew(main, slots, work, failed, stopTaking), takeWaiting(waiting, slots, work, failed, stopTaking, ctx)]);
   clearTimeout(drainEnd);
   running.stop();
-  await Promise.all([main.stop(), waiting.stop()].map((s) => s.catch((error: unknown) => ctx.log.warn(describeError(error), 'leaving the group failed'))));
+  await Promise.all(
+    [main.stop(), waiting.stop()].map((s) => s.catch((error: unknown) => ctx.log.warn(describeError(error), 'leaving the group failed'))),
+  );
   if (errors.length > 0) throw errors[0];
 }
 
 interface Slots {
   /** False when the signal aborted first. */
   wait(signal: AbortSignal): Promise<boolean>;
-  free(): void;
-  used(): number;
+  readonly free: () => void;
+  readonly used: () => number;
 }
 
 function makeSlots(size: number): Slots {
@@ -111,10 +122,19 @@ function makeSlots(size: number): Slots {
 type Work = (lease: Lease) => Promise<void>;
 
 /** New events: a slot first, then a lease, so that nothing is leased that can't start. */
-async function takeNew(subscription: Subscription, slots: Slots, work: Work, failed: (error: unknown) => void, signal: AbortSignal): Promise<void> {
+async function takeNew(
+  subscription: Subscription,
+  slots: Slots,
+  work: Work,
+  failed: (error: unknown) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const jobs = new Set<Promise<void>>();
   while (await slots.wait(signal)) {
-    const lease = await subscription.take(signal).catch((error: unknown) => void failed(error));
+    const lease = await subscription.take(signal).catch((error: unknown) => {
+      failed(error);
+      return undefined;
+    });
     if (lease === undefined) {
       slots.free();
       break;
@@ -128,7 +148,14 @@ async function takeNew(subscription: Subscription, slots: Slots, work: Work, fai
 }
 
 /** Waiting records: a lease first, which then sleeps until it is due and only then takes a slot. */
-async function takeWaiting(subscription: Subscription, slots: Slots, work: Work, failed: (error: unknown) => void, signal: AbortSignal, ctx: ProcessContext): Promise<void> {
+async function takeWaiting(
+  subscription: Subscription,
+  slots: Slots,
+  work: Work,
+  failed: (error: unknown) => void,
+  signal: AbortSignal,
+  ctx: ProcessContext,
+): Promise<void> {
   const jobs = new Set<Promise<void>>();
   const whenDue = async (lease: Lease): Promise<void> => {
     const wake = AbortSignal.any([signal, lease.signal]);
@@ -137,7 +164,10 @@ async function takeWaiting(subscription: Subscription, slots: Slots, work: Work,
     else lease.release();
   };
   for (;;) {
-    const lease = await subscription.take(signal).catch((error: unknown) => void failed(error));
+    const lease = await subscription.take(signal).catch((error: unknown) => {
+      failed(error);
+      return undefined;
+    });
     if (lease === undefined) break;
     const running = whenDue(lease)
       .catch(failed)

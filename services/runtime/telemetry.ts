@@ -1,5 +1,15 @@
 // Spans by hand and metrics. Attributes and labels never hold identity: no key, no UID, no object name.
-import { context, metrics, SpanKind, SpanStatusCode, trace, type Attributes, type Context, type ObservableGauge, type Span } from '@opentelemetry/api';
+import {
+  context,
+  metrics,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  type Attributes,
+  type Context,
+  type ObservableGauge,
+  type Span,
+} from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import { ZipkinExporter } from '@opentelemetry/exporter-zipkin';
@@ -47,7 +57,12 @@ function parentContext(traceparent: string | undefined): Context {
   const match = traceparent === undefined ? null : TRACEPARENT.exec(traceparent);
   const root = trace.deleteSpan(context.active());
   if (match === null) return root;
-  return trace.setSpanContext(root, { traceId: match[1] ?? '', spanId: match[2] ?? '', traceFlags: Number.parseInt(match[3] ?? '0', 16), isRemote: true });
+  return trace.setSpanContext(root, {
+    traceId: match[1] ?? '',
+    spanId: match[2] ?? '',
+    traceFlags: Number.parseInt(match[3] ?? '0', 16),
+    isRemote: true,
+  });
 }
 
 function traceparentOf(span: Span): string {
@@ -65,7 +80,9 @@ type SpanProcessors = NonNullable<NodeSDKConfiguration['spanProcessors']>;
 type TraceExporter = NodeSDKConfiguration['traceExporter'];
 
 /** NodeSDK without an exporter sends to port 4318 by itself, so spans always get a processor of ours. */
-const nowhere: SpanProcessors = [{ onStart: () => undefined, onEnd: () => undefined, forceFlush: async () => undefined, shutdown: async () => undefined }];
+const nowhere: SpanProcessors = [
+  { onStart: () => undefined, onEnd: () => undefined, forceFlush: async () => undefined, shutdown: async () => undefined },
+];
 
 /** Spans are for looking, not for living: a collector that is away must not end the process. */
 function forgiving(exporter: TraceExporter, warn: (text: string) => void): TraceExporter {
@@ -93,10 +110,19 @@ function forgiving(exporter: TraceExporter, warn: (text: string) => void): Trace
 }
 
 /** Starts spans and metrics of the process. Spans leave it only when an endpoint is given. */
-export function startTelemetry(o: { name: string; otlpEndpoint?: string | undefined; zipkinUrl?: string | undefined; warn: (text: string) => void }): RunningTelemetry {
+export function startTelemetry(o: {
+  name: string;
+  otlpEndpoint?: string | undefined;
+  zipkinUrl?: string | undefined;
+  warn: (text: string) => void;
+}): RunningTelemetry {
   const prometheus = new PrometheusExporter({ preventServerStart: true, withoutScopeInfo: true });
   const exporter =
-    o.otlpEndpoint !== undefined ? new OTLPTraceExporter({ url: `${o.otlpEndpoint.replace(/\/$/, '')}/v1/traces` }) : o.zipkinUrl !== undefined ? new ZipkinExporter({ url: o.zipkinUrl, serviceName: o.name }) : undefined;
+    o.otlpEndpoint !== undefined
+      ? new OTLPTraceExporter({ url: `${o.otlpEndpoint.replace(/\/$/, '')}/v1/traces` })
+      : o.zipkinUrl !== undefined
+        ? new ZipkinExporter({ url: o.zipkinUrl, serviceName: o.name })
+        : undefined;
   const sdk = new NodeSDK({
     serviceName: o.name,
     autoDetectResources: false,
@@ -139,7 +165,8 @@ export function apiTelemetry(name: string): Telemetry {
     },
     counter: (metric, n = 1, labels = {}) => obtain(counters, metric, () => meter.createCounter(metric)).add(n, labels),
     histogram: (metric, value, labels = {}) => obtain(histograms, metric, () => meter.createHistogram(metric)).record(value, labels),
-    gauge: (metric, read, labels = {}) => obtain(gauges, metric, () => meter.createObservableGauge(metric)).addCallback((result) => result.observe(read(), labels)),
+    gauge: (metric, read, labels = {}) =>
+      obtain(gauges, metric, () => meter.createObservableGauge(metric)).addCallback((result) => result.observe(read(), labels)),
   };
 }
 

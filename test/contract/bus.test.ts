@@ -4,5 +4,9 @@ import { busSuite } from './bus-suite.ts';
 
 busSuite('in memory', async () => {
   const broker = memoryBroker();
-  return { bus: () => broker.bus(), createTopic: async (name, partitions) => broker.createTopic(name, partitions), close: async () => undefined };
+  return {
+    bus: () => broker.bus(),
+    createTopic: async (name, partitions) => broker.createTopic(name, partitions),
+    close: async () => undefined,
+  };
 });

@@ -49,8 +49,15 @@ export function storeSuite(name: string, make: () => Promise<StoreWorld>): void 
       const bytes = randomBytes(300_000);
       expect(await store.put(bucket, 'a/b c/ü.bin', bytes)).toBe('created');
       expect(sha256Hex(await collect(await store.get(bucket, 'a/b c/ü.bin')))).toBe(sha256Hex(bytes));
-      for (const [from, length] of [[0, 1], [0, 0], [299_999, 1], [65_535, 70_000]] as const) {
-        expect(await collect(await store.get(bucket, 'a/b c/ü.bin', { range: [from, length] }))).toEqual(bytes.subarray(from, from + length));
+      for (const [from, length] of [
+        [0, 1],
+        [0, 0],
+        [299_999, 1],
+        [65_535, 70_000],
+      ] as const) {
+        expect(await collect(await store.get(bucket, 'a/b c/ü.bin', { range: [from, length] }))).toEqual(
+          bytes.subarray(from, from + length),
+        );
       }
       expect(await store.get(bucket, 'a/none')).toBeUndefined();
       expect(await store.getBytes(bucket, 'a/none', 10)).toBeUndefined();
@@ -81,7 +88,9 @@ export function storeSuite(name: string, make: () => Promise<StoreWorld>): void 
 
     test('of many that create one name, one wins and the others are told', async () => {
       const { store, bucket } = world;
-      const answers = await Promise.all(Array.from({ length: 8 }, (_, i) => store.put(bucket, 'once', Buffer.from(`writer ${i}`), { ifNoneMatch: true })));
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, (_, i) => store.put(bucket, 'once', Buffer.from(`writer ${i}`), { ifNoneMatch: true })),
+      );
       expect(answers.filter((a) => a === 'created')).toHaveLength(1);
       expect(answers.filter((a) => a === 'exists')).toHaveLength(7);
       const winner = answers.indexOf('created');
@@ -96,18 +105,21 @@ export function storeSuite(name: string, make: () => Promise<StoreWorld>): void 
       expect(sha256Hex((await store.getBytes(bucket, 'large-once', 20_000_000)) ?? '')).toBe(sha256Hex(bytes));
     });
 
-    test('a revision is published once: who loses tells the winner\'s event', async () => {
+    test("a revision is published once: who loses tells the winner's event", async () => {
       const { store, bucket } = world;
-      const [one, two] = await Promise.all(['a', 'b'].map((attempt) => publishManifest(store, bucket, 'rev/manifest.json', { attempt }, never)));
+      const [one, two] = await Promise.all(
+        ['a', 'b'].map((attempt) => publishManifest(store, bucket, 'rev/manifest.json', { attempt }, never)),
+      );
       expect(one?.sha256).toBe(two?.sha256);
-      expect([one?.ours, two?.ours].sort()).toEqual([false, true]);
+      expect([one?.ours, two?.ours].filter((ours) => ours === true)).toHaveLength(1);
       expect(one?.sha256).toBe(sha256Hex(canonicalJson(one?.manifest)));
     });
 
     test('listing gives all names under a prefix in byte order, and removing takes them', async () => {
       const { store, bucket } = world;
       const keys = Array.from({ length: 1203 }, (_, i) => `many/${String(i).padStart(5, '0')}`);
-      for (let i = 0; i < keys.length; i += 50) await Promise.all(keys.slice(i, i + 50).map((key) => store.put(bucket, key, Buffer.from('x'))));
+      for (let i = 0; i < keys.length; i += 50)
+        await Promise.all(keys.slice(i, i + 50).map((key) => store.put(bucket, key, Buffer.from('x'))));
       await store.put(bucket, 'manyother', Buffer.from('x'));
       expect(await listed(store.list(bucket, 'many/'))).toEqual(keys);
       await store.remove(bucket, [...keys, 'many/never-was']);

@@ -19,14 +19,26 @@ const opened: EventBus[] = [];
 async function busAs(username?: string): Promise<EventBus> {
   const { kafka } = await testPlatform();
   const user = username === undefined ? kafka.admin : { username, password: `pw-${username}` };
-  const bus = kafkaBus({ brokers: kafka.brokers, ...user, prefix, clientId: user.username, log, sessionTimeoutMs: 6000, metadataPollMs: 1000 });
+  const bus = kafkaBus({
+    brokers: kafka.brokers,
+    ...user,
+    prefix,
+    clientId: user.username,
+    log,
+    sessionTimeoutMs: 6000,
+    metadataPollMs: 1000,
+  });
   opened.push(bus);
   return bus;
 }
 
 async function adminClient(): Promise<kafkajs.Admin> {
   const { kafka } = await testPlatform();
-  const client = new kafkajs.Kafka({ brokers: kafka.brokers, sasl: { mechanism: 'scram-sha-512', ...kafka.admin }, logLevel: kafkajs.logLevel.NOTHING }).admin();
+  const client = new kafkajs.Kafka({
+    brokers: kafka.brokers,
+    sasl: { mechanism: 'scram-sha-512', ...kafka.admin },
+    logLevel: kafkajs.logLevel.NOTHING,
+  }).admin();
   await client.connect();
   return client;
 }
@@ -45,7 +57,15 @@ afterAll(async () => {
 busSuite('kafkajs on Kafka', async () => {
   const { kafka } = await testPlatform();
   const make = (): EventBus => {
-    const bus = kafkaBus({ brokers: kafka.brokers, ...kafka.admin, prefix, clientId: 'suite', log, sessionTimeoutMs: 6000, metadataPollMs: 1000 });
+    const bus = kafkaBus({
+      brokers: kafka.brokers,
+      ...kafka.admin,
+      prefix,
+      clientId: 'suite',
+      log,
+      sessionTimeoutMs: 6000,
+      metadataPollMs: 1000,
+    });
     opened.push(bus);
     return bus;
   };
@@ -60,7 +80,12 @@ async function deleteBefore(topic: string, offset: string): Promise<void> {
   await client.disconnect();
 }
 
-const event = (topic: string, key: string): { topic: string; key: string; value: Uint8Array; headers: Record<string, string> } => ({ topic, key, value: Buffer.from(key), headers: {} });
+const event = (topic: string, key: string): { topic: string; key: string; value: Uint8Array; headers: Record<string, string> } => ({
+  topic,
+  key,
+  value: Buffer.from(key),
+  headers: {},
+});
 
 test('a job that outlasts the session timeout keeps its partition: heartbeats go on', async () => {
   await createTopic('long.v1', 1);
@@ -107,7 +132,7 @@ test('LOG_TRUNCATED while consuming: records that were deleted before they were 
   await s.stop();
 });
 
-test("topics.json is applied: a centre writes its own topics only and reads its status only; all other stages their own", async () => {
+test('topics.json is applied: a centre writes its own topics only and reads its status only; all other stages their own', async () => {
   const { kafka } = await testPlatform();
   const centres = ['c1', 'c10'];
   const options = { brokers: kafka.brokers, ...kafka.admin, prefix, centres, partitionsOverride: 2 };
@@ -117,11 +142,19 @@ test("topics.json is applied: a centre writes its own topics only and reads its 
   const gateway = await busAs('gateway-c1');
   await gateway.publish([event('ct.clinical.c1.study-available.v1', 'c1|1'), event('ct.clinical.c1.census.v1', 'c1')]);
   const refused = { code: 'DENIED_BY_BROKER', retryable: false };
-  for (const topic of ['ct.clinical.c10.study-available.v1', 'ct.clinical.c1.study-status.v1', 'ct.clinical.study-stored.v1', 'ct.research.study-anonymised.v1']) {
+  for (const topic of [
+    'ct.clinical.c10.study-available.v1',
+    'ct.clinical.c1.study-status.v1',
+    'ct.clinical.study-stored.v1',
+    'ct.research.study-anonymised.v1',
+  ]) {
     await expect(gateway.publish([event(topic, 'x')])).rejects.toMatchObject(refused);
   }
-  expect(await gateway.topics(['*'])).toEqual(['census', 'intake-refused', 'study-available', 'study-status'].map((t) => `ct.clinical.c1.${t}.v1`));
-  const reading = async (group: string, topic: string): Promise<unknown> => (await gateway.subscribe({ group, topics: [topic], window: 1 })).take(AbortSignal.timeout(15_000));
+  expect(await gateway.topics(['*'])).toEqual(
+    ['census', 'intake-refused', 'study-available', 'study-status'].map((t) => `ct.clinical.c1.${t}.v1`),
+  );
+  const reading = async (group: string, topic: string): Promise<unknown> =>
+    (await gateway.subscribe({ group, topics: [topic], window: 1 })).take(AbortSignal.timeout(15_000));
   await expect(reading('gateway-c1', 'ct.clinical.c10.study-status.v1')).rejects.toMatchObject(refused);
   await expect(reading('gateway-c1', 'ct.clinical.c1.study-available.v1')).rejects.toMatchObject(refused);
   await expect(reading('gateway-c10', 'ct.clinical.c1.study-status.v1')).rejects.toMatchObject(refused);
@@ -137,7 +170,10 @@ test('a topic that differs from topics.json is named and not mended in silence',
   const { kafka } = await testPlatform();
   const other = testPrefix('differs');
   const client = await adminClient();
-  await client.createTopics({ topics: [{ topic: `${other}ct.clinical.study-stored.v1`, numPartitions: 1, configEntries: [{ name: 'retention.ms', value: '1000' }] }], waitForLeaders: true });
+  await client.createTopics({
+    topics: [{ topic: `${other}ct.clinical.study-stored.v1`, numPartitions: 1, configEntries: [{ name: 'retention.ms', value: '1000' }] }],
+    waitForLeaders: true,
+  });
   await client.disconnect();
   const applied = applyTopics({ brokers: kafka.brokers, ...kafka.admin, prefix: other, centres: [], partitionsOverride: 2 });
   await expect(applied).rejects.toThrow(/study-stored\.v1 has 1 partitions, not 2.*retention\.ms=1000, not 2592000000/);
@@ -151,7 +187,8 @@ test('48 centres: every topic once, and no rule that reaches across zones or cen
   const wrong = aclsOf(plans, 'p-').filter((a) => {
     const user = a.principal.slice('User:'.length);
     const centre = /^gateway-(.*)$/.exec(user)?.[1];
-    if (centre !== undefined) return !a.resourceName.startsWith(`p-ct.clinical.${centre}.`) && a.resourceName !== `p-${user}` && a.resourceName !== `p-${user}.`;
+    if (centre !== undefined)
+      return !a.resourceName.startsWith(`p-ct.clinical.${centre}.`) && a.resourceName !== `p-${user}` && a.resourceName !== `p-${user}.`;
     return research.has(user) && a.resourceName.startsWith('p-ct.clinical.');
   });
   expect(wrong).toEqual([]);

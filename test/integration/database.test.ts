@@ -27,7 +27,11 @@ const opened: TestDatabase[] = [];
 let url = '';
 
 function excluded(study: string): NewEvent & { cause: string } {
-  return { type: 'ctstream.research.v1.StudyExcluded', value: { studyId: study as never, revision: 'r' as never, cohort: 'demo', round: 1, code: 'COHORT_FULL', detail: '' }, cause: `round-1/${study}` };
+  return {
+    type: 'ctstream.research.v1.StudyExcluded',
+    value: { studyId: study as never, revision: 'r' as never, cohort: 'demo', round: 1, code: 'COHORT_FULL', detail: '' },
+    cause: `round-1/${study}`,
+  };
 }
 
 async function open(more: Partial<Parameters<typeof postgresDatabase>[0]> = {}): Promise<TestDatabase> {
@@ -43,7 +47,10 @@ async function freshUrl(): Promise<string> {
 }
 
 beforeAll(async () => {
-  writeFileSync(join(migrationsDir, '0001-tasks.sql'), 'create table tasks (id bigint generated always as identity primary key, study text not null unique);');
+  writeFileSync(
+    join(migrationsDir, '0001-tasks.sql'),
+    'create table tasks (id bigint generated always as identity primary key, study text not null unique);',
+  );
   writeFileSync(join(migrationsDir, '0002-note.sql'), "alter table tasks add column note text not null default '';");
   url = await freshUrl();
 });
@@ -60,7 +67,10 @@ test('many processes migrate a database at once, each migration once; a changed 
   expect(await all[0]?.query('select name from migrations order by name')).toEqual([{ name: '0001-tasks.sql' }, { name: '0002-note.sql' }]);
   const changed = mkdtempSync(join(tmpdir(), 'ctstream-migrations-'));
   writeFileSync(join(changed, '0001-tasks.sql'), 'create table tasks (id bigint)');
-  await expect(open({ url: own, migrationsDir: changed })).rejects.toMatchObject({ code: 'BAD_CONFIG', message: expect.stringContaining('0001-tasks.sql') });
+  await expect(open({ url: own, migrationsDir: changed })).rejects.toMatchObject({
+    code: 'BAD_CONFIG',
+    message: expect.stringContaining('0001-tasks.sql'),
+  });
   rmSync(changed, { recursive: true });
 });
 
@@ -80,8 +90,18 @@ test('effect, inbox and outbox stand or fall together, and a second delivery has
   expect([await handle(false), await handle(false), await handle(false)]).toEqual(['done', 'seen', 'seen']);
   expect([(await db.query('select 1 from tasks')).length, await db.depth()]).toEqual([1, 1]);
   const [row] = await db.next(10);
-  expect(row).toMatchObject({ sequence: before + 1n, topic: 'ct.research.study-excluded.v1', key: 's1', eventId: outgoingId('select', 'round-1/s1', 'ctstream.research.v1.StudyExcluded', 0) });
-  expect(codec.decode({ ...row!, partition: 0, offset: 0n, timestampMs: 0 })).toMatchObject({ type: 'ctstream.research.v1.StudyExcluded', source: 'select', sequence: before + 1n, value: { studyId: 's1', code: 'COHORT_FULL' } });
+  expect(row).toMatchObject({
+    sequence: before + 1n,
+    topic: 'ct.research.study-excluded.v1',
+    key: 's1',
+    eventId: outgoingId('select', 'round-1/s1', 'ctstream.research.v1.StudyExcluded', 0),
+  });
+  expect(codec.decode({ ...row!, partition: 0, offset: 0n, timestampMs: 0 })).toMatchObject({
+    type: 'ctstream.research.v1.StudyExcluded',
+    source: 'select',
+    sequence: before + 1n,
+    value: { studyId: 's1', code: 'COHORT_FULL' },
+  });
   await db.markSent([before + 1n]);
 });
 
@@ -138,7 +158,8 @@ test('the outbox is published in order, at least once, with the same ids; a cras
   expect(new Set(records.map((r) => `${r.headers['ce_sequence']} ${r.headers['ce_id']}`)).size).toBe(26);
   for (let p = 0; p < 5; p++) {
     const sequences = records.filter((r) => r.key === `p${p}`).map((r) => Number(r.headers['ce_sequence']));
-    expect(sequences.slice(5)).toEqual([...sequences.slice(5)].sort((a, b) => a - b));
+    const second = sequences.slice(5);
+    expect(second).toEqual(second.toSorted((a, b) => a - b));
   }
 });
 

@@ -33,7 +33,7 @@ import {
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
 const A = `ga${process.pid}`;
-/** Watched by QIDO-RS alone, as any other DICOMweb server would be. */
+/** Watched by QIDO-RS alone, like a DICOMweb server that is no Orthanc. */
 const POLLED = `gp${process.pid}`;
 const WRONG = `gw${process.pid}`;
 const FAST = { STABLE_AFTER_MS: '900', COUNT_PAUSE_MS: '100', CHANGES_POLL_MS: '200', QIDO_POLL_MS: '400', QIDO_LOOK_BACK_DAYS: '36500' };

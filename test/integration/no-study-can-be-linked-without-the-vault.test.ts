@@ -32,7 +32,9 @@ beforeAll(async () => {
   await flushed(p);
   known = (await Promise.all(p.pacs.map(knownStudies))).flat();
   const records = await recordsOf(p, 'ct.research.*');
-  const objects = await Promise.all(['ct-research', 'ct-releases', 'ct-release-candidates', 'ct-event-log'].map((bucket) => objectPieces(p, bucket)));
+  const objects = await Promise.all(
+    ['ct-research', 'ct-releases', 'ct-release-candidates', 'ct-event-log'].map((bucket) => objectPieces(p, bucket)),
+  );
   words = wordsOfPieces([...records.map((r) => recordPiece(p, r)), ...objects.flat()]);
 }, 420_000);
 
@@ -59,7 +61,13 @@ async function idsUnder(vault: IdentityVault, s: KnownStudy): Promise<Ids> {
   const identity = subjectIdentity(subject.secret);
   const revision = researchRevision(secret, revisionOf(s.instances.map((i) => ({ ...i, hash: i.md5 }))));
   const uid = identity.mapUid(s.studyInstanceUid).slice('2.25.'.length);
-  return { study: researchStudyId(secret), revision, subject: identity.pseudonym, uid, site: siteId(await vault.siteSecret(), s.centre as CentreId) };
+  return {
+    study: researchStudyId(secret),
+    revision,
+    subject: identity.pseudonym,
+    uid,
+    site: siteId(await vault.siteSecret(), s.centre as CentreId),
+  };
 }
 
 test('with the vault every study is linked at once', async () => {
@@ -79,11 +87,19 @@ function careless(s: KnownStudy): string[] {
     sha256.toString('hex').slice(0, 20),
     `R${base32(createHmac('sha256', s.centre).update(s.patientId).digest()).slice(0, 16)}`,
     `C${createHash('md5').update(`${s.centre}|${s.patientId}`).digest('hex').slice(0, 10)}`,
-    spellings(createHash('sha512').update(s.instances[8]?.sopInstanceUid ?? '').digest())[6] ?? '',
+    spellings(
+      createHash('sha512')
+        .update(s.instances[8]?.sopInstanceUid ?? '')
+        .digest(),
+    )[6] ?? '',
     digestOfParts(['study', revision]),
     revision,
     researchStudyId(sha256),
-    eventId(eventId(eventId(s.studyInstanceUid, 'ctstream.clinical.v1.StudyAvailable', 0), event, 0), 'ctstream.research.v1.StudyAnonymised', 0),
+    eventId(
+      eventId(eventId(s.studyInstanceUid, 'ctstream.clinical.v1.StudyAvailable', 0), event, 0),
+      'ctstream.research.v1.StudyAnonymised',
+      0,
+    ),
   ];
 }
 
@@ -114,7 +130,10 @@ test('another vault gives other ids to the same studies, under the same key file
   const password = provisioned.secretOf('pg-other-vault');
   await platform.postgres.createDatabase(name, { user: name, password });
   const key = Buffer.from(readFileSync(provisioned.file('vault-key'), 'utf8'), 'hex');
-  const other = await openPostgresVault({ connectionString: `postgres://${name}:${password}@${platform.postgres.host}:${platform.postgres.port}/${name}`, key });
+  const other = await openPostgresVault({
+    connectionString: `postgres://${name}:${password}@${platform.postgres.host}:${platform.postgres.port}/${name}`,
+    key,
+  });
   try {
     for (const study of known) {
       const ids = await idsUnder(other, study);

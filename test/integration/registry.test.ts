@@ -9,7 +9,7 @@ afterAll(async () => {
   await releasePlatform();
 });
 
-test('every schema is published once, mapped to the registry\'s id, and records carry that id', async () => {
+test("every schema is published once, mapped to the registry's id, and records carry that id", async () => {
   const { registryUrl } = await testPlatform();
   if (registryUrl === undefined) {
     // A run of this file alone starts a platform without it.
@@ -40,7 +40,10 @@ test('a registry whose text behind an id is another ends the start', async () =>
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   const url = `http://127.0.0.1:${typeof address === 'object' ? (address?.port ?? 0) : 0}`;
-  await expect(registryIds(url)).rejects.toMatchObject({ code: 'BAD_CONFIG', message: expect.stringContaining('publish the schemas again') });
+  await expect(registryIds(url)).rejects.toMatchObject({
+    code: 'BAD_CONFIG',
+    message: expect.stringContaining('publish the schemas again'),
+  });
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
   await expect(registryIds(url)).rejects.toMatchObject({ code: 'BAD_CONFIG', message: expect.stringContaining('does not answer') });

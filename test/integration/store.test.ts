@@ -13,7 +13,12 @@ const bucketPrefix = testPrefix('store');
 
 async function realStore(): Promise<S3Store> {
   const { minio } = await testPlatform();
-  return s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: minio.accessKey, secretKey: minio.secretKey, bucketPrefix });
+  return s3Store({
+    endpoint: `http://${minio.endPoint}:${minio.port}`,
+    accessKey: minio.accessKey,
+    secretKey: minio.secretKey,
+    bucketPrefix,
+  });
 }
 
 afterAll(async () => {
@@ -32,7 +37,9 @@ test('the server honours If-None-Match, and one that does not is refused at star
   await store.ensureBuckets(['conform']);
   await expect(store.conformance('conform')).resolves.toBeUndefined();
   const server = await careless();
-  await expect(s3Store({ endpoint: server.url, accessKey: 'a', secretKey: 'secretsecret', bucketPrefix: '' }).conformance('any-bucket')).rejects.toMatchObject({ code: 'BAD_CONFIG' });
+  await expect(
+    s3Store({ endpoint: server.url, accessKey: 'a', secretKey: 'secretsecret', bucketPrefix: '' }).conformance('any-bucket'),
+  ).rejects.toMatchObject({ code: 'BAD_CONFIG' });
   server.close();
 });
 
@@ -50,7 +57,10 @@ async function careless(): Promise<{ url: string; close(): void }> {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
-  return { url: `http://127.0.0.1:${typeof address === 'object' ? (address?.port ?? 0) : 0}`, close: () => server.closeAllConnections() ?? server.close() };
+  return {
+    url: `http://127.0.0.1:${typeof address === 'object' ? (address?.port ?? 0) : 0}`,
+    close: () => server.closeAllConnections() ?? server.close(),
+  };
 }
 
 test('a server that is away, or drops the connection, is STORE_UNAVAILABLE and worth another try', async () => {
@@ -70,10 +80,21 @@ test('a server that is away, or drops the connection, is STORE_UNAVAILABLE and w
 test('no bucket or no right is a fault that names the bucket and no object', async () => {
   const { minio } = await testPlatform();
   const user = `${bucketPrefix}reader`;
-  await minio.addUser(user, 'a-long-secret', JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action: ['s3:GetObject'], Resource: [`arn:aws:s3:::${bucketPrefix}suite/*`] }] }));
+  await minio.addUser(
+    user,
+    'a-long-secret',
+    JSON.stringify({
+      Version: '2012-10-17',
+      Statement: [{ Effect: 'Allow', Action: ['s3:GetObject'], Resource: [`arn:aws:s3:::${bucketPrefix}suite/*`] }],
+    }),
+  );
   const store = s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: user, secretKey: 'a-long-secret', bucketPrefix });
-  await expect(store.put('suite', '1.2.840.113', Buffer.from('x'))).rejects.toThrow(`STORE_UNAVAILABLE: writing in ${bucketPrefix}suite: AccessDenied`);
-  await expect((await realStore()).put('no-such', '1.2.840.113', Buffer.from('x'))).rejects.toThrow(/^STORE_UNAVAILABLE: writing in .*no-such: NoSuchBucket$/);
+  await expect(store.put('suite', '1.2.840.113', Buffer.from('x'))).rejects.toThrow(
+    `STORE_UNAVAILABLE: writing in ${bucketPrefix}suite: AccessDenied`,
+  );
+  await expect((await realStore()).put('no-such', '1.2.840.113', Buffer.from('x'))).rejects.toThrow(
+    /^STORE_UNAVAILABLE: writing in .*no-such: NoSuchBucket$/,
+  );
 });
 
 test('a stream of unknown size is stored in bounded memory', async () => {

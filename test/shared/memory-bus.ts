@@ -38,7 +38,8 @@ export function memoryBroker(): MemoryBroker {
   const topics = new Map<string, BusRecord[][]>();
   const groups = new Map<string, Group>();
 
-  const matching = (patterns: readonly string[]): string[] => [...topics.keys()].filter((t) => patterns.some((p) => topicPattern(p).test(t))).sort();
+  const matching = (patterns: readonly string[]): string[] =>
+    [...topics.keys()].filter((t) => patterns.some((p) => topicPattern(p).test(t))).sort();
   const logOf = (p: { topic: string; partition: number }): BusRecord[] => topics.get(p.topic)?.[p.partition] ?? [];
 
   const feed = (member: Member): void => {
@@ -65,7 +66,9 @@ export function memoryBroker(): MemoryBroker {
 
   const rebalance = (group: Group): void => {
     for (const m of group.members) commit(group, m);
-    const wanted = [...new Set(group.members.flatMap((m) => matching(m.options.topics)))].flatMap((topic) => (topics.get(topic) ?? []).map((_, partition) => ({ topic, partition })));
+    const wanted = [...new Set(group.members.flatMap((m) => matching(m.options.topics)))].flatMap((topic) =>
+      (topics.get(topic) ?? []).map((_, partition) => ({ topic, partition })),
+    );
     group.members.forEach((m, i) => {
       const ours = wanted.filter((_, at) => at % group.members.length === i);
       m.board.assign(ours);
@@ -96,7 +99,14 @@ export function memoryBroker(): MemoryBroker {
     return {
       take: (signal) => board.take(signal),
       lag: async () =>
-        matching(options.topics).flatMap((topic) => (topics.get(topic) ?? []).map((log, partition) => ({ topic, partition, committed: group.committed.get(idOf({ topic, partition })) ?? 0n, end: BigInt(log.length) }))),
+        matching(options.topics).flatMap((topic) =>
+          (topics.get(topic) ?? []).map((log, partition) => ({
+            topic,
+            partition,
+            committed: group.committed.get(idOf({ topic, partition })) ?? 0n,
+            end: BigInt(log.length),
+          })),
+        ),
       stop: async () => {
         board.close();
         commit(group, member);
@@ -132,8 +142,12 @@ export function memoryBroker(): MemoryBroker {
   const broker: MemoryBroker = {
     outage: undefined,
     createTopic: (name, partitions) => {
-      topics.set(name, Array.from({ length: partitions }, () => []));
-      for (const group of groups.values()) if (group.members.some((m) => m.options.topics.some((t) => isPattern(t) && topicPattern(t).test(name)))) rebalance(group);
+      topics.set(
+        name,
+        Array.from({ length: partitions }, () => []),
+      );
+      for (const group of groups.values())
+        if (group.members.some((m) => m.options.topics.some((t) => isPattern(t) && topicPattern(t).test(name)))) rebalance(group);
     },
     records: (topic) => (topics.get(topic) ?? []).flat(),
     bus: () => {
@@ -146,10 +160,19 @@ export function memoryBroker(): MemoryBroker {
           return subscription;
         },
         topics: async (patterns) => matching(patterns),
-        ends: async (names) => names.flatMap((topic) => (topics.get(topic) ?? []).map((log, partition) => ({ topic, partition, first: 0n, end: BigInt(log.length) }))),
+        ends: async (names) =>
+          names.flatMap((topic) =>
+            (topics.get(topic) ?? []).map((log, partition) => ({ topic, partition, first: 0n, end: BigInt(log.length) })),
+          ),
         read,
         committed: async (group, names) =>
-          [...(groups.get(group)?.committed ?? [])].map(([id, offset]) => ({ topic: id.slice(0, id.lastIndexOf('/')), partition: Number(id.slice(id.lastIndexOf('/') + 1)), offset })).filter((p) => names.includes(p.topic)),
+          [...(groups.get(group)?.committed ?? [])]
+            .map(([id, offset]) => ({
+              topic: id.slice(0, id.lastIndexOf('/')),
+              partition: Number(id.slice(id.lastIndexOf('/') + 1)),
+              offset,
+            }))
+            .filter((p) => names.includes(p.topic)),
         close: async () => {
           for (const subscription of own) await subscription.stop();
         },

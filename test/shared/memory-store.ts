@@ -20,7 +20,8 @@ export function memoryStore(nowMs: () => number = () => Date.now()): MemoryStore
     return bucket;
   };
   const infoOf = (key: string, o: Stored): ObjectInfo => ({ key, sizeBytes: o.bytes.length, lastModifiedMs: o.lastModifiedMs });
-  const sortedKeys = (bucket: string): string[] => [...bucketOf(bucket).keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const sortedKeys = (bucket: string): string[] =>
+    [...bucketOf(bucket).keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 
   async function* chunks(bytes: Buffer, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     for (let at = 0; at < bytes.length; at += 65_536) {
@@ -48,7 +49,8 @@ export function memoryStore(nowMs: () => number = () => Date.now()): MemoryStore
           parts.push(Uint8Array.from(chunk));
         }
       const bytes = Buffer.concat(parts);
-      if (options.sizeBytes !== undefined && bytes.length !== options.sizeBytes) throw new Error(`the body has ${bytes.length} bytes, not ${options.sizeBytes}`);
+      if (options.sizeBytes !== undefined && bytes.length !== options.sizeBytes)
+        throw new Error(`the body has ${bytes.length} bytes, not ${options.sizeBytes}`);
       if (options.ifNoneMatch === true && bucketOf(bucket).has(key)) return 'exists';
       bucketOf(bucket).set(key, { bytes, lastModifiedMs: nowMs() });
       return 'created';
@@ -62,7 +64,8 @@ export function memoryStore(nowMs: () => number = () => Date.now()): MemoryStore
     },
     getBytes: async (bucket, key, limitBytes) => {
       const found = bucketOf(bucket).get(key);
-      if (found !== undefined && found.bytes.length > limitBytes) throw new Error(`an object in ${bucket} is larger than ${limitBytes} bytes`);
+      if (found !== undefined && found.bytes.length > limitBytes)
+        throw new Error(`an object in ${bucket} is larger than ${limitBytes} bytes`);
       return found === undefined ? undefined : Buffer.from(found.bytes);
     },
     head: async (bucket, key) => {

@@ -36,7 +36,11 @@ export function testContext(o: { name?: string; clock?: Clock; telemetry?: Telem
     health: { ready: () => undefined },
     onStop: (stop) => void stops.push(stop),
     stop: () => abort.abort(),
-    lines: () => kept.join('').split('\n').filter((l) => l !== ''),
+    lines: () =>
+      kept
+        .join('')
+        .split('\n')
+        .filter((l) => l !== ''),
     close: async () => {
       for (const stop of stops.reverse()) await stop();
     },

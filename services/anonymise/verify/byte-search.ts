@@ -10,11 +10,16 @@ const lower = Uint8Array.from({ length: 256 }, (_, byte) => (byte >= 0x41 && byt
 
 const at = (bytes: Uint8Array, index: number): number => lower[bytes[index] ?? 0] ?? 0;
 
-/** A slot of the six bytes that end at `end`, inclusive. */
-const slotOf = (bytes: Uint8Array, end: number): number => {
-  const near = (at(bytes, end - 3) << 24) | (at(bytes, end - 2) << 16) | (at(bytes, end - 1) << 8) | at(bytes, end);
-  const far = (at(bytes, end - 5) << 8) | at(bytes, end - 4);
-  return (Math.imul(near, 0x9e3779b1) ^ Math.imul(far, 0x85ebca6b)) >>> 16;
+/** A slot of six bytes: the last four, and the two before them. */
+const slotOf = (near: number, far: number): number => (Math.imul(near, 0x9e3779b1) ^ Math.imul(far & 0xffff, 0x85ebca6b)) >>> 16;
+
+const slotOfTail = (pattern: Uint8Array): number => {
+  let [near, far] = [0, 0];
+  for (let i = pattern.length - TAIL; i < pattern.length; i++) {
+    far = (far << 8) | (near >>> 24);
+    near = (near << 8) | at(pattern, i);
+  }
+  return slotOf(near, far);
 };
 
 const endsHere = (bytes: Uint8Array, end: number, pattern: Uint8Array): boolean => {
@@ -35,16 +40,20 @@ export const byteSearch = (patterns: Iterable<string>): ((bytes: Uint8Array) => 
       short.push(pattern);
       continue;
     }
-    const slot = slotOf(pattern, pattern.length - 1);
+    const slot = slotOfTail(pattern);
     isUsed[slot] = 1;
     slots.set(slot, [...(slots.get(slot) ?? []), pattern]);
   }
+  const isAny = (bytes: Uint8Array, end: number, candidates: readonly Uint8Array[]): boolean => candidates.some((pattern) => endsHere(bytes, end, pattern));
   return (bytes) => {
+    // The last six bytes roll along, so that each byte is looked at once.
+    let [near, far] = [0, 0];
     for (let end = 0; end < bytes.length; end++) {
-      if (short.length > 0 && short.some((pattern) => endsHere(bytes, end, pattern))) return true;
-      if (end < TAIL - 1) continue;
-      const slot = slotOf(bytes, end);
-      if (isUsed[slot] === 1 && (slots.get(slot) ?? []).some((pattern) => endsHere(bytes, end, pattern))) return true;
+      far = (far << 8) | (near >>> 24);
+      near = (near << 8) | (lower[bytes[end] ?? 0] ?? 0);
+      const slot = slotOf(near, far);
+      if (isUsed[slot] === 1 && isAny(bytes, end, slots.get(slot) ?? [])) return true;
+      if (short.length > 0 && isAny(bytes, end, short)) return true;
     }
     return false;
   };

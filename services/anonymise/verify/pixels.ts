@@ -2,11 +2,13 @@
 // comment segments may be missing from the header: compared segment by segment, from the end first.
 import type { SeenElement } from './second-reader.ts';
 
+export type Pixels = Pick<SeenElement, 'value' | 'fragments'>;
+
 const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 const joined = (parts: readonly Uint8Array[]): Uint8Array => (parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts));
 
 /** Whether PixelData of two files holds the same image data. */
-export const samePixels = (before: SeenElement, after: SeenElement): boolean => {
+export const samePixels = (before: Pixels, after: Pixels): boolean => {
   if (before.fragments === undefined || after.fragments === undefined) {
     return before.fragments === after.fragments && equal(before.value, after.value);
   }

@@ -51,7 +51,16 @@ const asBytes = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes.buffer, 
 
 const tagNumber = (tag: string): number => Number.parseInt(tag.slice(1), 16);
 
-const pathOf = (tag: string): string => `(${tag.slice(1, 5)},${tag.slice(5)})`.toUpperCase();
+const paths = new Map<string, string>();
+
+const pathOf = (tag: string): string => {
+  const known = paths.get(tag);
+  if (known !== undefined) return known;
+  const path = `(${tag.slice(1, 5)},${tag.slice(5)})`.toUpperCase();
+  // Standard tags come again and again; of others there may be any number.
+  if (paths.size < 10_000) paths.set(tag, path);
+  return path;
+};
 
 /** Bytes that an element's offset counts in. */
 type BytesOf = (tag: number) => Uint8Array;

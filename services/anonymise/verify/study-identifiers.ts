@@ -4,6 +4,8 @@ import { tagOf } from '../../dicom/dictionary.ts';
 import { isWellKnownUid } from '../../dicom/uid.ts';
 import { tokensOf } from '../clean-text.ts';
 import { MIN_UNLIKELY, wordsOf } from '../decoding.ts';
+import { ALWAYS_NEW } from '../value-key.ts';
+import type { FirstSight } from '../value-key.ts';
 import { MANUFACTURERS, UNITS, VOCABULARY } from '../vocabulary.ts';
 import type { SeenElement, SeenFile } from './second-reader.ts';
 import { byteForms, stemOf, transliterations } from './spellings.ts';
@@ -41,12 +43,14 @@ export interface StudyIdentifiers {
 export const noStudyIdentifiers = (): StudyIdentifiers => ({ words: new Set(), stems: new Set(), uids: new Set(), byteForms: new Set() });
 
 /** Adds what one original says, dropped instances included: a dose report names the patient too. */
-export const addIdentifiers = (file: SeenFile, charset: readonly string[], into: StudyIdentifiers): void => {
+export const addIdentifiers = (file: SeenFile, charset: readonly string[], into: StudyIdentifiers, isNew: FirstSight = ALWAYS_NEW): void => {
   for (const element of file.elements) {
-    if (element.tag >>> 16 === 2) continue;
-    if (element.vr === 'UI') addUids(element, into);
-    else if (element.vr === 'PN') addWords(element, charset, into, true);
-    else if (element.tag === BIRTH_DATE || IDENTIFYING.has(element.tag)) addWords(element, charset, into, false);
+    const { tag, vr, value } = element;
+    const isPerson = vr === 'PN';
+    if (tag >>> 16 === 2 || !(vr === 'UI' || isPerson || tag === BIRTH_DATE || IDENTIFYING.has(tag))) continue;
+    if (!isNew(tag, vr, charset, value)) continue;
+    if (vr === 'UI') addUids(element, into);
+    else addWords(element, charset, into, isPerson);
   }
 };
 

@@ -9,9 +9,13 @@ import { CS_TERMS } from '../keep-check.ts';
 import { safePrivate } from '../profile/private-tags.ts';
 import type { Profile } from '../profile/profile.ts';
 import { tokensOf } from '../clean-text.ts';
+import { remembered, valueKey } from '../value-key.ts';
+import type { FirstSight } from '../value-key.ts';
 import { MANUFACTURERS, VOCABULARY } from '../vocabulary.ts';
 import { byteSearch } from './byte-search.ts';
 import { samePixels } from './pixels.ts';
+import { placedIn, sourceFacts, sourceOf } from './source-facts.ts';
+import type { Source, SourceFacts } from './source-facts.ts';
 import { seeFile } from './second-reader.ts';
 import type { SeenElement, SeenFile } from './second-reader.ts';
 import { isInflectionOf } from './spellings.ts';
@@ -55,20 +59,24 @@ const OURS: ReadonlySet<number> = new Set([T.charset, T.removed, T.method, T.met
 const META: ReadonlySet<number> = new Set([0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013]);
 const NUMERIC = new Set(['DS', 'IS', 'US', 'SS', 'UL', 'SL', 'FL', 'FD', 'AT', 'SV', 'UV', 'AS', 'DA', 'TM', 'DT', 'UI']);
 
-/** Words of an original, gathered by the verifier's own reader. Throws when it can't be read. */
-export const collectFromOriginal = (original: Uint8Array, into: StudyIdentifiers): void => {
+/**
+ * Gathers an original's words by the verifier's own reader, and what to compare the result with, so that
+ * it is read so only once. Throws when it can't be read.
+ */
+export const collectFromOriginal = (original: Uint8Array, into: StudyIdentifiers, isNew?: FirstSight): SourceFacts | undefined => {
   const seen = seeFile(original);
-  addIdentifiers(seen, charsetOf(seen), into);
+  addIdentifiers(seen, charsetOf(seen), into, isNew);
+  return sourceFacts(seen, original);
 };
 
-/** Every reason not to publish `written`, made from `original`. None: it may be published. */
-export const verifyInstance = (original: Uint8Array, written: Uint8Array, expected: Expected): readonly Finding[] => {
+/** Every reason not to publish `written`, made from `original`. None: it may be published. `facts` are those of `original`. */
+export const verifyInstance = (original: Uint8Array, written: Uint8Array, expected: Expected, facts?: SourceFacts): readonly Finding[] => {
   const findings: Finding[] = [];
   const add = (check: Check, where: string): void => void findings.push({ check, where });
-  let source: SeenFile;
+  let source: Source;
   let result: SeenFile;
   try {
-    source = seeFile(original);
+    source = facts === undefined ? sourceOf(seeFile(original)) : placedIn(original, facts);
     result = seeFile(written);
   } catch {
     return [{ check: 'unreadable', where: 'file' }];
@@ -92,13 +100,12 @@ const charsetOf = (file: SeenFile): string[] => {
   return text === '' ? [] : text.split('\\').map((term) => term.trim());
 };
 
-const checkMeta = (source: SeenFile, result: SeenFile, add: Add): void => {
+const checkMeta = (source: Source, result: SeenFile, add: Add): void => {
   if (result.preamble.some((byte) => byte !== 0)) add('meta', 'preamble');
   for (const one of result.elements) if (one.tag >>> 16 === 2 && !META.has(one.tag)) add('meta', one.path);
   for (const tag of [T.patientId, T.removed, T.method, T.modified]) if (find(result, tag) === undefined) add('meta', 'a required attribute is missing');
   if (textOf(find(result, T.mediaInstance)) !== textOf(find(result, T.sopInstance))) add('meta', '(0002,0003)');
-  const before = textOf(find(source, T.syntax));
-  if (before !== textOf(find(result, T.syntax))) add('meta', '(0002,0010)');
+  if (source.syntax !== textOf(find(result, T.syntax))) add('meta', '(0002,0010)');
 };
 
 const checkTags = (result: SeenFile, profile: Profile, add: Add): void => {
@@ -125,16 +132,20 @@ const checkPrivate = (one: SeenElement, add: Add): void => {
 // (a) By element: every word of every kept text, whatever its length.
 const checkWords = (result: SeenFile, { identifiers, pseudonym }: Expected, add: Add): void => {
   const charset = charsetOf(result);
+  const memory = memoryOf(identifiers);
   for (const one of result.elements) {
     if (one.tag === T.patientId || one.tag === T.patientName) {
       if (textOf(one) !== pseudonym) add('element', one.path);
       continue;
     }
     if (one.isSequence || one.tag === T.pixels || one.tag >>> 16 === 2 || NUMERIC.has(one.vr) || isOurText(one)) continue;
-    const words = wordsOf(one.value, charset, 'LO', tokensOf);
-    if (words.some(({ word, isLikely }) => (isLikely || word.length >= MIN_UNLIKELY) && identifies(word, one, identifiers))) add('element', one.path);
+    const isHit = remembered(memory.judged, valueKey(one.tag, one.vr, charset, one.value), () => hasIdentity(one, charset, identifiers));
+    if (isHit) add('element', one.path);
   }
 };
+
+const hasIdentity = (one: SeenElement, charset: readonly string[], identifiers: StudyIdentifiers): boolean =>
+  wordsOf(one.value, charset, 'LO', tokensOf).some(({ word, isLikely }) => (isLikely || word.length >= MIN_UNLIKELY) && identifies(word, one, identifiers));
 
 const isOurText = (one: SeenElement): boolean =>
   one.path.startsWith('(0012,0064)') || (one.tag === T.method && textOf(one) === DEIDENTIFICATION_METHOD.join('\\'));
@@ -164,15 +175,14 @@ const checkUids = (result: SeenFile, { uids }: StudyIdentifiers, add: Add): void
   }
 };
 
-const checkDates = (source: SeenFile, result: SeenFile, expected: Expected, add: Add): void => {
-  const before = new Map(source.elements.map((one) => [one.path, one]));
+const checkDates = (source: Source, result: SeenFile, expected: Expected, add: Add): void => {
   for (const one of result.elements) {
     if (one.vr !== 'DA' && one.vr !== 'DT') continue;
     if (one.tag === T.birthDate) {
       if (one.value.length > 0) add('date', one.path);
       continue;
     }
-    const then = textOf(before.get(one.path)).split('\\');
+    const then = (source.dates.get(one.path) ?? '').split('\\');
     textOf(one).split('\\').forEach((value, i) => {
       const [day, was] = [parseDate(value.slice(0, 8)), parseDate((then[i] ?? '').slice(0, 8))];
       // A study over midnight may move by a day more or less; nothing may stay where it was.
@@ -185,23 +195,31 @@ const checkDates = (source: SeenFile, result: SeenFile, expected: Expected, add:
 
 // (b) By byte: long identifiers and UIDs nowhere outside the pixels, in any encoding.
 const checkBytes = (result: SeenFile, identifiers: StudyIdentifiers, add: Add): void => {
-  const search = searchFor(identifiers);
+  const { search } = memoryOf(identifiers);
   for (const [i, piece] of result.withoutPixels.entries()) if (search(piece)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
 };
 
-const searches = new WeakMap<StudyIdentifiers, { size: number; search: (bytes: Uint8Array) => boolean }>();
+interface StudyMemory {
+  size: number;
+  search: (bytes: Uint8Array) => boolean;
+  /** Whether a value identifies, by valueKey. */
+  judged: Map<string, boolean>;
+}
 
-/** One search per study; made again when identifiers were added. */
-const searchFor = (identifiers: StudyIdentifiers): ((bytes: Uint8Array) => boolean) => {
-  const size = identifiers.byteForms.size + identifiers.uids.size;
-  const known = searches.get(identifiers);
-  if (known?.size === size) return known.search;
-  const search = byteSearch([...identifiers.byteForms, ...identifiers.uids]);
-  searches.set(identifiers, { size, search });
-  return search;
+const memories = new WeakMap<StudyIdentifiers, StudyMemory>();
+
+/** One per study; made anew when identifiers were added. */
+const memoryOf = (identifiers: StudyIdentifiers): StudyMemory => {
+  const { words, stems, byteForms, uids } = identifiers;
+  const size = words.size + stems.size + byteForms.size + uids.size;
+  const known = memories.get(identifiers);
+  if (known?.size === size) return known;
+  const memory: StudyMemory = { size, search: byteSearch([...byteForms, ...uids]), judged: new Map() };
+  memories.set(identifiers, memory);
+  return memory;
 };
 
-const checkPixels = (source: SeenFile, result: SeenFile, add: Add): void => {
-  const [before, after] = [find(source, T.pixels), find(result, T.pixels)];
-  if (before === undefined || after === undefined || !samePixels(before, after)) add('pixels', '(7FE0,0010)');
+const checkPixels = ({ pixels }: Source, result: SeenFile, add: Add): void => {
+  const after = find(result, T.pixels);
+  if (pixels === undefined || after === undefined || !samePixels(pixels, after)) add('pixels', '(7FE0,0010)');
 };

@@ -33,13 +33,23 @@ export function recordPiece(p: Pipeline, r: BusRecord): Piece {
   } catch {
     told = Buffer.from(r.value).toString('utf8');
   }
-  return { where: `${r.topic}/${r.partition}/${r.offset}`, bytes: Buffer.concat([Buffer.from(`${head}\n${r.key}\n${Object.values(r.headers).join('\n')}\n`), r.value]), text: `${head}\n${told}`, free: '' };
+  return {
+    where: `${r.topic}/${r.partition}/${r.offset}`,
+    bytes: Buffer.concat([Buffer.from(`${head}\n${r.key}\n${Object.values(r.headers).join('\n')}\n`), r.value]),
+    text: `${head}\n${told}`,
+    free: '',
+  };
 }
 
 /** The store as its administrator sees it. */
 export function rootStore(p: Pipeline): S3Store {
   const { minio } = p.platform;
-  return s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: minio.accessKey, secretKey: minio.secretKey, bucketPrefix: p.provisioned.bucketPrefix });
+  return s3Store({
+    endpoint: `http://${minio.endPoint}:${minio.port}`,
+    accessKey: minio.accessKey,
+    secretKey: minio.secretKey,
+    bucketPrefix: p.provisioned.bucketPrefix,
+  });
 }
 
 const TYPED: ReadonlySet<Vr> = new Set(['LO', 'LT', 'SH', 'ST', 'UT', 'UC', 'PN']);
@@ -73,19 +83,30 @@ export function dicomPiece(where: string, bytes: Uint8Array): Piece {
 
 /** Members of a plain tar. */
 export function* tarMembers(tar: Uint8Array): Generator<{ name: string; bytes: Uint8Array }> {
-  const textAt = (from: number, length: number): string => Buffer.from(tar.subarray(from, from + length)).toString('latin1').replace(/\0.*$/s, '');
-  for (let at = 0; at + 512 <= tar.length && tar[at] !== 0; ) {
+  const textAt = (from: number, length: number): string =>
+    Buffer.from(tar.subarray(from, from + length))
+      .toString('latin1')
+      .replace(/\0.*$/s, '');
+  for (let at = 0; at + 512 <= tar.length && tar[at] !== 0;) {
     const size = Number.parseInt(textAt(at + 124, 12), 8);
     yield { name: textAt(at, 100), bytes: tar.subarray(at + 512, at + 512 + size) };
     at += 512 + Math.ceil(size / 512) * 512;
   }
 }
 
+const endOf = (whole: Uint8Array, part: Uint8Array | undefined): number =>
+  part === undefined ? 0 : part.byteOffset - whole.byteOffset + part.length;
+
 /** A file or object by the ending of its name: what it packs is unpacked too. */
 export async function* contentPieces(where: string, bytes: Uint8Array): AsyncGenerator<Piece> {
   if (where.endsWith('.tar')) {
-    yield { where, bytes, text: '', free: '' };
-    for (const member of tarMembers(bytes)) yield dicomPiece(`${where}!${member.name}`, member.bytes);
+    const members = [...tarMembers(bytes)];
+    // What stands between the members is the tar's own.
+    const between = members.map((m, i) =>
+      bytes.subarray(i === 0 ? 0 : endOf(bytes, members[i - 1]?.bytes), m.bytes.byteOffset - bytes.byteOffset),
+    );
+    yield { where, bytes: Buffer.concat([...between, bytes.subarray(endOf(bytes, members.at(-1)?.bytes))]), text: '', free: '' };
+    for (const member of members) yield dicomPiece(`${where}!${member.name}`, member.bytes);
   } else if (where.endsWith('.gz')) {
     const plain = gunzipSync(bytes);
     yield { where, bytes, text: '', free: '' };
@@ -149,11 +170,15 @@ export async function databasePieces(p: Pipeline, name: 'select' | 'label_queue'
   const client = new pg.Client({ connectionString: p.provisioned.databases[name] });
   await client.connect();
   try {
-    const tables = await client.query<{ table_name: string }>("select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'");
+    const tables = await client.query<{ table_name: string }>(
+      "select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'",
+    );
     const found: Piece[] = [];
     for (const { table_name: table } of tables.rows) {
       const { rows } = await client.query<Record<string, unknown>>(`select * from "${table}"`);
-      const text = JSON.stringify(rows, (_, v: unknown) => (typeof v === 'object' && v !== null && 'type' in v && v.type === 'Buffer' ? '' : v));
+      const text = JSON.stringify(rows, (_, v: unknown) =>
+        typeof v === 'object' && v !== null && 'type' in v && v.type === 'Buffer' ? '' : v,
+      );
       const blobs = rows.flatMap((row) => Object.values(row).filter((v) => v instanceof Uint8Array));
       found.push({ where: `database ${name}/${table}`, bytes: Buffer.concat([Buffer.from(`${text}\n`), ...blobs]), text, free: '' });
     }

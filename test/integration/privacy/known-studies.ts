@@ -48,9 +48,18 @@ export async function knownStudies(pacs: OrthancInstance): Promise<KnownStudy[]>
   const known: KnownStudy[] = [];
   for (const study of await json<OrthancStudy[]>('/studies?expand')) {
     const instances: KnownInstance[] = [];
-    const values = new Set([study.ID, study.ParentPatient, study.LastUpdate, ...leaves(study.MainDicomTags), ...leaves(study.PatientMainDicomTags), ...study.Series]);
+    const values = new Set([
+      study.ID,
+      study.ParentPatient,
+      study.LastUpdate,
+      ...leaves(study.MainDicomTags),
+      ...leaves(study.PatientMainDicomTags),
+      ...study.Series,
+    ]);
     let issuer = '';
-    for (const series of await json<{ ID: string; Instances: string[]; MainDicomTags: Record<string, string> }[]>(`/studies/${study.ID}/series`)) {
+    for (const series of await json<{ ID: string; Instances: string[]; MainDicomTags: Record<string, string> }[]>(
+      `/studies/${study.ID}/series`,
+    )) {
       const tags = await json<Record<string, Json>>(`/instances/${series.Instances[0] ?? ''}/simplified-tags`);
       for (const leaf of leaves(tags)) if (leaf.length < 200) values.add(leaf);
       if (typeof tags['IssuerOfPatientID'] === 'string') issuer = tags['IssuerOfPatientID'];
@@ -59,10 +68,22 @@ export async function knownStudies(pacs: OrthancInstance): Promise<KnownStudy[]>
         const file = new Uint8Array(await (await get(`/instances/${id}/file`)).arrayBuffer());
         const of = await json<{ MainDicomTags: Record<string, string> }>(`/instances/${id}`);
         const md5 = await (await get(`/instances/${id}/attachments/dicom/md5`)).text();
-        instances.push({ seriesInstanceUid: series.MainDicomTags['SeriesInstanceUID'] ?? '', sopInstanceUid: of.MainDicomTags['SOPInstanceUID'] ?? '', md5, sha256: sha256Hex(file) });
+        instances.push({
+          seriesInstanceUid: series.MainDicomTags['SeriesInstanceUID'] ?? '',
+          sopInstanceUid: of.MainDicomTags['SOPInstanceUID'] ?? '',
+          md5,
+          sha256: sha256Hex(file),
+        });
       }
     }
-    known.push({ centre: pacs.centre, studyInstanceUid: study.MainDicomTags['StudyInstanceUID'] ?? '', patientId: study.PatientMainDicomTags['PatientID'] ?? '', issuer, instances, values: [...values] });
+    known.push({
+      centre: pacs.centre,
+      studyInstanceUid: study.MainDicomTags['StudyInstanceUID'] ?? '',
+      patientId: study.PatientMainDicomTags['PatientID'] ?? '',
+      issuer,
+      instances,
+      values: [...values],
+    });
   }
   return known;
 }

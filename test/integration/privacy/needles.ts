@@ -28,7 +28,8 @@ const pages = ['windows-1251', 'koi8-r', 'ibm866', 'iso-8859-5', 'windows-1252']
 
 export const lowerAscii = (latin1: string): string => latin1.replace(/[A-Z]+/g, (run) => run.toLowerCase());
 
-const escaped = (text: string): string => [...text].map((c) => (c.charCodeAt(0) < 128 ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)).join('');
+const escaped = (text: string): string =>
+  [...text].map((c) => (c.charCodeAt(0) < 128 ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)).join('');
 
 /** The text as bytes (one character a byte) in every encoding and usual case, ASCII letters lower. */
 export function byteForms(text: string): string[] {

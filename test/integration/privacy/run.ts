@@ -43,8 +43,20 @@ export async function runToRelease(name: string, sent: readonly Sent[]): Promise
       truths.push(await sendPhantom(pacs, o));
     }
     const good = sent.filter((s) => s.defect === undefined).length;
-    const graded = await until(p, (a) => a.totals.sent === sent.length && a.totals.rejected === sent.length - good && a.studies.filter((s) => s.code === 'AWAITING_RELEASE').length === good, 240_000);
-    const dataset = await buildAndApprove({ platform: p.platform, provisioned: p.provisioned, stages: p.stages, phases: {} }, p.dir, graded, () => undefined);
+    const graded = await until(
+      p,
+      (a) =>
+        a.totals.sent === sent.length &&
+        a.totals.rejected === sent.length - good &&
+        a.studies.filter((s) => s.code === 'AWAITING_RELEASE').length === good,
+      240_000,
+    );
+    const dataset = await buildAndApprove(
+      { platform: p.platform, provisioned: p.provisioned, stages: p.stages, phases: {} },
+      p.dir,
+      graded,
+      () => undefined,
+    );
     await until(p, (a) => a.totals.released === good);
     return { p, spans, truths, dataset };
   } catch (error) {
@@ -60,11 +72,24 @@ export async function parkOne(p: Pipeline): Promise<BusRecord> {
   if (first === undefined) throw new Error('nothing was anonymised');
   const event = p.ports.codec.decode(first);
   if (event.type !== 'ctstream.research.v1.StudyAnonymised') throw new Error('another type');
-  const value = { ...event.value, revision: 'A'.repeat(24) as typeof event.value.revision, manifestKey: `${event.value.studyId}/${'A'.repeat(24)}/manifest.json` };
+  const value = {
+    ...event.value,
+    revision: 'A'.repeat(24) as typeof event.value.revision,
+    manifestKey: `${event.value.studyId}/${'A'.repeat(24)}/manifest.json`,
+  };
   const { platform, provisioned } = p;
-  const bus = kafkaBus({ brokers: platform.kafka.brokers, username: 'anonymise', password: provisioned.secretOf('anonymise'), prefix: provisioned.prefix, clientId: 'test-parked', log: createLog('test', 'silent') });
+  const bus = kafkaBus({
+    brokers: platform.kafka.brokers,
+    username: 'anonymise',
+    password: provisioned.secretOf('anonymise'),
+    prefix: provisioned.prefix,
+    clientId: 'test-parked',
+    log: createLog('test', 'silent'),
+  });
   try {
-    await bus.publish([p.ports.codec.encode({ type: event.type, value }, { id: 'f'.repeat(32), source: 'anonymise', timeMs: event.timeMs })]);
+    await bus.publish([
+      p.ports.codec.encode({ type: event.type, value }, { id: 'f'.repeat(32), source: 'anonymise', timeMs: event.timeMs }),
+    ]);
   } finally {
     await bus.close();
   }

@@ -19,41 +19,71 @@ export interface Hit {
 
 export type Search = (piece: Piece) => Hit[];
 
+// A global of a test's own context is slow to look up, byte by byte.
+const { imul } = Math;
 const LOWER = Uint8Array.from({ length: 256 }, (_, b) => (b >= 65 && b <= 90 ? b + 32 : b));
-const slotOf = (key: number): number => Math.imul(key, 0x9e3779b1) >>> 12;
 
-function index(anywhere: ReadonlyMap<string, string>): { seen: Uint8Array; byStart: Map<number, { bytes: Buffer; spells: string }[]> } {
-  const seen = new Uint8Array(1 << 20);
-  const byStart = new Map<number, { bytes: Buffer; spells: string }[]>();
-  for (const [form, spells] of anywhere) {
-    const bytes = Buffer.from(form, 'latin1');
-    const key = bytes.readInt32LE(0);
-    seen[slotOf(key)] = 1;
-    const list = byStart.get(key);
-    if (list === undefined) byStart.set(key, [{ bytes, spells }]);
-    else list.push({ bytes, spells });
+interface Entry {
+  readonly bytes: Buffer;
+  readonly spells: string;
+}
+
+/** Byte strings by their first 4 or, from 8 bytes on, first 8: numbers in UTF-16 begin as the pixels of air do. */
+interface Index {
+  readonly seen: Uint8Array;
+  readonly byStart: Map<number, Entry[]>;
+}
+
+const shortKey = (first: number): number => imul(first, 0x9e3779b1) >>> 10;
+const longKey = (first: number, second: number): number => imul(imul(first, 0x9e3779b1) ^ second, 0x85ebca6b) >>> 10;
+
+function indexOf(entries: readonly Entry[], keyOf: (bytes: Buffer) => number): Index {
+  const seen = new Uint8Array(1 << 22);
+  for (const { bytes } of entries) seen[keyOf(bytes)] = 1;
+  return { seen, byStart: Map.groupBy(entries, ({ bytes }) => keyOf(bytes)) };
+}
+
+/** Adds what of the entries stands at the place. */
+function compareAt(bytes: Buffer, at: number, entries: readonly Entry[] | undefined, found: Set<string>): void {
+  for (const one of entries ?? []) {
+    const end = at + one.bytes.length;
+    if (end <= bytes.length && bytes.compare(one.bytes, 0, one.bytes.length, at, end) === 0) found.add(one.spells);
   }
-  return { seen, byStart };
+}
+
+/** Name and bytes of a piece with ASCII letters lower, and room after them. */
+function lowered(piece: Piece): Buffer {
+  const name = Buffer.from(`${piece.where}\n`, 'utf8');
+  const bytes = Buffer.alloc(name.length + piece.bytes.length + 8);
+  bytes.set(name);
+  bytes.set(piece.bytes, name.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = LOWER[bytes[i] ?? 0] ?? 0;
+  return bytes;
 }
 
 /** A search for the needles. Throws RangeError on a byte string under four bytes. */
 export function searchFor(needles: Needles): Search {
-  const { seen, byStart } = index(needles.anywhere);
+  const entries = [...needles.anywhere].map(([form, spells]): Entry => ({ bytes: Buffer.from(form, 'latin1'), spells }));
+  const short = indexOf(
+    entries.filter((e) => e.bytes.length < 8),
+    (b) => shortKey(b.readInt32LE(0)),
+  );
+  const long = indexOf(
+    entries.filter((e) => e.bytes.length >= 8),
+    (b) => longKey(b.readInt32LE(0), b.readInt32LE(4)),
+  );
   return (piece) => {
     const found = new Set<string>();
-    const name = Buffer.from(piece.where, 'utf8');
-    const bytes = Buffer.allocUnsafe(name.length + 1 + piece.bytes.length);
-    bytes.set(name);
-    bytes[name.length] = 10;
-    bytes.set(piece.bytes, name.length + 1);
-    for (let i = 0; i < bytes.length; i++) bytes[i] = LOWER[bytes[i] ?? 0] ?? 0;
-    let key = 0;
-    for (let end = 0; end < bytes.length; end++) {
-      key = (key >>> 8) | ((bytes[end] ?? 0) << 24);
-      if (end < 3 || seen[slotOf(key)] === 0) continue;
-      for (const one of byStart.get(key) ?? []) {
-        if (bytes.compare(one.bytes, 0, one.bytes.length, end - 3, Math.min(bytes.length, end - 3 + one.bytes.length)) === 0) found.add(one.spells);
-      }
+    const bytes = lowered(piece);
+    let first = bytes.readInt32LE(0);
+    let second = bytes.readInt32LE(4);
+    for (let at = 0; at + 8 <= bytes.length; at++) {
+      const s = shortKey(first);
+      const l = longKey(first, second);
+      if (short.seen[s] === 1) compareAt(bytes, at, short.byStart.get(s), found);
+      if (long.seen[l] === 1) compareAt(bytes, at, long.byStart.get(l), found);
+      first = (first >>> 8) | ((bytes[at + 4] ?? 0) << 24);
+      second = (second >>> 8) | ((bytes[at + 8] ?? 0) << 24);
     }
     // Decoded text, for a spelling that is mixed in its case.
     for (const token of tokensOf(`${piece.where}\n${piece.text}\n${piece.free}`)) {

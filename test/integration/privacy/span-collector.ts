@@ -35,6 +35,7 @@ export async function startSpanCollector(): Promise<SpanCollector> {
     });
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  server.unref();
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/v2/spans`,
     spans,

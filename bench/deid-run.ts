@@ -1,0 +1,9 @@
+// One run of our side of the bench, as a process of its own: IN OUT VAULT WORKERS.
+import { openSqliteVault } from '../services/adapters/sqlite-vault.ts';
+import { deidFolder } from '../services/anonymise/deid-folder.ts';
+
+const [inDir = '', outDir = '', vaultFile = '', workers = '1'] = process.argv.slice(2);
+const vault = openSqliteVault(vaultFile);
+const { written, refused, seconds } = await deidFolder(inDir, outDir, { vault, workers: Number(workers) });
+await vault.close();
+process.stdout.write(`${JSON.stringify({ written, refused: refused.length, seconds, maxRssMb: Math.round(process.resourceUsage().maxRSS / 1024) })}\n`);

@@ -1,0 +1,39 @@
+// LOG_TRUNCATED: kafkajs jumps in silence. On an offset out of range it commits -2 (the earliest there is) and goes on.
+// So what a group had committed is compared with the log before the first record of an assignment is taken.
+import { Fault } from '../kernel/fault.ts';
+import { committedBy, endsOf, partitionId, type KafkaParts } from './kafka-offsets.ts';
+import type { CommitPoint, PartitionName } from './lease-board.ts';
+
+function truncated(point: CommitPoint, why: string): Fault {
+  return new Fault('LOG_TRUNCATED', false, `${point.topic}/${point.partition}: committed ${point.offset}, ${why}`);
+}
+
+export interface StartingPoint {
+  readonly point: CommitPoint;
+  /** False where the group has committed nothing and starts with the log. */
+  readonly committed: boolean;
+}
+
+/** Where the group goes on in each partition. @throws Fault LOG_TRUNCATED when the log no longer has that place. */
+export async function startingPoints(parts: KafkaParts, group: string, ours: readonly PartitionName[]): Promise<StartingPoint[]> {
+  const topics = [...new Set(ours.map((p) => p.topic))];
+  const committed = new Map((await committedBy(parts, group, topics)).map((p) => [partitionId(p), p.offset]));
+  const ends = new Map((await endsOf(parts, topics)).map((e) => [partitionId(e), e]));
+  return ours.flatMap((name) => {
+    const end = ends.get(partitionId(name));
+    if (end === undefined) return [];
+    const { topic, partition } = name;
+    const offset = committed.get(partitionId(name)) ?? -1n;
+    if (offset === -2n) throw truncated({ topic, partition, offset }, 'the group was reset to the start of the log');
+    if (offset >= 0n && (offset < end.first || offset > end.end))
+      throw truncated({ topic, partition, offset }, `the log has ${end.first} to ${end.end}`);
+    return [{ point: { topic, partition, offset: offset < 0n ? end.first : offset }, committed: offset >= 0n }];
+  });
+}
+
+/** The fault when the log does not reach the place where we must go on; undefined when it does. */
+export async function truncation(parts: KafkaParts, next: CommitPoint): Promise<Fault | undefined> {
+  const end = (await endsOf(parts, [next.topic])).find((e) => e.partition === next.partition);
+  if (end !== undefined && end.first <= next.offset && end.end >= next.offset) return undefined;
+  return truncated(next, `the log has ${end?.first ?? '?'} to ${end?.end ?? '?'}`);
+}

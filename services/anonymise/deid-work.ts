@@ -1,0 +1,198 @@
+// The work of `ctstream deid` that any thread may do: read the heads of files, survey files of a study,
+// clean them. What is known of a study stays in the thread from call to call. Knows neither vault nor rules.
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import dicomParser from 'dicom-parser';
+import { DicomError } from '../dicom/dicom-error.ts';
+import { TAG } from '../dicom/dictionary.ts';
+import { readDicom } from '../dicom/read.ts';
+import { text } from '../dicom/values.ts';
+import type { Code } from '../kernel/codes.ts';
+import type { CentreId } from '../kernel/ids.ts';
+import { studyClock } from './dates.ts';
+import type { Moment } from './dates.ts';
+import type { StudySubject } from './deidentify.ts';
+import { DEFAULT_IDENTITY_RULES, subjectIdentity } from './identity.ts';
+import { cleanInstance } from './instance.ts';
+import { compileProfile } from './profile/profile.ts';
+import type { Profile } from './profile/profile.ts';
+import { Refusal } from './refusal.ts';
+import type { Identifiers } from './survey.ts';
+import { codeOfDicomError, newSurvey, partOf, surveyInstance } from './study-survey.ts';
+import type { StudySurvey, SurveyPart } from './study-survey.ts';
+import type { SourceFacts } from './verify/source-facts.ts';
+import type { StudyIdentifiers } from './verify/study-identifiers.ts';
+
+export interface Head {
+  name: string;
+  /** Or why the file belongs to no study. */
+  uids: { study: string; series: string; sop: string } | Code;
+}
+
+/** One file of a study. */
+export interface StudyFile {
+  name: string;
+  series: string;
+  sop: string;
+  /** 1 for the first file with this UID in the study, 2 for the next. */
+  copy: number;
+}
+
+/** What one study is cleaned with, as it goes from thread to thread. */
+export interface StudyContext {
+  secret: Uint8Array;
+  start: Moment | undefined;
+  identifiers: Identifiers;
+  verifierIdentifiers: StudyIdentifiers;
+  sources: ReadonlyMap<string, SourceFacts>;
+}
+
+export interface Cleaned {
+  name: string;
+  /** A verified file under its passing name, one that stood there from an earlier run, or why there is none. */
+  result: { partial: string; final: string; bytes: number } | { kept: string; bytes: number } | { code: Code } | 'held';
+}
+
+/** Each call is one task; `no` numbers the studies of a run. */
+export interface DeidWork {
+  heads(names: readonly string[]): Head[];
+  survey(no: number, centre: CentreId, files: readonly StudyFile[]): { name: string; code: Code }[];
+  surveyed(no: number): SurveyPart | undefined;
+  prepare(no: number, context: StudyContext): void;
+  clean(no: number, files: readonly StudyFile[]): Cleaned[];
+  forget(no: number): void;
+}
+
+interface Known {
+  survey?: StudySurvey;
+  subject?: StudySubject;
+  context?: StudyContext;
+}
+
+export const deidWork = (inDir: string, outDir: string): DeidWork => {
+  const profile = compileProfile();
+  const studies = new Map<number, Known>();
+  const known = (no: number): Known => {
+    const one = studies.get(no) ?? {};
+    studies.set(no, one);
+    return one;
+  };
+  const room = reusable();
+  const read = fileReader();
+  return {
+    heads: (names) => names.map((name) => ({ name, uids: headOf(join(inDir, name), read) })),
+    survey: (no, centre, files) => {
+      const study = known(no);
+      const survey = (study.survey ??= newSurvey(profile, centre, DEFAULT_IDENTITY_RULES));
+      return files.flatMap(({ name, copy }) => {
+        const code = surveyInstance(survey, name, read(join(inDir, name)), copy > 1);
+        return code === undefined ? [] : [{ name, code }];
+      });
+    },
+    surveyed: (no) => {
+      const { survey } = studies.get(no) ?? {};
+      studies.delete(no);
+      return survey === undefined ? undefined : partOf(survey);
+    },
+    prepare: (no, context) => {
+      studies.set(no, { context, subject: subjectOf(context, profile) });
+    },
+    clean: (no, files) => {
+      const { subject, context } = known(no);
+      if (subject === undefined || context === undefined) throw new Error('a study is cleaned before it is prepared');
+      return files.map((file) => ({ name: file.name, result: cleanFile({ inDir, outDir, file, subject, context, room, read }) }));
+    },
+    forget: (no) => void studies.delete(no),
+  };
+};
+
+/** Keys of one study: identity by the patient's secret, clock by the study's start. */
+const subjectOf = ({ secret, start, identifiers }: StudyContext, profile: Profile): StudySubject => {
+  const identity = subjectIdentity(secret);
+  return { identity, clock: studyClock(identity.shiftDays, start), identifiers, profile };
+};
+
+/** Bytes that the next call gives again: for one file at a time. */
+const reusable = (): ((size: number) => Uint8Array) => {
+  let bytes = new Uint8Array(1 << 20);
+  return (size) => {
+    if (bytes.length < size) bytes = new Uint8Array(size * 2);
+    return bytes.subarray(0, size);
+  };
+};
+
+type Read = (path: string, limitBytes?: number) => Uint8Array;
+
+/** Reads files into the same bytes again: a result holds until the next call. */
+const fileReader = (): Read => {
+  const room = reusable();
+  return (path, limitBytes = Number.POSITIVE_INFINITY) => {
+    const file = openSync(path, 'r');
+    try {
+      const bytes = room(Math.min(fstatSync(file).size, limitBytes));
+      let filled = 0;
+      for (let got = -1; got !== 0 && filled < bytes.length; filled += got) got = readSync(file, bytes, filled, bytes.length - filled, filled);
+      return bytes.subarray(0, filled);
+    } finally {
+      closeSync(file);
+    }
+  };
+};
+
+/** Holds the UIDs of nearly every file; where it does not, the whole file is read. */
+const HEAD_BYTES = 32 * 1024;
+
+const headOf = (path: string, read: Read): Head['uids'] => quickHead(read(path, HEAD_BYTES)) ?? wholeHead(read(path));
+
+const quickHead = (start: Uint8Array): Exclude<Head['uids'], Code> | undefined => {
+  try {
+    const dataSet = dicomParser.parseDicom(start, { untilTag: 'x0020000e' });
+    const [study, series, sop] = ['x0020000d', 'x0020000e', 'x00080018'].map((tag) => dataSet.string(tag)?.trim());
+    return study && series && sop ? { study, series, sop } : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+const wholeHead = (bytes: Uint8Array): Head['uids'] => {
+  try {
+    const { dataset } = readDicom(bytes);
+    const [study, series, sop] = [TAG.StudyInstanceUID, TAG.SeriesInstanceUID, TAG.SOPInstanceUID].map((tag) => text(dataset, tag));
+    if (study === undefined || series === undefined || sop === undefined) return dataset.elements.has(TAG.SOPClassUID) ? 'MISSING_UID' : 'NOT_DICOM';
+    return { study, series, sop };
+  } catch (error) {
+    return codeOfDicomError(error);
+  }
+};
+
+interface Cleaning {
+  inDir: string;
+  outDir: string;
+  file: StudyFile;
+  subject: StudySubject;
+  context: StudyContext;
+  room: (size: number) => Uint8Array;
+  read: Read;
+}
+
+// Files with the same UID are all written, numbered: which of them is right is for the reader of the
+// folder to say.
+const cleanFile = ({ inDir, outDir, file, subject, context, room, read }: Cleaning): Cleaned['result'] => {
+  const folder = join(outDir, subject.identity.pseudonym, subject.identity.mapUid(file.series));
+  const final = join(folder, `${subject.identity.mapUid(file.sop)}${file.copy === 1 ? '' : `-${file.copy}`}.dcm`);
+  const standing = statSync(final, { throwIfNoEntry: false });
+  if (standing !== undefined) return { kept: final, bytes: standing.size };
+  try {
+    const clean = cleanInstance(read(join(inDir, file.name)), subject, context.verifierIdentifiers, context.sources.get(file.name), room);
+    // The head named other UIDs than the file has: the two readers disagree about it.
+    const isAsNamed = clean.sopInstanceUid === subject.identity.mapUid(file.sop) && clean.seriesInstanceUid === subject.identity.mapUid(file.series);
+    if (clean.findings.length > 0 || !isAsNamed) return 'held';
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(`${final}.partial`, clean.bytes);
+    return { partial: `${final}.partial`, final, bytes: clean.bytes.length };
+  } catch (error) {
+    if (error instanceof Refusal) return { code: error.code };
+    if (error instanceof DicomError) return { code: codeOfDicomError(error) };
+    throw error;
+  }
+};
