@@ -28,74 +28,99 @@ export interface DeidPool {
   close(): Promise<void>;
 }
 
-/** `threads` below 2: the work is done in this one. */
-export const deidPool = (inDir: string, outDir: string, threads: number): DeidPool => (threads < 2 ? ownThread(inDir, outDir) : workers(inDir, outDir, threads));
-
-const ownThread = (inDir: string, outDir: string): DeidPool => {
-  const work = deidWork(inDir, outDir);
-  // Gives way after each task: a signal and the progress get their turn.
-  const run = async <M extends Method>(method: M, ...args: Args<M>): Promise<Value<M>> => {
-    await new Promise((resolve) => setImmediate(resolve));
-    return (work[method] as (...args: Args<M>) => Value<M>)(...args);
-  };
-  return { threads: 1, run, all: async (method, ...args) => [await run(method, ...args)], close: async () => undefined };
-};
-
+/** A thread that works on tasks one after the other, this one or a worker. */
 interface Thread {
-  worker: Worker;
-  waiting: Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>;
+  /** Tasks that it has in hand. */
+  busy: number;
+  post(method: Method, args: readonly unknown[]): Promise<unknown>;
+  close(): Promise<void>;
 }
 
 /** Tasks that a thread has in hand: one more than it works on, so that it never waits for the next. */
 const AHEAD = 2;
 
-const workers = (inDir: string, outDir: string, count: number): DeidPool => {
-  const queue: { method: Method; args: readonly unknown[]; resolve: (value: unknown) => void; reject: (error: Error) => void }[] = [];
-  let lastId = 0;
-  const post = (thread: Thread, method: Method, args: readonly unknown[]): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      const id = ++lastId;
-      thread.waiting.set(id, { resolve, reject });
-      thread.worker.postMessage({ id, method, args } satisfies Task);
-    });
-  const feed = (): void => {
-    for (let next = leastBusy(threads); queue.length > 0 && next.waiting.size < AHEAD; next = leastBusy(threads)) {
-      const task = queue.shift();
-      if (task !== undefined) post(next, task.method, task.args).then(task.resolve, task.reject);
+/** This thread works too: each further one takes 0.3 s of a core to start and to get warm. */
+export const deidPool = (inDir: string, outDir: string, count: number): DeidPool => {
+  const queue: { method: Method; args: readonly unknown[]; resolve: (value: unknown) => void; reject: (error: unknown) => void }[] = [];
+  const threads = [...Array.from({ length: Math.max(0, count - 1) }, () => workerThread(inDir, outDir)), ownThread(inDir, outDir)];
+  const give = async (thread: Thread, method: Method, args: readonly unknown[]): Promise<unknown> => {
+    thread.busy += 1;
+    try {
+      return await thread.post(method, args);
+    } finally {
+      thread.busy -= 1;
+      feed();
     }
   };
-  const threads = Array.from({ length: count }, () => startThread(inDir, outDir, feed));
+  const feed = (): void => {
+    for (let next = leastBusy(threads); queue.length > 0 && next.busy < AHEAD; next = leastBusy(threads)) {
+      const task = queue.shift();
+      if (task !== undefined) give(next, task.method, task.args).then(task.resolve, task.reject);
+    }
+  };
   return {
-    threads: count,
+    threads: threads.length,
     run: <M extends Method>(method: M, ...args: Args<M>) =>
       new Promise<Value<M>>((resolve, reject) => {
         queue.push({ method, args, resolve: resolve as (value: unknown) => void, reject });
         feed();
       }),
-    all: <M extends Method>(method: M, ...args: Args<M>) => Promise.all(threads.map((thread) => post(thread, method, args) as Promise<Value<M>>)),
+    all: <M extends Method>(method: M, ...args: Args<M>) => Promise.all(threads.map((thread) => give(thread, method, args) as Promise<Value<M>>)),
     close: async () => {
-      await Promise.all(threads.map(({ worker }) => worker.terminate()));
+      await Promise.all(threads.map((thread) => thread.close()));
     },
   };
 };
 
-const leastBusy = (threads: readonly Thread[]): Thread => threads.reduce((a, b) => (b.waiting.size < a.waiting.size ? b : a));
+const leastBusy = (threads: readonly Thread[]): Thread => threads.reduce((a, b) => (b.busy < a.busy ? b : a));
 
-const startThread = (inDir: string, outDir: string, onFree: () => void): Thread => {
+const ownThread = (inDir: string, outDir: string): Thread => {
+  const work = deidWork(inDir, outDir);
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    busy: 0,
+    // One after the other, and the answers of the workers, the progress and a signal get their turn between.
+    post: (method, args) => {
+      const before = last;
+      const now = (async () => {
+        await before.catch(() => undefined);
+        await new Promise((resolve) => setImmediate(resolve));
+        return (work[method] as (...args: readonly unknown[]) => unknown)(...args);
+      })();
+      last = now;
+      return now;
+    },
+    close: async () => undefined,
+  };
+};
+
+const workerThread = (inDir: string, outDir: string): Thread => {
   const worker = new Worker(new URL('deid-worker.ts', import.meta.url), { workerData: { inDir, outDir } });
-  const waiting: Thread['waiting'] = new Map();
+  const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  let lastId = 0;
   worker.on('message', ({ id, value, error }: Answer) => {
     const task = waiting.get(id);
     waiting.delete(id);
     if (error === undefined) task?.resolve(value);
     else task?.reject(error);
-    onFree();
   });
-  const fail = (error: Error): void => {
+  let ended: Error | undefined;
+  const end = (error: Error): void => {
+    ended ??= error;
     for (const task of waiting.values()) task.reject(error);
     waiting.clear();
   };
-  worker.on('error', fail);
-  worker.on('exit', () => fail(new Error('a thread ended before its work')));
-  return { worker, waiting };
+  worker.on('error', end);
+  worker.on('exit', () => end(new Error('a thread ended before its work')));
+  return {
+    busy: 0,
+    post: (method, args) =>
+      new Promise((resolve, reject) => {
+        if (ended !== undefined) return reject(ended);
+        const id = ++lastId;
+        waiting.set(id, { resolve, reject });
+        worker.postMessage({ id, method, args } satisfies Task);
+      }),
+    close: async () => void (await worker.terminate()),
+  };
 };
