@@ -4,14 +4,21 @@ const common = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
-    '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2024', experimental: { keepImportAttributes: true } } }],
+    '^.+\\.ts$': [
+      '@swc/jest',
+      { jsc: { parser: { syntax: 'typescript' }, target: 'es2024', experimental: { keepImportAttributes: true } } },
+    ],
   },
   modulePathIgnorePatterns: ['<rootDir>/.cache/', '<rootDir>/.ctstream/'],
 };
 
 export default {
   projects: [
-    { ...common, displayName: 'unit', testMatch: ['<rootDir>/{services,schemas,deploy,bench}/**/*.test.ts', '<rootDir>/test/{rules,shared,contract}/**/*.test.ts'] },
+    {
+      ...common,
+      displayName: 'unit',
+      testMatch: ['<rootDir>/{services,schemas,deploy,bench}/**/*.test.ts', '<rootDir>/test/{rules,shared,contract}/**/*.test.ts'],
+    },
     {
       ...common,
       displayName: 'integration',

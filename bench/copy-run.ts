@@ -24,7 +24,9 @@ const copyAll = ({ inDir, outDir, names }: Share): void => {
 if (!isMainThread) copyAll(workerData as Share);
 else {
   const [inDir = '', outDir = '', workers = '1'] = process.argv.slice(2);
-  const names = readdirSync(inDir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).slice(inDir.length + 1));
+  const names = readdirSync(inDir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(inDir.length + 1));
   for (let i = 0; i < Number(workers); i++) {
     const share: Share = { inDir, outDir: join(outDir, String(i)), names: names.filter((_, k) => k % Number(workers) === i) };
     mkdirSync(share.outDir, { recursive: true });

@@ -6,4 +6,6 @@ const [inDir = '', outDir = '', vaultFile = '', workers = '1'] = process.argv.sl
 const vault = openSqliteVault(vaultFile);
 const { written, refused, seconds } = await deidFolder(inDir, outDir, { vault, workers: Number(workers) });
 await vault.close();
-process.stdout.write(`${JSON.stringify({ written, refused: refused.length, seconds, maxRssMb: Math.round(process.resourceUsage().maxRSS / 1024) })}\n`);
+process.stdout.write(
+  `${JSON.stringify({ written, refused: refused.length, seconds, maxRssMb: Math.round(process.resourceUsage().maxRSS / 1024) })}\n`,
+);

@@ -79,7 +79,11 @@ interface OwnRun {
   maxRssMb: number;
 }
 
-const inTurn = async ({ folder, input, replicated }: Place, { rounds, workers, dicom }: DeidBenchOptions, say: (line: string) => void): Promise<DeidBench> => {
+const inTurn = async (
+  { folder, input, replicated }: Place,
+  { rounds, workers, dicom }: DeidBenchOptions,
+  say: (line: string) => void,
+): Promise<DeidBench> => {
   const { files } = replicated;
   const rates = { ours: [] as number[], peer: [] as number[], limit: [] as number[], inner: [] as number[] };
   const leftOut: string[] = [];
@@ -93,13 +97,23 @@ const inTurn = async ({ folder, input, replicated }: Place, { rounds, workers, d
     return { rate: files / seconds, stdout };
   };
   for (let round = 1; round <= rounds; round++) {
-    const ours = await inOut(process.execPath, [program('deid-run.ts'), input, out, join(folder, `vault-${round}.sqlite`), String(workers)]);
+    const ours = await inOut(process.execPath, [
+      program('deid-run.ts'),
+      input,
+      out,
+      join(folder, `vault-${round}.sqlite`),
+      String(workers),
+    ]);
     const own = JSON.parse(ours.stdout) as OwnRun;
     if (own.written !== files) throw new Error(`${files - own.written} of ${files} files were refused: nothing to compare`);
     rates.ours.push(ours.rate);
     rates.inner.push(files / own.seconds);
     maxRssMb = Math.max(maxRssMb, own.maxRssMb);
-    if (hasPeer) rates.peer.push((await inOut('gdcmanon', ['--dumb', '--empty', '10,10', '--empty', '10,20', '--remove', '10,40', '-r', '-i', input, '-o', out])).rate);
+    if (hasPeer)
+      rates.peer.push(
+        (await inOut('gdcmanon', ['--dumb', '--empty', '10,10', '--empty', '10,20', '--remove', '10,40', '-r', '-i', input, '-o', out]))
+          .rate,
+      );
     rates.limit.push((await inOut(process.execPath, [program('copy-run.ts'), input, out, String(workers)])).rate);
     const shown = [rates.ours, rates.peer, rates.limit].map((list) => Math.round(list.at(-1) ?? 0));
     say(`round ${round}: ours ${shown[0]} files/s, gdcmanon ${hasPeer ? shown[1] : 'left out'}, limit ${shown[2]}`);
@@ -124,7 +138,12 @@ export const medianOf = (values: readonly number[]): number => {
   return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
 };
 
-const dicognitoOnce = async (folder: string, input: string, leftOut: string[], say: (line: string) => void): Promise<Contender | undefined> => {
+const dicognitoOnce = async (
+  folder: string,
+  input: string,
+  leftOut: string[],
+  say: (line: string) => void,
+): Promise<Contender | undefined> => {
   // Its launcher can be broken by its own release, so the module is run.
   const python = join(DICOGNITO, '..', 'python');
   if (!existsSync(DICOGNITO)) {
@@ -134,7 +153,13 @@ const dicognitoOnce = async (folder: string, input: string, leftOut: string[], s
   try {
     const some = join(folder, 'some');
     const { files } = replicate(input, some, DICOGNITO_FILES, DICOGNITO_FILES);
-    const { seconds } = await timed(python, ['-c', 'import sys; from dicognito.__main__ import main; main(sys.argv[1:])', '-o', join(folder, 'dicognito'), some]);
+    const { seconds } = await timed(python, [
+      '-c',
+      'import sys; from dicognito.__main__ import main; main(sys.argv[1:])',
+      '-o',
+      join(folder, 'dicognito'),
+      some,
+    ]);
     const rates = [files / seconds];
     say(`dicognito: ${Math.round(rates[0] ?? 0)} files/s, once, on ${files} files`);
     return contender(`dicognito, once, ${files} files`, rates);

@@ -23,4 +23,5 @@ export const timed = async (command: string, args: readonly string[]): Promise<R
 export const isThere = (command: string): boolean => spawnSync(command, ['--version'], { stdio: 'ignore' }).error === undefined;
 
 /** First line of what a program says, '' when it can't be started. */
-export const firstLine = (command: string, args: readonly string[]): string => (spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '').split('\n')[0]?.trim() ?? '';
+export const firstLine = (command: string, args: readonly string[]): string =>
+  (spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '').split('\n')[0]?.trim() ?? '';

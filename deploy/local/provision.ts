@@ -5,6 +5,7 @@ import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { applyTopics, principals } from '../../services/adapters/kafka-topics.ts';
 import { s3Store } from '../../services/adapters/s3-store.ts';
+import { publishSchemas } from '../../services/adapters/schema-registry.ts';
 import type { Platform } from './platform.ts';
 
 export const BUCKETS = ['ct-clinical', 'ct-research', 'ct-releases', 'ct-quarantine', 'ct-release-candidates', 'ct-event-log'] as const;
@@ -97,16 +98,32 @@ function centreEntries(platform: Platform, centres: readonly string[], secretOf:
 }
 
 function readerLogins(platform: Platform, count: number): ReaderLogin[] {
-  return Array.from({ length: count }, (_, i) => ({ id: `simulated-${i + 1}`, token: deriveSecret(platform, `reader|${i}`), lead: i === count - 1 }));
+  return Array.from({ length: count }, (_, i) => ({
+    id: `simulated-${i + 1}`,
+    token: deriveSecret(platform, `reader|${i}`),
+    lead: i === count - 1,
+  }));
 }
 
 /** The files with secrets that the stages read at their start. */
-export async function writeFiles(platform: Platform, o: ProvisionOptions, secretOf: (user: string) => string, readers: readonly ReaderLogin[]): Promise<void> {
+export async function writeFiles(
+  platform: Platform,
+  o: ProvisionOptions,
+  secretOf: (user: string) => string,
+  readers: readonly ReaderLogin[],
+): Promise<void> {
   const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
   await mkdir(o.dir, { recursive: true, mode: 0o700 });
   await writeSecret(join(o.dir, 'centres.json'), JSON.stringify(centreEntries(platform, o.centres, secretOf, false), null, 1));
   await writeSecret(join(o.dir, 'gateway-centres.json'), JSON.stringify(centreEntries(platform, o.centres, secretOf, true), null, 1));
-  await writeSecret(join(o.dir, 'readers.json'), JSON.stringify(readers.map((r) => ({ id: r.id, token: sha256(r.token), simulated: true, lead: r.lead })), null, 1));
+  await writeSecret(
+    join(o.dir, 'readers.json'),
+    JSON.stringify(
+      readers.map((r) => ({ id: r.id, token: sha256(r.token), simulated: true, lead: r.lead })),
+      null,
+      1,
+    ),
+  );
   await writeSecret(join(o.dir, 'release-secret'), deriveSecret(platform, 'release'));
   await writeSecret(join(o.dir, 'vault-key'), deriveSecret(platform, 'vault'));
   await copyFile(o.cohortFile ?? join(import.meta.dirname, '../../services/select/cohorts/demo.yaml'), join(o.dir, 'cohort.yaml'));
@@ -117,7 +134,8 @@ export function describeProvisioned(platform: Platform, o: ProvisionOptions): Pr
   const prefix = o.prefix ?? '';
   const pg = platform.postgres;
   const secretOf = (user: string): string => deriveSecret(platform, `user|${user}`);
-  const url = (db: string): string => `postgres://${roleName(prefix, db)}:${secretOf(`pg-${db}`)}@${pg.host}:${pg.port}/${roleName(prefix, db)}`;
+  const url = (db: string): string =>
+    `postgres://${roleName(prefix, db)}:${secretOf(`pg-${db}`)}@${pg.host}:${pg.port}/${roleName(prefix, db)}`;
   return {
     dir: o.dir,
     prefix,
@@ -140,7 +158,12 @@ export function storeUser(prefix: string, service: string): string {
 
 async function provisionStore(platform: Platform, p: Provisioned): Promise<void> {
   const { minio } = platform;
-  const root = s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: minio.accessKey, secretKey: minio.secretKey, bucketPrefix: p.bucketPrefix });
+  const root = s3Store({
+    endpoint: `http://${minio.endPoint}:${minio.port}`,
+    accessKey: minio.accessKey,
+    secretKey: minio.secretKey,
+    bucketPrefix: p.bucketPrefix,
+  });
   await root.ensureBuckets([...BUCKETS]);
   for (const user of Object.keys(POLICIES)) {
     await minio.addUser(storeUser(p.prefix, user), p.secretOf(user), policyJson(p.bucketPrefix, user));
@@ -163,9 +186,15 @@ export async function provision(platform: Platform, o: ProvisionOptions): Promis
   };
   const databases = async (): Promise<void> => {
     for (const name of DATABASES) {
-      await platform.postgres.createDatabase(roleName(p.prefix, name), { user: roleName(p.prefix, name), password: p.secretOf(`pg-${name}`) });
+      await platform.postgres.createDatabase(roleName(p.prefix, name), {
+        user: roleName(p.prefix, name),
+        password: p.secretOf(`pg-${name}`),
+      });
     }
   };
-  await Promise.all([kafka(), provisionStore(platform, p), databases(), writeFiles(platform, o, p.secretOf, p.readers)]);
+  const registry = async (): Promise<void> => {
+    if (platform.registryUrl !== undefined) await publishSchemas(platform.registryUrl);
+  };
+  await Promise.all([registry(), kafka(), provisionStore(platform, p), databases(), writeFiles(platform, o, p.secretOf, p.readers)]);
   return p;
 }

@@ -9,7 +9,17 @@ import { storeUser, type Provisioned } from './provision.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
-export const STAGE_NAMES = ['centre-gateway', 'ingest', 'anonymise', 'assess', 'select', 'label-queue', 'release', 'archiver-clinical', 'archiver-research'] as const;
+export const STAGE_NAMES = [
+  'centre-gateway',
+  'ingest',
+  'anonymise',
+  'assess',
+  'select',
+  'label-queue',
+  'release',
+  'archiver-clinical',
+  'archiver-research',
+] as const;
 export type StageName = (typeof STAGE_NAMES)[number];
 
 type Env = Record<string, string>;
@@ -30,23 +40,62 @@ const SPECS: Readonly<Record<StageName, Spec>> = {
   'centre-gateway': {
     main: 'services/centre-gateway/main.ts',
     api: true,
-    env: (p, dir) => ({ CENTRES_FILE: p.file('gateway-centres.json'), STATE_DIR: join(dir, 'gateway'), GATEWAY_TOKEN: p.gatewayToken, STABLE_AFTER_MS: '2500' }),
+    env: (p, dir) => ({
+      CENTRES_FILE: p.file('gateway-centres.json'),
+      STATE_DIR: join(dir, 'gateway'),
+      GATEWAY_TOKEN: p.gatewayToken,
+      STABLE_AFTER_MS: '2500',
+    }),
   },
   ingest: { main: 'services/ingest/main.ts', kafka: 'ingest', store: 'ingest', env: (p) => ({ CENTRES_FILE: p.file('centres.json') }) },
-  anonymise: { main: 'services/anonymise/main.ts', kafka: 'anonymise', store: 'anonymise', vault: true, env: (p) => ({ CENTRES_FILE: p.file('centres.json') }) },
+  anonymise: {
+    main: 'services/anonymise/main.ts',
+    kafka: 'anonymise',
+    store: 'anonymise',
+    vault: true,
+    env: (p) => ({ CENTRES_FILE: p.file('centres.json') }),
+  },
   assess: { main: 'services/assess/main.ts', kafka: 'assess', store: 'assess' },
-  select: { main: 'services/select/main.ts', kafka: 'select', database: 'select', api: true, env: (p) => ({ COHORT_FILE: p.file('cohort.yaml'), SELECT_EVERY_MS: '4000' }) },
-  'label-queue': { main: 'services/label-queue/main.ts', kafka: 'label-queue', store: 'label-queue', database: 'label_queue', api: true, env: (p) => ({ READERS_FILE: p.file('readers.json') }) },
+  select: {
+    main: 'services/select/main.ts',
+    kafka: 'select',
+    database: 'select',
+    api: true,
+    env: (p) => ({ COHORT_FILE: p.file('cohort.yaml'), SELECT_EVERY_MS: '4000' }),
+  },
+  'label-queue': {
+    main: 'services/label-queue/main.ts',
+    kafka: 'label-queue',
+    store: 'label-queue',
+    database: 'label_queue',
+    api: true,
+    env: (p) => ({ READERS_FILE: p.file('readers.json') }),
+  },
   release: {
     main: 'services/release/main.ts',
     kafka: 'release',
     store: 'release',
     database: 'release',
     api: true,
-    env: (p, dir) => ({ RELEASE_SECRET_FILE: p.file('release-secret'), RELEASE_OUT_DIR: join(dir, 'dataset'), STAGING_DIR: join(dir, 'staging') }),
+    env: (p, dir) => ({
+      RELEASE_SECRET_FILE: p.file('release-secret'),
+      RELEASE_OUT_DIR: join(dir, 'dataset'),
+      STAGING_DIR: join(dir, 'staging'),
+    }),
   },
-  'archiver-clinical': { main: 'services/event-log/main.ts', kafka: 'archiver-clinical', store: 'archiver-clinical', vault: true, env: () => ({ ZONE: 'clinical', ARCHIVE_EVERY_MS: '3000' }) },
-  'archiver-research': { main: 'services/event-log/main.ts', kafka: 'archiver-research', store: 'archiver-research', env: () => ({ ZONE: 'research', ARCHIVE_EVERY_MS: '3000' }) },
+  'archiver-clinical': {
+    main: 'services/event-log/main.ts',
+    kafka: 'archiver-clinical',
+    store: 'archiver-clinical',
+    vault: true,
+    env: () => ({ ZONE: 'clinical', ARCHIVE_EVERY_MS: '3000' }),
+  },
+  'archiver-research': {
+    main: 'services/event-log/main.ts',
+    kafka: 'archiver-research',
+    store: 'archiver-research',
+    env: () => ({ ZONE: 'research', ARCHIVE_EVERY_MS: '3000' }),
+  },
 };
 
 /** Environment of a stage on this platform; also what the deployment manifests are checked against. */
@@ -69,6 +118,7 @@ export function stageEnv(name: StageName, platform: Platform, p: Provisioned, di
         }),
     ...(spec.database === undefined ? {} : { DATABASE_URL: p.databases[spec.database] }),
     ...(spec.vault === undefined ? {} : { VAULT_URL: p.databases.vault, VAULT_KEY_FILE: p.file('vault-key') }),
+    ...(platform.registryUrl === undefined ? {} : { SCHEMA_REGISTRY_URL: platform.registryUrl }),
     ...(platform.zipkinUrl === undefined ? {} : { ZIPKIN_URL: `${platform.zipkinUrl}/api/v2/spans` }),
     ...spec.env?.(p, dir),
   };
@@ -111,7 +161,10 @@ async function untilReady(url: string, child: ChildProcess, name: string, logFil
   const deadline = Date.now() + READY_WITHIN_MS;
   while (Date.now() < deadline) {
     if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode} while it started; its log is ${logFile}`);
-    const ok = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2000) }).then((r) => r.ok, () => false);
+    const ok = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2000) }).then(
+      (r) => r.ok,
+      () => false,
+    );
     if (ok) return;
     await new Promise((r) => setTimeout(r, 100));
   }
@@ -132,9 +185,17 @@ export async function startStages(o: StagesOptions): Promise<RunningStages> {
   const start = async (name: StageName, extra: Env = {}): Promise<void> => {
     const url = urls.get(name);
     if (url === undefined) throw new Error(`${name} is not one of these stages`);
-    const env = { ...stageEnv(name, o.platform, o.provisioned, o.dir, Number(new URL(url).port), Number(new URL(apiUrls.get(name) ?? '').port)), ...o.env?.[name], ...extra };
+    const env = {
+      ...stageEnv(name, o.platform, o.provisioned, o.dir, Number(new URL(url).port), Number(new URL(apiUrls.get(name) ?? '').port)),
+      ...o.env?.[name],
+      ...extra,
+    };
     const base = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', TZ: 'UTC' };
-    const child = spawn(process.execPath, ['--no-warnings', join(root, SPECS[name].main)], { cwd: root, env: { ...base, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, ['--no-warnings', join(root, SPECS[name].main)], {
+      cwd: root,
+      env: { ...base, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const log = createWriteStream(logFile(name), { flags: 'a' });
     child.stdout.pipe(log, { end: false });
     child.stderr.pipe(log, { end: false });

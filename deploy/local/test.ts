@@ -39,7 +39,17 @@ function jest(title: string, project: string, workers: string): void {
   const folder = mkdtempSync(join(tmpdir(), 'ctstream-jest-'));
   const report = join(folder, 'report.json');
   try {
-    const args = ['--experimental-vm-modules', '--no-warnings', join(root, 'node_modules/jest/bin/jest.js'), '--selectProjects', project, `--maxWorkers=${workers}`, '--json', `--outputFile=${report}`, ...words];
+    const args = [
+      '--experimental-vm-modules',
+      '--no-warnings',
+      join(root, 'node_modules/jest/bin/jest.js'),
+      '--selectProjects',
+      project,
+      `--maxWorkers=${workers}`,
+      '--json',
+      `--outputFile=${report}`,
+      ...words,
+    ];
     const result = spawnSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
     const counts = JSON.parse(readFileSync(report, 'utf8')) as JestResult;
     tally.passed += counts.numPassedTests;

@@ -140,13 +140,14 @@ async function failIfMissing(
 ): Promise<void> {
   const needsMaven = absent.some((name) => ['kafka', 'registry', 'traces'].includes(name));
   const goBuilds = absent.filter((name) => name === 'minio' || name === 'toxiproxy');
+  const none = Promise.resolve(undefined);
   const checks: (MissingTool | undefined)[] = await Promise.all([
     missingJava(env),
-    needsMaven ? missingMaven() : undefined,
-    goBuilds.length > 0 ? missingGo(goBuilds.map((name) => (name === 'minio' ? 'MinIO' : 'Toxiproxy')).join(' and ')) : undefined,
+    needsMaven ? missingMaven() : none,
+    goBuilds.length > 0 ? missingGo(goBuilds.map((name) => (name === 'minio' ? 'MinIO' : 'Toxiproxy')).join(' and ')) : none,
     packages.length > 0
       ? missingAptRights(rights, packages, 'each centre has an Orthanc as its PACS, and installing needs root or sudo without a password')
-      : undefined,
+      : none,
   ]);
   const missing = checks.filter((check) => check !== undefined);
   if (missing.length > 0) throw new MissingToolsError(missing);

@@ -42,7 +42,8 @@ export const openPostgresVault = async (options: PostgresVaultOptions): Promise<
   }
   return {
     subject: (key, signal) => guarded(() => subject(pool, crypto, key, signal)),
-    study: (subjectRow, centre, study, revision, signal) => guarded(() => studyKeys(pool, crypto, { subjectRow, centre, study, revision }, signal)),
+    study: (subjectRow, centre, study, revision, signal) =>
+      guarded(() => studyKeys(pool, crypto, { subjectRow, centre, study, revision }, signal)),
     token: (centre, study, signal) => guarded(() => studyToken(pool, crypto, centre, study, signal)),
     siteSecret: () => guarded(() => siteSecret(pool, crypto)),
     withSubjectLock: (subjectRow, work) => withSubjectLock(locks, subjectRow, work),
@@ -103,17 +104,20 @@ const migrate = (pool: pg.Pool, crypto: VaultCrypto): Promise<void> =>
 const subject = async (pool: pg.Pool, crypto: VaultCrypto, key: PatientKey, signal?: AbortSignal): Promise<SubjectKeys | 'denied'> => {
   signal?.throwIfAborted();
   const digest = crypto.digest('patient', key.namespace, key.patientId);
-  return (await findSubject(pool, crypto, digest)) ?? transaction(pool, async (client) => {
-    // Serialises first sights of one id, and of a withdrawal of it.
-    await client.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [digest]);
-    const found = await findSubject(client, crypto, digest);
-    if (found !== undefined) return found;
-    const [subjectRow, secret] = [newId(), newSecret()];
-    await client.query('insert into patients values ($1, $2)', [subjectRow, crypto.seal(secret, subjectRow)]);
-    await client.query('insert into identifiers values ($1, $2)', [digest, subjectRow]);
-    await client.query("insert into audit (action, subject_row, detail) values ('first-sight', $1, '')", [subjectRow]);
-    return { subjectRow, secret };
-  });
+  return (
+    (await findSubject(pool, crypto, digest)) ??
+    transaction(pool, async (client) => {
+      // Serialises first sights of one id, and of a withdrawal of it.
+      await client.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [digest]);
+      const found = await findSubject(client, crypto, digest);
+      if (found !== undefined) return found;
+      const [subjectRow, secret] = [newId(), newSecret()];
+      await client.query('insert into patients values ($1, $2)', [subjectRow, crypto.seal(secret, subjectRow)]);
+      await client.query('insert into identifiers values ($1, $2)', [digest, subjectRow]);
+      await client.query("insert into audit (action, subject_row, detail) values ('first-sight', $1, '')", [subjectRow]);
+      return { subjectRow, secret };
+    })
+  );
 };
 
 const findSubject = async (client: Client, crypto: VaultCrypto, digest: string): Promise<SubjectKeys | 'denied' | undefined> => {
@@ -143,19 +147,32 @@ interface StudyRow {
 }
 
 /** The study's row, drawn when it is not there, and locked until the transaction ends. */
-const studyRow = async (client: Client, crypto: VaultCrypto, centre: CentreId, study: StudyInstanceUid): Promise<StudyRow & { study_digest: string }> => {
+const studyRow = async (
+  client: Client,
+  crypto: VaultCrypto,
+  centre: CentreId,
+  study: StudyInstanceUid,
+): Promise<StudyRow & { study_digest: string }> => {
   const digest = crypto.digest('study', centre, study);
   await client.query(
     `insert into studies (study_digest, key_box, lineage_id, token, secret_box)
      values ($1, $2, $3, $4, $5) on conflict (study_digest) do nothing`,
     [digest, crypto.seal(Buffer.from(JSON.stringify([centre, study])), digest), newId(), newId(), crypto.seal(newSecret(), digest)],
   );
-  const { rows } = await client.query<StudyRow & { study_digest: string }>('select * from studies where study_digest = $1 for update', [digest]);
-  if (rows[0] === undefined) throw new Error('the study\'s row is gone');
+  const { rows } = await client.query<StudyRow & { study_digest: string }>('select * from studies where study_digest = $1 for update', [
+    digest,
+  ]);
+  if (rows[0] === undefined) throw new Error("the study's row is gone");
   return rows[0];
 };
 
-const studyToken = async (pool: pg.Pool, crypto: VaultCrypto, centre: CentreId, study: StudyInstanceUid, signal?: AbortSignal): Promise<{ token: string; secret: Uint8Array }> => {
+const studyToken = async (
+  pool: pg.Pool,
+  crypto: VaultCrypto,
+  centre: CentreId,
+  study: StudyInstanceUid,
+  signal?: AbortSignal,
+): Promise<{ token: string; secret: Uint8Array }> => {
   signal?.throwIfAborted();
   return transaction(pool, async (client) => {
     const row = await studyRow(client, crypto, centre, study);
@@ -170,7 +187,12 @@ const studyKeys = async (pool: pg.Pool, crypto: VaultCrypto, asked: StudyAsked, 
     const digest = row.study_digest;
     // A corrected patient id moves the study, and with it its lineage, to the other patient.
     if (row.subject_row !== asked.subjectRow) await moveStudy(client, digest, row.subject_row, asked.subjectRow);
-    return { lineageId: row.lineage_id, token: row.token, secret: crypto.open(row.secret_box, digest), ordinal: await ordinalOf(client, digest, asked.revision) };
+    return {
+      lineageId: row.lineage_id,
+      token: row.token,
+      secret: crypto.open(row.secret_box, digest),
+      ordinal: await ordinalOf(client, digest, asked.revision),
+    };
   });
 };
 
@@ -186,7 +208,10 @@ const ordinalOf = async (client: Client, digest: string, revision: string): Prom
      on conflict (study_digest, revision) do nothing`,
     [digest, revision],
   );
-  const { rows } = await client.query<{ ordinal: number }>('select ordinal from revisions where study_digest = $1 and revision = $2', [digest, revision]);
+  const { rows } = await client.query<{ ordinal: number }>('select ordinal from revisions where study_digest = $1 and revision = $2', [
+    digest,
+    revision,
+  ]);
   return rows[0]?.ordinal ?? 1;
 };
 
@@ -203,12 +228,15 @@ const withSubjectLock = async <T>(locks: pg.Pool, subjectRow: string, work: () =
       await client.query('select pg_advisory_lock_shared(hashtextextended($1, 1))', [subjectRow]);
       const { rowCount } = await client.query('select from patients where subject_row = $1', [subjectRow]);
       // Withdrawn between look-up and lock: tried again, the look-up answers 'denied'.
-      if (rowCount === 0) throw new Fault('VAULT_UNAVAILABLE', true, 'the patient\'s row went away after the look-up');
+      if (rowCount === 0) throw new Fault('VAULT_UNAVAILABLE', true, "the patient's row went away after the look-up");
     });
     return await work();
   } finally {
     // Ending the session frees the lock whatever state the connection is in.
-    const isFreed = await client.query('select pg_advisory_unlock_all()').then(() => true, () => false);
+    const isFreed = await client.query('select pg_advisory_unlock_all()').then(
+      () => true,
+      () => false,
+    );
     client.release(!isFreed);
   }
 };
@@ -218,11 +246,20 @@ async function* lineages(pool: pg.Pool, crypto: VaultCrypto, signal?: AbortSigna
   for (;;) {
     signal?.throwIfAborted();
     const { rows } = await guarded(() =>
-      pool.query<StudyRow & { study_digest: string; key_box: Buffer }>('select * from studies where study_digest > $1 order by study_digest limit $2', [after, LINEAGE_PAGE]),
+      pool.query<StudyRow & { study_digest: string; key_box: Buffer }>(
+        'select * from studies where study_digest > $1 order by study_digest limit $2',
+        [after, LINEAGE_PAGE],
+      ),
     );
     for (const row of rows) {
       const [centre, studyInstanceUid] = JSON.parse(crypto.open(row.key_box, row.study_digest).toString()) as [CentreId, StudyInstanceUid];
-      yield { centre, studyInstanceUid, token: row.token, lineageId: row.lineage_id, secret: crypto.open(row.secret_box, row.study_digest) };
+      yield {
+        centre,
+        studyInstanceUid,
+        token: row.token,
+        lineageId: row.lineage_id,
+        secret: crypto.open(row.secret_box, row.study_digest),
+      };
     }
     const last = rows.at(-1);
     if (last === undefined || rows.length < LINEAGE_PAGE) return;

@@ -18,14 +18,16 @@ export const openSqliteVault = (file: string): IdentityVault => {
   const run = <T>(work: () => T): Promise<T> => new Promise((resolve) => resolve(guarded(work)));
   return {
     subject: (patient, signal) => run(() => (signal?.throwIfAborted(), subject(db, crypto, patient))),
-    study: (subjectRow, centre, study, revision, signal) => run(() => (signal?.throwIfAborted(), studyKeys(db, crypto, { subjectRow, centre, study, revision }))),
+    study: (subjectRow, centre, study, revision, signal) =>
+      run(() => (signal?.throwIfAborted(), studyKeys(db, crypto, { subjectRow, centre, study, revision }))),
     token: (centre, study, signal) =>
       run(() => {
         signal?.throwIfAborted();
         const row = transaction(db, () => studyRow(db, crypto, centre, study));
         return { token: row.token, secret: crypto.open(row.secretBox, row.digest) };
       }),
-    siteSecret: () => run(() => crypto.open(blobOf(db.prepare("select value from vault_meta where name = 'site-secret'").get(), 'value'), 'site-secret')),
+    siteSecret: () =>
+      run(() => crypto.open(blobOf(db.prepare("select value from vault_meta where name = 'site-secret'").get(), 'value'), 'site-secret')),
     // One process owns the file: nobody withdraws meanwhile.
     withSubjectLock: (_subjectRow, work) => work(),
     lineages: (signal) => lineages(db, crypto, signal),
@@ -52,7 +54,7 @@ const guarded = <T>(work: () => T): T => {
     return work();
   } catch (error) {
     if (error instanceof Fault || (error instanceof Error && error.name === 'AbortError')) throw error;
-    throw new Fault('VAULT_UNAVAILABLE', true, 'the vault\'s file failed', { cause: error });
+    throw new Fault('VAULT_UNAVAILABLE', true, "the vault's file failed", { cause: error });
   }
 };
 
@@ -104,7 +106,9 @@ const subject = (db: DatabaseSync, crypto: VaultCrypto, key: PatientKey): Subjec
   const digest = crypto.digest('patient', key.namespace, key.patientId);
   return transaction(db, () => {
     if (db.prepare('select 1 from deny where id_digest = ?').get(digest) !== undefined) return 'denied';
-    const row = db.prepare('select subject_row, secret_box from identifiers join patients using (subject_row) where id_digest = ?').get(digest);
+    const row = db
+      .prepare('select subject_row, secret_box from identifiers join patients using (subject_row) where id_digest = ?')
+      .get(digest);
     if (row !== undefined) {
       const subjectRow = textOf(row, 'subject_row');
       return { subjectRow, secret: crypto.open(blobOf(row, 'secret_box'), subjectRow) };
@@ -156,7 +160,10 @@ const studyKeys = (db: DatabaseSync, crypto: VaultCrypto, asked: StudyAsked): St
     if (row.subjectRow !== asked.subjectRow) {
       db.prepare('update studies set subject_row = ? where study_digest = ?').run(asked.subjectRow, digest);
       if (row.subjectRow !== undefined) {
-        db.prepare("insert into audit (action, subject_row, detail) values ('study-moved', ?, ?)").run(asked.subjectRow, `from ${row.subjectRow}`);
+        db.prepare("insert into audit (action, subject_row, detail) values ('study-moved', ?, ?)").run(
+          asked.subjectRow,
+          `from ${row.subjectRow}`,
+        );
       }
     }
     db.prepare(
@@ -177,6 +184,12 @@ async function* lineages(db: DatabaseSync, crypto: VaultCrypto, signal?: AbortSi
     signal?.throwIfAborted();
     const digest = textOf(row, 'study_digest');
     const [centre, studyInstanceUid] = JSON.parse(crypto.open(blobOf(row, 'key_box'), digest).toString()) as [CentreId, StudyInstanceUid];
-    yield { centre, studyInstanceUid, token: textOf(row, 'token'), lineageId: textOf(row, 'lineage_id'), secret: crypto.open(blobOf(row, 'secret_box'), digest) };
+    yield {
+      centre,
+      studyInstanceUid,
+      token: textOf(row, 'token'),
+      lineageId: textOf(row, 'lineage_id'),
+      secret: crypto.open(blobOf(row, 'secret_box'), digest),
+    };
   }
 }

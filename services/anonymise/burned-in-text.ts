@@ -5,7 +5,7 @@ import { TAG } from '../dicom/dictionary.ts';
 import { number, text } from '../dicom/values.ts';
 import type { Dataset } from '../dicom/model.ts';
 import { scanOf, scanPixels } from './pixel-scan.ts';
-import type { PixelScan } from './pixel-scan.ts';
+import type { FoundStrokes, PixelScan } from './pixel-scan.ts';
 
 /** Stored units between a stroke and what lies beside it; CT units are 1 HU or close to it. */
 const CONTRAST = 1000;
@@ -94,13 +94,11 @@ const strokesOf = (dataset: Dataset, scan: PixelScan | undefined): Strokes | und
   const pixels = dataset.elements.get(TAG.PixelData);
   const [rows, columns] = [number(dataset, TAG.Rows) ?? 0, number(dataset, TAG.Columns) ?? 0];
   if (pixels === undefined || scan === undefined || pixels.value.length >>> 1 < rows * columns) return undefined;
-  const view = new DataView(pixels.value.buffer, pixels.value.byteOffset, pixels.value.length);
-  const valueAt = (at: number): number => view.getUint16(at * 2, dataset.littleEndian);
   const isUnsigned = number(dataset, TAG.PixelRepresentation) !== 1;
-  // The scan compares signed numbers: unsigned ones from 32768 on are all moved down by as much.
+  // The scan compares signed numbers: where there are unsigned ones from 32768 on, all are moved down by as much.
   const ordered = isUnsigned && scan.least < 0 ? scanPixels(movedDown(pixels.value, dataset.littleEndian)) : scan;
   const contrast = Math.floor(CONTRAST / Math.abs(number(dataset, TAG.RescaleSlope) || 1));
-  return judge(ordered.strokes(rows, columns, contrast), valueAt);
+  return judge(ordered.strokes(rows, columns, contrast));
 };
 
 const movedDown = (bytes: Uint8Array, littleEndian: boolean): Uint8Array => {
@@ -113,13 +111,21 @@ const movedDown = (bytes: Uint8Array, littleEndian: boolean): Uint8Array => {
 
 const sameValue = new Uint32Array(65_536);
 
-const judge = (found: Uint32Array, valueAt: (at: number) => number): Strokes => {
-  const values = found.map(valueAt);
+const judge = ({ at, values }: FoundStrokes): Strokes => {
   let most = 0;
-  for (const value of values) most = Math.max(most, (sameValue[value] = (sameValue[value] ?? 0) + 1));
+  for (const value of values) {
+    const count = (sameValue[value] ?? 0) + 1;
+    sameValue[value] = count;
+    if (count > most) most = count;
+  }
   const keys: number[] = [];
-  if (most >= MIN_SAME && found.length <= MAX_STROKES) values.forEach((value, i) => (sameValue[value] ?? 0) >= MIN_SAME && keys.push((found[i] ?? 0) * 65_536 + value));
+  if (most >= MIN_SAME && values.length <= MAX_STROKES) {
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i] ?? 0;
+      if ((sameValue[value] ?? 0) >= MIN_SAME) keys.push((at[i] ?? 0) * 65_536 + value);
+    }
+  }
   for (const value of values) sameValue[value] = 0;
   // Metal saturates too, but in the midst of values of all kinds.
-  return { keys, isTextAlone: most >= MIN_IN_ONE_SLICE && most >= found.length * 0.5 };
+  return { keys, isTextAlone: most >= MIN_IN_ONE_SLICE && most >= values.length * 0.5 };
 };

@@ -28,11 +28,24 @@ describe('cleanText', () => {
 
   test('keeps no word that is neither in the vocabulary nor an amount', () => {
     const safe = (token: string): boolean =>
-      VOCABULARY.has(token) || UNITS.has(token) || /^\d+([.,]\d+)?$/.test(token) || /^\d+/.test(token) || /^[a-z]{1,2}\d{1,2}[fsh]?$/.test(token);
+      VOCABULARY.has(token) ||
+      UNITS.has(token) ||
+      /^\d+([.,]\d+)?$/.test(token) ||
+      /^\d+/.test(token) ||
+      /^[a-z]{1,2}\d{1,2}[fsh]?$/.test(token);
     fc.assert(
-      fc.property(fc.array(fc.oneof(fc.constantFrom('Chest', 'лёгких', '5', 'mm', '1.25', '12.03.2020', '-', '/', 'Ivanov', 'Петрова'), fc.string({ unit: 'grapheme', maxLength: 12 })), { maxLength: 12 }), (parts) => {
-        for (const token of cleanText(parts.join(' '), none).match(/[\p{L}\p{M}\p{N}]+/gu) ?? []) expect(safe(fold(token))).toBe(true);
-      }),
+      fc.property(
+        fc.array(
+          fc.oneof(
+            fc.constantFrom('Chest', 'лёгких', '5', 'mm', '1.25', '12.03.2020', '-', '/', 'Ivanov', 'Петрова'),
+            fc.string({ unit: 'grapheme', maxLength: 12 }),
+          ),
+          { maxLength: 12 },
+        ),
+        (parts) => {
+          for (const token of cleanText(parts.join(' '), none).match(/[\p{L}\p{M}\p{N}]+/gu) ?? []) expect(safe(fold(token))).toBe(true);
+        },
+      ),
     );
   });
 

@@ -23,7 +23,8 @@ export async function* originalsOf(store: ObjectStore, series: ManifestSeries, s
     signal.throwIfAborted();
     await reader.skipTo(entry.offset);
     const bytes = await reader.take(entry.sizeBytes);
-    if (sha256Hex(bytes) !== entry.sha256) throw new Fault('OBJECT_CORRUPT', true, 'an instance in ct-clinical does not have the hash of its manifest');
+    if (sha256Hex(bytes) !== entry.sha256)
+      throw new Fault('OBJECT_CORRUPT', true, 'an instance in ct-clinical does not have the hash of its manifest');
     yield { entry, bytes };
   }
 }

@@ -1,27 +1,49 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { ageAt, ageBandOf, formatDate, formatTime, parseDate, parseTime, safeAge, shiftDate, shiftDateTime, shiftTime, studyClock } from './dates.ts';
+import {
+  ageAt,
+  ageBandOf,
+  formatDate,
+  formatTime,
+  parseDate,
+  parseTime,
+  safeAge,
+  shiftDate,
+  shiftDateTime,
+  shiftTime,
+  studyClock,
+} from './dates.ts';
 
 const day = fc.integer({ min: -20_000, max: 30_000 });
 const second = fc.integer({ min: 0, max: 86_399 });
 const weeks = fc.integer({ min: 52, max: 104 }).chain((n) => fc.constantFrom(7 * n, -7 * n));
-const secondsOf = (date: string | undefined, time: string | undefined): number => Number(parseDate(date ?? '')) * 86_400 + Number(parseTime(time ?? '') ?? 0n) / 1e6;
-const at = (s: number): [date: string, time: string] => [formatDate(Math.floor(s / 86_400)), formatTime(BigInt(((s % 86_400) + 86_400) % 86_400) * 1_000_000n, 0)];
+const secondsOf = (date: string | undefined, time: string | undefined): number =>
+  Number(parseDate(date ?? '')) * 86_400 + Number(parseTime(time ?? '') ?? 0n) / 1e6;
+const at = (s: number): [date: string, time: string] => [
+  formatDate(Math.floor(s / 86_400)),
+  formatTime(BigInt(((s % 86_400) + 86_400) % 86_400) * 1_000_000n, 0),
+];
 
 describe('dates and times', () => {
   test('intervals within half a day of the start stay to the second, also over midnight', () => {
     fc.assert(
-      fc.property(day, second, weeks, fc.array(fc.integer({ min: 0, max: 43_000 }), { minLength: 1, maxLength: 8 }), (d, s, shift, later) => {
-        const start = d * 86_400 + s;
-        const clock = studyClock(shift, { day: d, timeUs: BigInt(s) * 1_000_000n });
-        for (const seconds of later) {
-          const [date, time] = at(start + seconds);
-          const [first, firstTime] = at(start);
-          const moved = secondsOf(shiftDate(clock, date, time), shiftTime(clock, time));
-          const origin = secondsOf(shiftDate(clock, first, firstTime), shiftTime(clock, firstTime));
-          expect(moved - origin).toBe(seconds);
-        }
-      }),
+      fc.property(
+        day,
+        second,
+        weeks,
+        fc.array(fc.integer({ min: 0, max: 43_000 }), { minLength: 1, maxLength: 8 }),
+        (d, s, shift, later) => {
+          const start = d * 86_400 + s;
+          const clock = studyClock(shift, { day: d, timeUs: BigInt(s) * 1_000_000n });
+          for (const seconds of later) {
+            const [date, time] = at(start + seconds);
+            const [first, firstTime] = at(start);
+            const moved = secondsOf(shiftDate(clock, date, time), shiftTime(clock, time));
+            const origin = secondsOf(shiftDate(clock, first, firstTime), shiftTime(clock, firstTime));
+            expect(moved - origin).toBe(seconds);
+          }
+        },
+      ),
     );
   });
 
@@ -57,7 +79,18 @@ describe('dates and times', () => {
     expect(ageAt('20191101', '20200412')).toBe('005M');
     expect(ageAt('20200410', '20200412')).toBe('002D');
     expect(ageAt('20210101', '20200412')).toBeUndefined();
-    expect([safeAge('089Y'), safeAge('090Y'), safeAge('101Y'), safeAge('58y'), safeAge('about 50')]).toEqual(['089Y', '090Y', '090Y', '058Y', undefined]);
-    expect([ageBandOf('059Y'), ageBandOf('090Y'), ageBandOf('007M'), ageBandOf(undefined)]).toEqual(['050-059', '090+', '000-009', 'unknown']);
+    expect([safeAge('089Y'), safeAge('090Y'), safeAge('101Y'), safeAge('58y'), safeAge('about 50')]).toEqual([
+      '089Y',
+      '090Y',
+      '090Y',
+      '058Y',
+      undefined,
+    ]);
+    expect([ageBandOf('059Y'), ageBandOf('090Y'), ageBandOf('007M'), ageBandOf(undefined)]).toEqual([
+      '050-059',
+      '090+',
+      '000-009',
+      'unknown',
+    ]);
   });
 });

@@ -61,7 +61,9 @@ export const formatTime = (timeUs: bigint, fractionDigits: number): string => {
   const seconds = Number(timeUs / 1_000_000n);
   const pad = (value: number): string => String(value).padStart(2, '0');
   const whole = `${pad(Math.floor(seconds / 3600))}${pad(Math.floor(seconds / 60) % 60)}${pad(seconds % 60)}`;
-  const fraction = String(timeUs % 1_000_000n).padStart(6, '0').slice(0, fractionDigits);
+  const fraction = String(timeUs % 1_000_000n)
+    .padStart(6, '0')
+    .slice(0, fractionDigits);
   return fractionDigits === 0 ? whole : `${whole}.${fraction}`;
 };
 
@@ -115,7 +117,10 @@ export const ageAt = (birthDate: string, studyDate: string): string | undefined 
   if (birth === undefined || study === undefined || study < birth) return undefined;
   const [from, to] = [new Date(birth * DAY_MS), new Date(study * DAY_MS)];
   const months =
-    (to.getUTCFullYear() - from.getUTCFullYear()) * 12 + to.getUTCMonth() - from.getUTCMonth() - (to.getUTCDate() < from.getUTCDate() ? 1 : 0);
+    (to.getUTCFullYear() - from.getUTCFullYear()) * 12 +
+    to.getUTCMonth() -
+    from.getUTCMonth() -
+    (to.getUTCDate() < from.getUTCDate() ? 1 : 0);
   if (months >= 24) return months >= 150 * 12 ? undefined : `${String(Math.floor(months / 12)).padStart(3, '0')}Y`;
   return months >= 3 ? `${String(months).padStart(3, '0')}M` : `${String(study - birth).padStart(3, '0')}D`;
 };

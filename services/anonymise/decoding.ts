@@ -51,7 +51,12 @@ export interface ReadWord {
  * Words of every reading. Likely: the first one, and CP1251 where Latin letters or none are declared. The
  * others are kept for long words: they may be right, but short words of a wrong reading meet everywhere.
  */
-export const wordsOf = (bytes: Uint8Array, charset: readonly string[], vr: Vr, split: (text: string) => readonly string[]): readonly ReadWord[] => {
+export const wordsOf = (
+  bytes: Uint8Array,
+  charset: readonly string[],
+  vr: Vr,
+  split: (text: string) => readonly string[],
+): readonly ReadWord[] => {
   const readings = decodings(bytes, charset, vr);
   const likely = likelyOf(bytes, charset, readings);
   return readings.flatMap((reading) => split(reading).map((word) => ({ word, isLikely: likely.has(reading) })));

@@ -9,7 +9,10 @@ import { ctBytes, of, plantedElements } from './test-support.ts';
 
 let folder = '';
 const at = (name: string): string => join(folder, name);
-const filesOf = (dir: string): string[] => readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.dcm')).sort();
+const filesOf = (dir: string): string[] =>
+  readdirSync(dir, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.dcm'))
+    .sort();
 const contentOf = (dir: string): string[] => filesOf(dir).map((name) => `${name} ${readFileSync(join(dir, name), 'latin1')}`);
 
 beforeEach(() => {
@@ -35,38 +38,58 @@ const deid = async (out: string, options: { workers?: number; resume?: boolean }
 const TIMEOUT_MS = 120_000;
 
 describe('deid folder', () => {
-  test('writes the same files whatever the number of threads', async () => {
-    const [one, three] = [await deid('one', { workers: 1 }), await deid('three', { workers: 3 })];
-    expect(one.refused).toEqual([{ file: 'note.txt', code: 'NOT_DICOM' }, { file: 'other.dcm', code: 'BURNED_IN_TEXT' }]);
-    expect([one.written, three.written]).toEqual([41, 41]);
-    expect(three.refused).toEqual(one.refused);
-    expect(contentOf(at('three'))).toEqual(contentOf(at('one')));
-  }, TIMEOUT_MS);
+  test(
+    'writes the same files whatever the number of threads',
+    async () => {
+      const [one, three] = [await deid('one', { workers: 1 }), await deid('three', { workers: 3 })];
+      expect(one.refused).toEqual([
+        { file: 'note.txt', code: 'NOT_DICOM' },
+        { file: 'other.dcm', code: 'BURNED_IN_TEXT' },
+      ]);
+      expect([one.written, three.written]).toEqual([41, 41]);
+      expect(three.refused).toEqual(one.refused);
+      expect(contentOf(at('three'))).toEqual(contentOf(at('one')));
+    },
+    TIMEOUT_MS,
+  );
 
-  test('goes on where it was stopped, and only in a folder of its own', async () => {
-    await deid('whole');
-    cpSync(at('whole'), at('half'), { recursive: true });
-    const files = filesOf(at('half'));
-    for (const name of files.slice(0, 20)) rmSync(join(at('half'), name));
-    writeFileSync(join(at('half'), `${files[0]}.partial`), 'cut off');
-    await expect(deid('half')).rejects.toThrow(FolderError);
-    expect(await deid('half', { resume: true })).toMatchObject({ written: 41 });
-    expect(contentOf(at('half'))).toEqual(contentOf(at('whole')));
-    writeFileSync(at('half/mine.txt'), '');
-    await expect(deid('half', { resume: true })).rejects.toThrow(FolderError);
-  }, TIMEOUT_MS);
+  test(
+    'goes on where it was stopped, and only in a folder of its own',
+    async () => {
+      await deid('whole');
+      cpSync(at('whole'), at('half'), { recursive: true });
+      const files = filesOf(at('half'));
+      for (const name of files.slice(0, 20)) rmSync(join(at('half'), name));
+      writeFileSync(join(at('half'), `${files[0]}.partial`), 'cut off');
+      await expect(deid('half')).rejects.toThrow(FolderError);
+      expect(await deid('half', { resume: true })).toMatchObject({ written: 41 });
+      expect(contentOf(at('half'))).toEqual(contentOf(at('whole')));
+      writeFileSync(at('half/mine.txt'), '');
+      await expect(deid('half', { resume: true })).rejects.toThrow(FolderError);
+    },
+    TIMEOUT_MS,
+  );
 
-  test('finds text that no thread alone sees enough of', async () => {
-    const size = 96;
-    for (let n = 1; n <= 40; n++) {
-      const pixels = Uint16Array.from({ length: size * size }, (_, i) => 20 + (Math.imul(i + 1, 2_654_435_761 + n * 97) >>> 26));
-      // Three letters in every second slice.
-      if (n % 2 === 0) for (let letter = 0; letter < 3; letter++) for (let y = 8; y < 18; y++) for (const x of [8, 9]) pixels[y * size + x + letter * 8] = 3000;
-      writeFileSync(at(`in/${String(n).padStart(2, '0')}.dcm`), ctBytes({ n, changes: [of('Rows', size), of('Columns', size), element(0x7fe00010, 'OW', new Uint8Array(pixels.buffer))] }));
-    }
-    rmSync(at('in/again.dcm'));
-    const result = await deid('out', { workers: 4 });
-    expect(result.written).toBe(0);
-    expect(result.refused.filter(({ code }) => code === 'BURNED_IN_TEXT')).toHaveLength(41);
-  }, TIMEOUT_MS);
+  test(
+    'finds text that no thread alone sees enough of',
+    async () => {
+      const size = 96;
+      for (let n = 1; n <= 40; n++) {
+        const pixels = Uint16Array.from({ length: size * size }, (_, i) => 20 + (Math.imul(i + 1, 2_654_435_761 + n * 97) >>> 26));
+        // Three letters in every second slice.
+        if (n % 2 === 0)
+          for (let letter = 0; letter < 3; letter++)
+            for (let y = 8; y < 18; y++) for (const x of [8, 9]) pixels[y * size + x + letter * 8] = 3000;
+        writeFileSync(
+          at(`in/${String(n).padStart(2, '0')}.dcm`),
+          ctBytes({ n, changes: [of('Rows', size), of('Columns', size), element(0x7fe00010, 'OW', new Uint8Array(pixels.buffer))] }),
+        );
+      }
+      rmSync(at('in/again.dcm'));
+      const result = await deid('out', { workers: 4 });
+      expect(result.written).toBe(0);
+      expect(result.refused.filter(({ code }) => code === 'BURNED_IN_TEXT')).toHaveLength(41);
+    },
+    TIMEOUT_MS,
+  );
 });

@@ -87,7 +87,14 @@ export const deidFolder = async (inDir: string, outDir: string, options: DeidFol
     let done = result.refused.length;
     options.onProgress?.(done, names.length);
     const onStudyDone = (files: number): void => options.onProgress?.((done += files), names.length);
-    await eachStudy(studies, { pool, options, centre: options.centre ?? centreId('local'), profile: compileProfile(), result, onStudyDone });
+    await eachStudy(studies, {
+      pool,
+      options,
+      centre: options.centre ?? centreId('local'),
+      profile: compileProfile(),
+      result,
+      onStudyDone,
+    });
   } catch (error) {
     // No file of a study that was not verified to its end stays.
     await pool.close();
@@ -127,7 +134,8 @@ const filesUnder = async (dir: string): Promise<string[]> => {
     .sort();
 };
 
-const inPieces = <T>(list: readonly T[], size: number): T[][] => Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
+const inPieces = <T>(list: readonly T[], size: number): T[][] =>
+  Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
 
 const groupByStudy = async (pool: DeidPool, names: readonly string[], refused: RefusedFile[]): Promise<Study[]> => {
   const heads: Head[] = (await Promise.all(inPieces(names, HEADS_PER_TASK).map((piece) => pool.run('heads', piece)))).flat();
@@ -174,7 +182,13 @@ const deidStudy = async (study: Study, run: Run): Promise<void> => {
   if (keys === 'denied') return refuseRest('PATIENT_WITHDRAWN');
   const revision = revisionOf(study.files.map(({ name }) => ({ seriesInstanceUid: '', sopInstanceUid: name })));
   await options.vault.study(keys.subjectRow, centre, study.studyInstanceUid as StudyInstanceUid, revision, options.signal);
-  const cleaned = await cleanStudy(study.files.filter(({ name }) => conclusion.kept.has(name)), study.no, survey, keys.secret, run.pool);
+  const cleaned = await cleanStudy(
+    study.files.filter(({ name }) => conclusion.kept.has(name)),
+    study.no,
+    survey,
+    keys.secret,
+    run.pool,
+  );
   if (!publish(cleaned, codes, result)) return refuseRest('HELD_BY_VERIFIER');
   const seriesOf = new Map(survey.kept.map(({ name, series }) => [name, series]));
   for (const { name } of study.files) {
@@ -183,7 +197,11 @@ const deidStudy = async (study: Study, run: Run): Promise<void> => {
   }
 };
 
-const surveyStudy = async ({ no, files }: Study, { pool, centre, profile, options }: Run, codes: Map<string, Code>): Promise<StudySurvey> => {
+const surveyStudy = async (
+  { no, files }: Study,
+  { pool, centre, profile, options }: Run,
+  codes: Map<string, Code>,
+): Promise<StudySurvey> => {
   const found = await Promise.all(inPieces(files, FILES_PER_TASK).map((piece) => pool.run('survey', no, centre, piece)));
   for (const { name, code } of found.flat()) codes.set(name, code);
   const survey = newSurvey(profile, centre, options.rules ?? DEFAULT_IDENTITY_RULES);
@@ -191,7 +209,13 @@ const surveyStudy = async ({ no, files }: Study, { pool, centre, profile, option
   return survey;
 };
 
-const cleanStudy = async (files: readonly StudyFile[], no: number, survey: StudySurvey, secret: Uint8Array, pool: DeidPool): Promise<Cleaned[]> => {
+const cleanStudy = async (
+  files: readonly StudyFile[],
+  no: number,
+  survey: StudySurvey,
+  secret: Uint8Array,
+  pool: DeidPool,
+): Promise<Cleaned[]> => {
   const { start, identifiers, verifierIdentifiers, sources } = survey;
   await pool.all('prepare', no, { secret, start, identifiers, verifierIdentifiers, sources });
   const cleaned = await Promise.all(inPieces(files, FILES_PER_TASK).map((piece) => pool.run('clean', no, piece)));

@@ -65,7 +65,8 @@ export const deidPool = (inDir: string, outDir: string, count: number): DeidPool
         queue.push({ method, args, resolve: resolve as (value: unknown) => void, reject });
         feed();
       }),
-    all: <M extends Method>(method: M, ...args: Args<M>) => Promise.all(threads.map((thread) => give(thread, method, args) as Promise<Value<M>>)),
+    all: <M extends Method>(method: M, ...args: Args<M>) =>
+      Promise.all(threads.map((thread) => give(thread, method, args) as Promise<Value<M>>)),
     close: async () => {
       await Promise.all(threads.map((thread) => thread.close()));
     },

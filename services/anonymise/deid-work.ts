@@ -131,7 +131,8 @@ const fileReader = (): Read => {
     try {
       const bytes = room(Math.min(fstatSync(file).size, limitBytes));
       let filled = 0;
-      for (let got = -1; got !== 0 && filled < bytes.length; filled += got) got = readSync(file, bytes, filled, bytes.length - filled, filled);
+      for (let got = -1; got !== 0 && filled < bytes.length; filled += got)
+        got = readSync(file, bytes, filled, bytes.length - filled, filled);
       return bytes.subarray(0, filled);
     } finally {
       closeSync(file);
@@ -158,7 +159,8 @@ const wholeHead = (bytes: Uint8Array): Head['uids'] => {
   try {
     const { dataset } = readDicom(bytes);
     const [study, series, sop] = [TAG.StudyInstanceUID, TAG.SeriesInstanceUID, TAG.SOPInstanceUID].map((tag) => text(dataset, tag));
-    if (study === undefined || series === undefined || sop === undefined) return dataset.elements.has(TAG.SOPClassUID) ? 'MISSING_UID' : 'NOT_DICOM';
+    if (study === undefined || series === undefined || sop === undefined)
+      return dataset.elements.has(TAG.SOPClassUID) ? 'MISSING_UID' : 'NOT_DICOM';
     return { study, series, sop };
   } catch (error) {
     return codeOfDicomError(error);
@@ -185,7 +187,8 @@ const cleanFile = ({ inDir, outDir, file, subject, context, room, read }: Cleani
   try {
     const clean = cleanInstance(read(join(inDir, file.name)), subject, context.verifierIdentifiers, context.sources.get(file.name), room);
     // The head named other UIDs than the file has: the two readers disagree about it.
-    const isAsNamed = clean.sopInstanceUid === subject.identity.mapUid(file.sop) && clean.seriesInstanceUid === subject.identity.mapUid(file.series);
+    const isAsNamed =
+      clean.sopInstanceUid === subject.identity.mapUid(file.sop) && clean.seriesInstanceUid === subject.identity.mapUid(file.series);
     if (clean.findings.length > 0 || !isAsNamed) return 'held';
     mkdirSync(folder, { recursive: true });
     writeFileSync(`${final}.partial`, clean.bytes);

@@ -22,7 +22,12 @@ const run = (bytes: Uint8Array): DicomFile => {
   const survey = newSurvey(profile, centreId('c01'), DEFAULT_IDENTITY_RULES);
   surveyInstance(survey, 'one', bytes);
   const identity = subjectIdentity(secret);
-  const result = deidentifyInstance(readDicom(bytes), { identity, clock: studyClock(identity.shiftDays, survey.start), identifiers: survey.identifiers, profile });
+  const result = deidentifyInstance(readDicom(bytes), {
+    identity,
+    clock: studyClock(identity.shiftDays, survey.start),
+    identifiers: survey.identifiers,
+    profile,
+  });
   return readDicom(writeDicom(result));
 };
 
@@ -46,7 +51,9 @@ describe('deidentifyInstance', () => {
     expect(text(file.dataset, TAG.StudyDescription)).toBe('Chest 1.0 mm');
     expect(text(file.dataset, TAG.SeriesDescription)).toBe('Lung B70f');
     expect(text(file.dataset, TAG.ManufacturerModelName)).toBe('Somatom');
-    expect(items(file.dataset, TAG.RequestAttributesSequence).map((one) => text(one, TAG.ScheduledProcedureStepDescription))).toEqual(['CT chest']);
+    expect(items(file.dataset, TAG.RequestAttributesSequence).map((one) => text(one, TAG.ScheduledProcedureStepDescription))).toEqual([
+      'CT chest',
+    ]);
   });
 
   test('keeps pixel bytes, writes a zero preamble and fresh meta', () => {
@@ -54,7 +61,9 @@ describe('deidentifyInstance', () => {
     const original = writeDicom({ ...source, preamble: new Uint8Array(128).fill(0x41) });
     const file = run(original);
     expect(file.preamble.every((byte) => byte === 0)).toBe(true);
-    expect(Buffer.from(file.dataset.elements.get(TAG.PixelData)?.value ?? [])).toEqual(Buffer.from(source.dataset.elements.get(TAG.PixelData)?.value ?? [1]));
+    expect(Buffer.from(file.dataset.elements.get(TAG.PixelData)?.value ?? [])).toEqual(
+      Buffer.from(source.dataset.elements.get(TAG.PixelData)?.value ?? [1]),
+    );
     expect(text(file.meta, TAG.MediaStorageSOPInstanceUID)).toBe(text(file.dataset, TAG.SOPInstanceUID));
     expect([...file.meta.elements.keys()].map(keywordOf)).not.toContain('SourceApplicationEntityTitle');
   });
@@ -73,7 +82,8 @@ describe('deidentifyInstance', () => {
   test('moves dates by whole weeks, starts at noon and keeps intervals', () => {
     const { dataset } = run(ctBytes());
     const { shiftDays } = subjectIdentity(secret);
-    const day = (value: string | undefined): number => Date.UTC(Number(value?.slice(0, 4)), Number(value?.slice(4, 6)) - 1, Number(value?.slice(6))) / 86_400_000;
+    const day = (value: string | undefined): number =>
+      Date.UTC(Number(value?.slice(0, 4)), Number(value?.slice(4, 6)) - 1, Number(value?.slice(6))) / 86_400_000;
     expect(Math.abs(shiftDays % 7)).toBe(0);
     expect(day(text(dataset, TAG.StudyDate)) - day('20200412')).toBe(shiftDays);
     expect(text(dataset, TAG.StudyTime)).toBe('120000.25');
@@ -83,7 +93,10 @@ describe('deidentifyInstance', () => {
 
   test('computes the age before dates change, and says 090Y above 89', () => {
     const age = (birth: string, stated?: string): string | undefined =>
-      text(run(ctBytes({ changes: [of('PatientBirthDate', birth), ...(stated === undefined ? [] : [of('PatientAge', stated)])] })).dataset, TAG.PatientAge);
+      text(
+        run(ctBytes({ changes: [of('PatientBirthDate', birth), ...(stated === undefined ? [] : [of('PatientAge', stated)])] })).dataset,
+        TAG.PatientAge,
+      );
     expect(age('19610203')).toBe('059Y');
     expect(age('19200101')).toBe('090Y');
     expect(age('19200101', '099Y')).toBe('090Y');
@@ -93,7 +106,11 @@ describe('deidentifyInstance', () => {
 
   test('reads Cyrillic in CP1251 that no character set declares, keeps clinical words as UTF-8', () => {
     const original = ctBytes({
-      changes: [element(TAG.PatientName, 'PN', cp1251('Щербаков^Фёдор')), element(TAG.StudyDescription, 'LO', cp1251('КТ грудной клетки Щербаков')), element(TAG.BodyPartExamined, 'CS', 'CHEST')],
+      changes: [
+        element(TAG.PatientName, 'PN', cp1251('Щербаков^Фёдор')),
+        element(TAG.StudyDescription, 'LO', cp1251('КТ грудной клетки Щербаков')),
+        element(TAG.BodyPartExamined, 'CS', 'CHEST'),
+      ],
     });
     const { dataset } = run(original);
     expect(text(dataset, TAG.SpecificCharacterSet)).toBe('ISO_IR 192');
@@ -106,7 +123,11 @@ describe('deidentifyInstance', () => {
   });
 
   test('keeps a private element only when its creator is known safe and its value is a number', () => {
-    const privates = (value: string) => [element(0x00190010, 'LO', 'SIEMENS CT VA0  COAD'), element(0x001910b0, 'DS', value), element(0x00191077, 'LO', 'free text')];
+    const privates = (value: string) => [
+      element(0x00190010, 'LO', 'SIEMENS CT VA0  COAD'),
+      element(0x001910b0, 'DS', value),
+      element(0x00191077, 'LO', 'free text'),
+    ];
     const { dataset } = run(ctBytes({ changes: privates('15.3') }));
     expect(dataset.elements.has(0x001910b0)).toBe(true);
     expect(dataset.elements.has(0x00190010)).toBe(true);
@@ -118,11 +139,22 @@ describe('deidentifyInstance', () => {
 
   test('goes into sequences of an implicit file, and drops what no rule names at any depth', () => {
     const nested = sequence(TAG.AnatomicRegionSequence, [
-      item(of('CodeValue', '51185008'), of('CodingSchemeDesignator', 'SCT'), of('CodeMeaning', 'Chest'), of('PatientName', 'Kuzmin'), element(0x00291001, 'LO', 'Kuzmin')),
+      item(
+        of('CodeValue', '51185008'),
+        of('CodingSchemeDesignator', 'SCT'),
+        of('CodeMeaning', 'Chest'),
+        of('PatientName', 'Kuzmin'),
+        element(0x00291001, 'LO', 'Kuzmin'),
+      ),
     ]);
     const { dataset } = run(ctBytes({ syntax: IMPLICIT_LE, changes: [nested] }));
     const region = items(dataset, TAG.AnatomicRegionSequence)[0];
-    expect([...(region?.elements.keys() ?? [])].map(keywordOf)).toEqual(['CodeValue', 'CodingSchemeDesignator', 'CodeMeaning', 'PatientName']);
+    expect([...(region?.elements.keys() ?? [])].map(keywordOf)).toEqual([
+      'CodeValue',
+      'CodingSchemeDesignator',
+      'CodeMeaning',
+      'PatientName',
+    ]);
     // Basic action Z: the name stays as an empty attribute.
     expect(region?.elements.get(TAG.PatientName)?.value).toHaveLength(0);
   });
@@ -136,7 +168,14 @@ describe('deidentifyInstance', () => {
     const { dataset } = run(ctBytes());
     expect(text(dataset, TAG.PatientIdentityRemoved)).toBe('YES');
     expect(text(dataset, TAG.LongitudinalTemporalInformationModified)).toBe('MODIFIED');
-    expect(items(dataset, TAG.DeidentificationMethodCodeSequence).map((one) => text(one, TAG.CodeValue))).toEqual(['113100', '113101', '113105', '113107', '113108', '113111']);
+    expect(items(dataset, TAG.DeidentificationMethodCodeSequence).map((one) => text(one, TAG.CodeValue))).toEqual([
+      '113100',
+      '113101',
+      '113105',
+      '113107',
+      '113108',
+      '113111',
+    ]);
     expect(texts(dataset, TAG.DeidentificationMethod).every((value) => value.length <= 64)).toBe(true);
   });
 });

@@ -137,5 +137,4 @@ const sequenceFallback = (one: Element, fallback: 'remove' | 'empty' | 'dummy'):
   return sequence(one.tag, fallback === 'empty' ? [] : [newDataset()]);
 };
 
-const inOrder = (elements: ReadonlyMap<number, Element>): Map<number, Element> =>
-  new Map([...elements].sort(([a], [b]) => a - b));
+const inOrder = (elements: ReadonlyMap<number, Element>): Map<number, Element> => new Map([...elements].sort(([a], [b]) => a - b));

@@ -62,13 +62,30 @@ describe('conclude', () => {
   const report = [of('SOPClassUID', SOP_CLASS.XRayRadiationDoseSRStorage)];
 
   test('a real study: images stay, the rest is counted', () => {
-    const result = concluded(ctBytes(), ctBytes({ n: 2 }), ctBytes({ n: 3, changes: report }), ctBytes({ n: 4, changes: type('ORIGINAL', 'PRIMARY', 'LOCALIZER') }), new Uint8Array(3));
-    expect(result).toMatchObject({ kind: 'accepted', dropped: [{ code: 'LOCALIZER', count: 1 }, { code: 'NOT_DICOM', count: 1 }, { code: 'STRUCTURED_REPORT', count: 1 }], facts: { ageBand: '050-059', sex: 'M', manufacturer: 'SIEMENS' } });
+    const result = concluded(
+      ctBytes(),
+      ctBytes({ n: 2 }),
+      ctBytes({ n: 3, changes: report }),
+      ctBytes({ n: 4, changes: type('ORIGINAL', 'PRIMARY', 'LOCALIZER') }),
+      new Uint8Array(3),
+    );
+    expect(result).toMatchObject({
+      kind: 'accepted',
+      dropped: [
+        { code: 'LOCALIZER', count: 1 },
+        { code: 'NOT_DICOM', count: 1 },
+        { code: 'STRUCTURED_REPORT', count: 1 },
+      ],
+      facts: { ageBand: '050-059', sex: 'M', manufacturer: 'SIEMENS' },
+    });
     expect(result.kind === 'accepted' && [...result.kept]).toEqual(['0', '1']);
   });
 
   test('text in one slice refuses its series', () => {
-    expect(concluded(ctBytes(), ctBytes({ n: 2, changes: [of('BurnedInAnnotation', 'YES')] }))).toMatchObject({ kind: 'refused', code: 'BURNED_IN_TEXT' });
+    expect(concluded(ctBytes(), ctBytes({ n: 2, changes: [of('BurnedInAnnotation', 'YES')] }))).toMatchObject({
+      kind: 'refused',
+      code: 'BURNED_IN_TEXT',
+    });
   });
 
   test.each<[string, Uint8Array[], Code]>([

@@ -14,7 +14,8 @@ export type Disposition = { kind: 'kept' } | { kind: 'dropped'; code: Code };
 const REPORTS = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:88|104)\./;
 const CAPTURES = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(?:\.\d)?$/;
 /** Words in ImageType (0008,0008) from its third value on that mean a computed picture. */
-const COMPUTED = /\b(?:MPR|MIP|MINIP|MPVR|VRT|SSD|3D|REFORMATTED|RESAMPLED|PROJECTION|CSA (?:MPR|PARALLEL|BLACK|RESAMPLED)|PERFUSION|SCREEN|CURVED|OVERLAY|BATCH|DOSE_INFO|SCREENSAVE)\b/;
+const COMPUTED =
+  /\b(?:MPR|MIP|MINIP|MPVR|VRT|SSD|3D|REFORMATTED|RESAMPLED|PROJECTION|CSA (?:MPR|PARALLEL|BLACK|RESAMPLED)|PERFUSION|SCREEN|CURVED|OVERLAY|BATCH|DOSE_INFO|SCREENSAVE)\b/;
 
 const dropped = (code: Code): Disposition => ({ kind: 'dropped', code });
 const KEPT: Disposition = { kind: 'kept' };
@@ -44,7 +45,8 @@ const ofPixels = (file: DicomFile, scan: PixelScan | undefined): Disposition => 
   const { dataset } = file;
   const pixels = dataset.elements.get(TAG.PixelData);
   if (pixels === undefined || (pixels.value.length === 0 && (pixels.fragments?.length ?? 0) < 2)) return dropped('NO_PIXELS');
-  if ((number(dataset, TAG.NumberOfFrames) ?? 1) !== 1 || number(dataset, TAG.SamplesPerPixel) !== 1) return dropped('NOT_PRIMARY_AXIAL_CT');
+  if ((number(dataset, TAG.NumberOfFrames) ?? 1) !== 1 || number(dataset, TAG.SamplesPerPixel) !== 1)
+    return dropped('NOT_PRIMARY_AXIAL_CT');
   if ((text(dataset, TAG.BurnedInAnnotation) ?? '').toUpperCase() === 'YES') return dropped('BURNED_IN_TEXT');
   return hasBitsOutside(dataset, scan) ? dropped('EMBEDDED_OVERLAY') : KEPT;
 };

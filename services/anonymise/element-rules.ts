@@ -70,11 +70,19 @@ const byAction = (one: Subject, source: Dataset, rule: Rule, walk: Walk): Elemen
 };
 
 const asciiOf = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1').replace(/[\0 ]+$/, '');
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    .toString('latin1')
+    .replace(/[\0 ]+$/, '');
 
 const mapUids = (one: Subject, walk: Walk): Element | undefined => {
-  const values = asciiOf(one.value).split('\\').map((value) => value.trim());
-  return element(one.tag, 'UI', values.map((value) => (value === '' ? '' : walk.identity.mapUid(value))));
+  const values = asciiOf(one.value)
+    .split('\\')
+    .map((value) => value.trim());
+  return element(
+    one.tag,
+    'UI',
+    values.map((value) => (value === '' ? '' : walk.identity.mapUid(value))),
+  );
 };
 
 const shift = (one: Subject, source: Dataset, walk: Walk): Element | undefined => {
@@ -85,7 +93,13 @@ const shift = (one: Subject, source: Dataset, walk: Walk): Element | undefined =
     if (one.vr === 'DA') return shiftDate(walk.clock, value, times[i]);
     return one.vr === 'TM' ? shiftTime(walk.clock, value) : shiftDateTime(walk.clock, value);
   });
-  return moved.some((value) => value === undefined) ? undefined : element(one.tag, one.vr, moved.map((value) => value ?? ''));
+  return moved.some((value) => value === undefined)
+    ? undefined
+    : element(
+        one.tag,
+        one.vr,
+        moved.map((value) => value ?? ''),
+      );
 };
 
 const pairs = new Map<number, number | undefined>();
@@ -139,7 +153,10 @@ const keep = (one: Subject, source: Dataset, walk: Walk): Element | undefined =>
   if (!LONG_TEXT.has(one.vr)) return undefined;
   const reading = decodings(one.value, source.charset, one.vr)[0] ?? '';
   // Technical words are ASCII; anything else here was typed by a person.
-  const values = reading.replace(/\P{ASCII}+/gu, ' ').split('\\').map((value) => withoutNames(value, walk.identifiers));
+  const values = reading
+    .replace(/\P{ASCII}+/gu, ' ')
+    .split('\\')
+    .map((value) => withoutNames(value, walk.identifiers));
   const text = values.join('\\');
   if (values.every((value) => value === '')) return undefined;
   return text === reading ? one.original : textElement(one, text, walk);
@@ -169,9 +186,31 @@ const fallback = (tag: number, rule: Rule, walk: Walk): Element | undefined => {
 };
 
 const DUMMIES: Readonly<Partial<Record<Vr, string | number>>> = {
-  AE: 'ANONYMIZED', CS: 'ANONYMIZED', LO: 'ANONYMIZED', LT: 'ANONYMIZED', PN: 'ANONYMIZED', SH: 'ANONYMIZED',
-  ST: 'ANONYMIZED', UC: 'ANONYMIZED', UT: 'ANONYMIZED', UR: 'about:blank', AS: '000Y', DA: '19700101', TM: '120000',
-  DT: '19700101120000', DS: '0', IS: '0', US: 0, SS: 0, UL: 0, SL: 0, FL: 0, FD: 0, SV: 0, UV: 0, AT: 0,
+  AE: 'ANONYMIZED',
+  CS: 'ANONYMIZED',
+  LO: 'ANONYMIZED',
+  LT: 'ANONYMIZED',
+  PN: 'ANONYMIZED',
+  SH: 'ANONYMIZED',
+  ST: 'ANONYMIZED',
+  UC: 'ANONYMIZED',
+  UT: 'ANONYMIZED',
+  UR: 'about:blank',
+  AS: '000Y',
+  DA: '19700101',
+  TM: '120000',
+  DT: '19700101120000',
+  DS: '0',
+  IS: '0',
+  US: 0,
+  SS: 0,
+  UL: 0,
+  SL: 0,
+  FL: 0,
+  FD: 0,
+  SV: 0,
+  UV: 0,
+  AT: 0,
 };
 
 /** Basic action D: a value that is valid and says nothing (PS3.15 E.1). */

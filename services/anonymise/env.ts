@@ -9,9 +9,19 @@ export const anonymiseEnv = z.object({
   ...storeShape,
   ...stageShape,
   ...vaultShape,
-  CONCURRENCY: z.coerce.number().int().min(1).max(64).default(2).describe('Most studies at a time; each needs one instance in memory and its series in SPOOL_FOLDER.'),
+  CONCURRENCY: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(2)
+    .describe('Most studies at a time; each needs one instance in memory and its series in SPOOL_FOLDER.'),
   CENTRES_FILE: z.string().min(1).describe('The centres (JSON, mode 600): only their ids and namespaces are used here.'),
-  SPOOL_FOLDER: z.string().min(1).default(tmpdir()).describe('Folder in the clinical zone for de-identified series until the whole study is verified.'),
+  SPOOL_FOLDER: z
+    .string()
+    .min(1)
+    .default(tmpdir())
+    .describe('Folder in the clinical zone for de-identified series until the whole study is verified.'),
 });
 
 export type AnonymiseEnv = z.output<typeof anonymiseEnv>;

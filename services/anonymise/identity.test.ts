@@ -9,7 +9,11 @@ const secret = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const uid = fc.array(fc.integer({ min: 0, max: 999_999 }), { minLength: 1, maxLength: 6 }).map((parts) => `1.2.643.${parts.join('.')}`);
 const c01 = centreId('c01');
 const c02 = centreId('c02');
-const stated = (patientId: string | string[], issuer?: string, others: { id: string; issuer: string }[] = []) => ({ patientIds: Array.isArray(patientId) ? patientId : [patientId], issuer, others });
+const stated = (patientId: string | string[], issuer?: string, others: { id: string; issuer: string }[] = []) => ({
+  patientIds: Array.isArray(patientId) ? patientId : [patientId],
+  issuer,
+  others,
+});
 
 describe('identity by secret', () => {
   test('UIDs are valid, stable, distinct for distinct UIDs, and another patient has others', () => {
@@ -61,9 +65,12 @@ describe('who is the same patient', () => {
     expect(patientKeyOf(stated('12345', 'OMS'), c01)).not.toEqual(patientKeyOf(stated('12345', 'X'), c01));
   });
 
-  test.each(['', ' ', '0', '000', 'UNKNOWN', 'unknown', 'TEST', 'Test 1', 'N/A', 'Неизвестный', '99999999', 'xxxx', 'ANON'])('%p is nobody', (id) => {
-    expect(patientKeyOf(stated(id), c01)).toBe('NO_PATIENT_IDENTITY');
-  });
+  test.each(['', ' ', '0', '000', 'UNKNOWN', 'unknown', 'TEST', 'Test 1', 'N/A', 'Неизвестный', '99999999', 'xxxx', 'ANON'])(
+    '%p is nobody',
+    (id) => {
+      expect(patientKeyOf(stated(id), c01)).toBe('NO_PATIENT_IDENTITY');
+    },
+  );
 
   test.each(['1', '11', '7', 'A1', '12345', 'Testova-1', 'Ли'])('%p is somebody', (id) => {
     expect(patientKeyOf(stated(id), c01)).not.toBe('NO_PATIENT_IDENTITY');
@@ -77,11 +84,22 @@ describe('who is the same patient', () => {
   test('an id of the whole city joins centres, one with a wrong check digit does not', () => {
     const rules = {
       ...DEFAULT_IDENTITY_RULES,
-      cityIssuers: new Map([['1.2.643.100.3', { namespace: 'snils', normalise: (id: string) => (/^\d{11}$/.test(id.replace(/\D/g, '')) ? id.replace(/\D/g, '') : undefined) }]]),
+      cityIssuers: new Map([
+        [
+          '1.2.643.100.3',
+          { namespace: 'snils', normalise: (id: string) => (/^\d{11}$/.test(id.replace(/\D/g, '')) ? id.replace(/\D/g, '') : undefined) },
+        ],
+      ]),
     };
     const snils = (id: string) => [{ id, issuer: '1.2.643.100.3' }];
-    expect(patientKeyOf(stated('5', undefined, snils('112-233-445 95')), c01, rules)).toEqual({ namespace: 'snils', patientId: '11223344595' });
-    expect(patientKeyOf(stated('9', undefined, snils('11223344595')), c02, rules)).toEqual({ namespace: 'snils', patientId: '11223344595' });
+    expect(patientKeyOf(stated('5', undefined, snils('112-233-445 95')), c01, rules)).toEqual({
+      namespace: 'snils',
+      patientId: '11223344595',
+    });
+    expect(patientKeyOf(stated('9', undefined, snils('11223344595')), c02, rules)).toEqual({
+      namespace: 'snils',
+      patientId: '11223344595',
+    });
     expect(patientKeyOf(stated('5', undefined, snils('112')), c01, rules)).toEqual({ namespace: 'centre:c01', patientId: '5' });
   });
 });

@@ -3,9 +3,7 @@
 import { createHmac, createSecretKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { isWellKnownUid, uidFromBytes } from '../dicom/uid.ts';
-import type {
-  CentreId, ClinicalRevision, ResearchRevision, ResearchStudyId, ResearchUid, SubjectId,
-} from '../kernel/ids.ts';
+import type { CentreId, ClinicalRevision, ResearchRevision, ResearchStudyId, ResearchUid, SubjectId } from '../kernel/ids.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';
 
 const SECRET_BYTES = 32;
@@ -112,15 +110,44 @@ export const DEFAULT_IDENTITY_RULES: IdentityRules = {
 
 /** Ids that scanners and clerks write for 'nobody': compared without case, spaces and punctuation. */
 const PLACEHOLDERS = new Set([
-  '', 'UNKNOWN', 'UNK', 'UNKN', 'TEST', 'TESTPATIENT', 'NONE', 'NULL', 'NA', 'NAN', 'NO', 'NOID', 'ANON', 'ANONYMOUS',
-  'ANONYMIZED', 'ANONYMISED', 'EMPTY', 'DEFAULT', 'PATIENT', 'EMERGENCY', 'QA', 'PHANTOM', 'SERVICE', 'TEMP', 'UNDEFINED',
-  'НЕИЗВЕСТНО', 'НЕИЗВЕСТНЫЙ', 'НЕИЗВЕСТЕН', 'НЕТ', 'ТЕСТ', 'ПУСТО', 'АНОНИМ',
+  '',
+  'UNKNOWN',
+  'UNK',
+  'UNKN',
+  'TEST',
+  'TESTPATIENT',
+  'NONE',
+  'NULL',
+  'NA',
+  'NAN',
+  'NO',
+  'NOID',
+  'ANON',
+  'ANONYMOUS',
+  'ANONYMIZED',
+  'ANONYMISED',
+  'EMPTY',
+  'DEFAULT',
+  'PATIENT',
+  'EMERGENCY',
+  'QA',
+  'PHANTOM',
+  'SERVICE',
+  'TEMP',
+  'UNDEFINED',
+  'НЕИЗВЕСТНО',
+  'НЕИЗВЕСТНЫЙ',
+  'НЕИЗВЕСТЕН',
+  'НЕТ',
+  'ТЕСТ',
+  'ПУСТО',
+  'АНОНИМ',
 ]);
 
 const isPlaceholder = (id: string): boolean => {
   const bare = id.toUpperCase().replace(/[^\p{L}\p{N}]/gu, '');
   // 0, 000, 99999999, xxxx: one character over and over says nothing of anyone.
-  return PLACEHOLDERS.has(bare) || /^(.)\1*$/u.test(bare) && (bare.length > 3 || /^[0X]+$/.test(bare)) || /^(TEST|ТЕСТ)\d*$/.test(bare);
+  return PLACEHOLDERS.has(bare) || (/^(.)\1*$/u.test(bare) && (bare.length > 3 || /^[0X]+$/.test(bare))) || /^(TEST|ТЕСТ)\d*$/.test(bare);
 };
 
 /**

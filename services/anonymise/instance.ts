@@ -36,15 +36,26 @@ const joinedIn = (room: Room, parts: readonly Uint8Array[]): Uint8Array => {
 };
 
 /** The instance as it may be published once it has no findings; `facts` are the survey's of this original. Throws Refusal and DicomError. */
-export const cleanInstance = (original: Uint8Array, subject: StudySubject, verifierIdentifiers: StudyIdentifiers, facts?: SourceFacts, room?: Room): CleanInstance => {
+export const cleanInstance = (
+  original: Uint8Array,
+  subject: StudySubject,
+  verifierIdentifiers: StudyIdentifiers,
+  facts?: SourceFacts,
+  room?: Room,
+): CleanInstance => {
   const file = deidentifyInstance(readDicom(original), subject);
   const bytes = room === undefined ? writeDicom(file) : joinedIn(room, writeDicomParts(file));
-  const findings = verifyInstance(original, bytes, {
-    identifiers: verifierIdentifiers,
-    profile: subject.profile,
-    pseudonym: subject.identity.pseudonym,
-    shiftDays: subject.clock.shiftDays,
-  }, facts);
+  const findings = verifyInstance(
+    original,
+    bytes,
+    {
+      identifiers: verifierIdentifiers,
+      profile: subject.profile,
+      pseudonym: subject.identity.pseudonym,
+      shiftDays: subject.clock.shiftDays,
+    },
+    facts,
+  );
   const value = (tag: number): string => text(file.dataset, tag) ?? '';
   return {
     bytes,

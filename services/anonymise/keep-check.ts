@@ -13,8 +13,7 @@ const TOKEN = /[\p{L}\p{M}\p{N}]+/gu;
 export const isBinaryNumber = (vr: Vr): boolean => BINARY.has(vr);
 
 /** DS or IS: every value a number, empty ones allowed. */
-export const areNumbers = (value: string): boolean =>
-  value.split('\\').every((one) => one.trim() === '' || NUMBER.test(one));
+export const areNumbers = (value: string): boolean => value.split('\\').every((one) => one.trim() === '' || NUMBER.test(one));
 
 /** CS: every value of the form, and no word of it a person's name that no scanner writes. */
 export const areCodeStrings = (value: string, identifiers: Identifiers): boolean =>

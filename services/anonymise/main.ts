@@ -1,5 +1,5 @@
 // The anonymise process: one environment, real adapters, one stage.
-import { avroCodec } from '../adapters/avro-codec.ts';
+import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { openPostgresVault } from '../adapters/postgres-vault.ts';
 import { s3Store } from '../adapters/s3-store.ts';
@@ -35,7 +35,7 @@ await runProcess({ name: anonymiseStage.name, zone: anonymiseStage.zone, env }, 
   const ports = { store, vault, random: ctx.random, profile, rules, spoolFolder: env.SPOOL_FOLDER };
   await runStage({ ...anonymiseStage, jobTimeoutMs: env.JOB_TIMEOUT_MS ?? anonymiseStage.jobTimeoutMs }, ports, {
     bus,
-    codec: avroCodec(),
+    codec: await openCodec(env.SCHEMA_REGISTRY_URL),
     ctx,
     concurrency: env.CONCURRENCY,
     window: env.WINDOW,

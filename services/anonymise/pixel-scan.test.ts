@@ -31,7 +31,9 @@ describe('pixel scan', () => {
       fc.property(image, ({ rows, columns, words, contrast }) => {
         const scan = scanPixels(new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
         expect([scan.least, scan.most]).toEqual([Math.min(...words), Math.max(...words)]);
-        expect([...scan.strokes(rows, columns, contrast)]).toEqual(plainStrokes(words, rows, columns, contrast));
+        const { at, values } = scan.strokes(rows, columns, contrast);
+        expect([...at]).toEqual(plainStrokes(words, rows, columns, contrast));
+        expect([...values]).toEqual([...at].map((index) => (words[index] ?? 0) & 0xffff));
       }),
       { numRuns: 500 },
     );
@@ -40,8 +42,8 @@ describe('pixel scan', () => {
   test('finds many strokes, and none where the pixels do not fill the rows', () => {
     const words = Int16Array.from({ length: 64 * 64 }, (_, i) => (i % 8 === 0 ? 3000 : 0));
     const scan = scanPixels(new Uint8Array(words.buffer));
-    expect(scan.strokes(64, 64, 1000)).toHaveLength(56 * 7);
-    expect(scan.strokes(65, 64, 1000)).toHaveLength(0);
+    expect(scan.strokes(64, 64, 1000).at).toHaveLength(56 * 7);
+    expect(scan.strokes(65, 64, 1000).at).toHaveLength(0);
     expect(() => scanPixels(new Uint8Array(1))).toThrow(RangeError);
   });
 });

@@ -12,12 +12,19 @@ const VECTOR_BYTES = 16;
 
 const code = scanCode();
 
+export interface FoundStrokes {
+  /** Indices of the pixels, ascending. */
+  at: Uint32Array;
+  /** Their words. */
+  values: Uint16Array;
+}
+
 export interface PixelScan {
   /** As signed 16-bit numbers. */
   least: number;
   most: number;
-  /** Indices of pixels more than `contrast` above both sides, in a row or in a column, ascending. */
-  strokes(rows: number, columns: number, contrast: number): Uint32Array;
+  /** Pixels more than `contrast` above both sides, in a row or in a column. */
+  strokes(rows: number, columns: number, contrast: number): FoundStrokes;
 }
 
 const roundUp = (size: number, unit: number): number => Math.ceil(size / unit) * unit;
@@ -54,13 +61,29 @@ export const scanPixels = (bytes: Uint8Array): PixelScan => {
   };
 };
 
-const strokesOf = (size: number, out: number, { rows, columns, contrast }: { rows: number; columns: number; contrast: number }): Uint32Array => {
-  if (rows * columns * 2 > size || rows <= 2 * REACH || columns <= 2 * REACH || contrast > 32_767) return new Uint32Array(0);
+const strokesOf = (
+  size: number,
+  out: number,
+  { rows, columns, contrast }: { rows: number; columns: number; contrast: number },
+): FoundStrokes => {
+  if (rows * columns * 2 > size || rows <= 2 * REACH || columns <= 2 * REACH || contrast > 32_767)
+    return { at: new Uint32Array(0), values: new Uint16Array(0) };
   // All pixels may be strokes, and the last vector looks past the end.
   reserve(out + 4 * (rows * columns + VECTOR_BYTES));
   const [first, last] = [REACH * columns + REACH, (rows - REACH) * columns - REACH];
   const end = code.strokes(first * 2, last * 2, REACH * columns * 2, contrast, out);
   const addresses = new Uint32Array(code.memory.buffer, out, (end - out) / 4);
-  // Beside the edges the two sides lie in other rows; calling once a row instead takes longer.
-  return addresses.map((address) => address >>> 1).filter((at) => at < last && at % columns >= REACH && at % columns < columns - REACH);
+  const words = new Uint16Array(code.memory.buffer, 0, size / 2);
+  const [at, values] = [new Uint32Array(addresses.length), new Uint16Array(addresses.length)];
+  let count = 0;
+  // Plain loops here and in what uses them: there are a thousand strokes in every slice of a sharp kernel.
+  for (let i = 0; i < addresses.length; i++) {
+    const index = (addresses[i] ?? 0) >>> 1;
+    const x = index % columns;
+    // Beside the edges the two sides lie in other rows; calling once a row instead takes longer.
+    if (index >= last || x < REACH || x >= columns - REACH) continue;
+    at[count] = index;
+    values[count++] = words[index] ?? 0;
+  }
+  return { at: at.subarray(0, count), values: values.subarray(0, count) };
 };

@@ -38,7 +38,14 @@ export const openSpool = async (parent: string): Promise<Spool> => {
       const series = opened.get(instance.seriesInstanceUid) ?? (await openSeries(folder, instance, opened));
       const { sopInstanceUid, sopClassUid, transferSyntaxUid, bytes } = instance;
       const parts = tarEntry(`${sopInstanceUid}.dcm`, bytes);
-      series.instances.push({ sopInstanceUid, sopClassUid, transferSyntaxUid, offset: series.sizeBytes + TAR_HEADER_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) });
+      series.instances.push({
+        sopInstanceUid,
+        sopClassUid,
+        transferSyntaxUid,
+        offset: series.sizeBytes + TAR_HEADER_BYTES,
+        sizeBytes: bytes.length,
+        sha256: sha256Hex(bytes),
+      });
       for (const part of parts) {
         await series.file.writeFile(part);
         series.sizeBytes += part.length;
@@ -65,7 +72,14 @@ export const openSpool = async (parent: string): Promise<Spool> => {
 const openSeries = async (folder: string, instance: CleanInstance, into: Map<string, OpenSeries>): Promise<OpenSeries> => {
   const path = join(folder, `${into.size}.tar`);
   const file = await open(path, 'wx', 0o600);
-  const series: OpenSeries = { seriesInstanceUid: instance.seriesInstanceUid, modality: instance.modality, path, sizeBytes: 0, instances: [], file };
+  const series: OpenSeries = {
+    seriesInstanceUid: instance.seriesInstanceUid,
+    modality: instance.modality,
+    path,
+    sizeBytes: 0,
+    instances: [],
+    file,
+  };
   into.set(series.seriesInstanceUid, series);
   return series;
 };

@@ -39,7 +39,14 @@ const signal = new AbortController().signal;
 let attempts = 0;
 
 type Store = ReturnType<typeof memoryStore>;
-const ports = (store: Store): AnonymisePorts => ({ store, vault, random: { attempt: () => `a${++attempts}` }, profile: compileProfile(), rules: DEFAULT_IDENTITY_RULES, spoolFolder });
+const ports = (store: Store): AnonymisePorts => ({
+  store,
+  vault,
+  random: { attempt: () => `a${++attempts}` },
+  profile: compileProfile(),
+  rules: DEFAULT_IDENTITY_RULES,
+  spoolFolder,
+});
 
 /** A study in ct-clinical as ingest leaves it, and its event. */
 const stored = async (store: Store, files: readonly Uint8Array[], revision = 'a'.repeat(32), sequence = 1) => {
@@ -47,20 +54,49 @@ const stored = async (store: Store, files: readonly Uint8Array[], revision = 'a'
   let offset = 0;
   const instances = files.map((bytes, i) => {
     parts.push(tarHeader(`${i}.dcm`, bytes.length), bytes, tarPadding(bytes.length));
-    const entry = { sopInstanceUid: sopUidOf(i + 1), sopClassUid: SOP_CLASS.CTImageStorage, transferSyntaxUid: '1.2.840.10008.1.2.1', offset: offset + TAR_HEADER_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) };
+    const entry = {
+      sopInstanceUid: sopUidOf(i + 1),
+      sopClassUid: SOP_CLASS.CTImageStorage,
+      transferSyntaxUid: '1.2.840.10008.1.2.1',
+      offset: offset + TAR_HEADER_BYTES,
+      sizeBytes: bytes.length,
+      sha256: sha256Hex(bytes),
+    };
     offset += TAR_HEADER_BYTES + Math.ceil(bytes.length / TAR_HEADER_BYTES) * TAR_HEADER_BYTES;
     return entry;
   });
   const prefix = `${centre}/${STUDY_UID}/${revision}`;
   await store.put('ct-clinical', `${prefix}/x/${SERIES_UID}.tar`, Buffer.concat(parts));
-  const manifest: StudyManifest = { format: 'ctstream-manifest/1', study: STUDY_UID, revision, attempt: 'x', series: [{ seriesInstanceUid: SERIES_UID, modality: 'CT', object: `${prefix}/x/${SERIES_UID}.tar`, sizeBytes: offset, instances }], facts: { sequence } };
+  const manifest: StudyManifest = {
+    format: 'ctstream-manifest/1',
+    study: STUDY_UID,
+    revision,
+    attempt: 'x',
+    series: [{ seriesInstanceUid: SERIES_UID, modality: 'CT', object: `${prefix}/x/${SERIES_UID}.tar`, sizeBytes: offset, instances }],
+    facts: { sequence },
+  };
   const bytes = canonicalJson(manifest);
   await store.put('ct-clinical', `${prefix}/manifest.json`, bytes);
   return {
-    type: 'ctstream.clinical.v1.StudyStored' as const, id: 'clinical-event-id', source: 's', timeMs: 1, topic: 'ct.clinical.study-stored.v1', partition: 0, offset: 0n, key: '',
+    type: 'ctstream.clinical.v1.StudyStored' as const,
+    id: 'clinical-event-id',
+    source: 's',
+    timeMs: 1,
+    topic: 'ct.clinical.study-stored.v1',
+    partition: 0,
+    offset: 0n,
+    key: '',
     value: {
-      centre, studyInstanceUid: STUDY_UID as StudyInstanceUid, revision: revision as ClinicalRevision, sequence, manifestKey: `${prefix}/manifest.json`, manifestSha256: sha256Hex(bytes),
-      contentDigest: '', seriesCount: 1, instanceCount: files.length, sizeBytes: offset,
+      centre,
+      studyInstanceUid: STUDY_UID as StudyInstanceUid,
+      revision: revision as ClinicalRevision,
+      sequence,
+      manifestKey: `${prefix}/manifest.json`,
+      manifestSha256: sha256Hex(bytes),
+      contentDigest: '',
+      seriesCount: 1,
+      instanceCount: files.length,
+      sizeBytes: offset,
     },
   };
 };
@@ -78,9 +114,14 @@ describe('anonymise', () => {
     const store = memoryStore();
     const event = eventOf(await anonymiseStage.handle(await stored(store, study()), ports(store), signal));
     expect(event.value).toMatchObject({ ordinal: 1, instanceCount: 3, ageBand: '050-059', sex: 'M', manufacturer: 'SIEMENS', dropped: [] });
-    const everything = [JSON.stringify(event), ...research(store).flatMap(([name, bytes]) => [name, Buffer.from(bytes).toString('latin1')])].join('\n').toLowerCase();
-    for (const word of [...PLANTED, STUDY_UID, SERIES_UID, 'clinical-event-id', 'c01']) expect(everything).not.toContain(word.toLowerCase());
-    const manifest = JSON.parse(Buffer.from(store.objects.get(`ct-research/${event.value.manifestKey}`) ?? '').toString()) as ResearchManifest;
+    const everything = [JSON.stringify(event), ...research(store).flatMap(([name, bytes]) => [name, Buffer.from(bytes).toString('latin1')])]
+      .join('\n')
+      .toLowerCase();
+    for (const word of [...PLANTED, STUDY_UID, SERIES_UID, 'clinical-event-id', 'c01'])
+      expect(everything).not.toContain(word.toLowerCase());
+    const manifest = JSON.parse(
+      Buffer.from(store.objects.get(`ct-research/${event.value.manifestKey}`) ?? '').toString(),
+    ) as ResearchManifest;
     expect(event.cause).toBe(event.value.manifestSha256);
     for (const series of manifest.series) {
       const tar = store.objects.get(`ct-research/${series.object}`) ?? new Uint8Array(0);
@@ -106,7 +147,10 @@ describe('anonymise', () => {
   test('two attempts at once publish one manifest and the same event', async () => {
     const store = memoryStore();
     const event = await stored(store, study());
-    const [a, b] = await Promise.all([anonymiseStage.handle(event, ports(store), signal), anonymiseStage.handle(event, ports(store), signal)]);
+    const [a, b] = await Promise.all([
+      anonymiseStage.handle(event, ports(store), signal),
+      anonymiseStage.handle(event, ports(store), signal),
+    ]);
     expect(eventOf(a)).toEqual(eventOf(b));
     expect(research(store).filter(([name]) => name.endsWith('manifest.json'))).toHaveLength(1);
   });
@@ -114,7 +158,9 @@ describe('anonymise', () => {
   test('a later revision is the same study and subject with the next ordinal', async () => {
     const store = memoryStore();
     const first = eventOf(await anonymiseStage.handle(await stored(store, study()), ports(store), signal)).value;
-    const second = eventOf(await anonymiseStage.handle(await stored(store, study().slice(0, 2), 'b'.repeat(32), 2), ports(store), signal)).value;
+    const second = eventOf(
+      await anonymiseStage.handle(await stored(store, study().slice(0, 2), 'b'.repeat(32), 2), ports(store), signal),
+    ).value;
     expect([second.studyId, second.subjectId, second.site]).toEqual([first.studyId, first.subjectId, first.site]);
     expect(second.revision).not.toBe(first.revision);
     expect(second.ordinal).toBe(first.ordinal + 1);
@@ -139,7 +185,11 @@ describe('anonymise', () => {
     expect(research(store)).toEqual([]);
     const notes = [...store.objects].filter(([name]) => name.startsWith('ct-quarantine/'));
     expect(notes).toHaveLength(1);
-    expect(Buffer.from(notes[0]?.[1] ?? '').toString().toLowerCase()).not.toContain('kuznets');
+    expect(
+      Buffer.from(notes[0]?.[1] ?? '')
+        .toString()
+        .toLowerCase(),
+    ).not.toContain('kuznets');
     expect(readdirSync(spoolFolder)).toEqual([]);
   });
 

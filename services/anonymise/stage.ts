@@ -60,7 +60,8 @@ const manifestStore = (store: ObjectStore): ManifestStore => ({
 async function handle({ value }: Stored, ports: AnonymisePorts, signal: AbortSignal): Promise<Outcome> {
   const input = await readManifest<StudyManifest>(manifestStore(ports.store), CLINICAL_BUCKET, value.manifestKey, signal);
   if (input === undefined) throw new Fault('MANIFEST_MISSING', true, 'the manifest that the event names is not in ct-clinical');
-  if (input.sha256 !== value.manifestSha256) throw new Fault('OBJECT_CORRUPT', true, 'the manifest does not have the hash that the event says');
+  if (input.sha256 !== value.manifestSha256)
+    throw new Fault('OBJECT_CORRUPT', true, 'the manifest does not have the hash that the event says');
   const survey = newSurvey(ports.profile, value.centre, ports.rules);
   for (const series of input.manifest.series)
     for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) surveyInstance(survey, entry.sopInstanceUid, bytes);
@@ -69,7 +70,9 @@ async function handle({ value }: Stored, ports: AnonymisePorts, signal: AbortSig
   const subject = await ports.vault.subject(conclusion.key, signal);
   if (subject === 'denied') return reject('PATIENT_WITHDRAWN', 'the vault denies this patient');
   // Shared with other studies of the patient, exclusive against a withdrawal of them.
-  return ports.vault.withSubjectLock(subject.subjectRow, () => cross({ value, manifest: input.manifest, survey, conclusion, subject }, ports, signal));
+  return ports.vault.withSubjectLock(subject.subjectRow, () =>
+    cross({ value, manifest: input.manifest, survey, conclusion, subject }, ports, signal),
+  );
 }
 
 interface Crossing {
@@ -112,7 +115,12 @@ async function isSuperseded(value: Stored['value'], store: ObjectStore, signal: 
 }
 
 /** De-identifies every kept instance into the spool. An outcome when the study must not go on; throws when it is held. */
-async function cleanStudy({ value, manifest, survey, conclusion, subject }: Crossing, ports: AnonymisePorts, spool: Spool, signal: AbortSignal): Promise<Outcome | undefined> {
+async function cleanStudy(
+  { value, manifest, survey, conclusion, subject }: Crossing,
+  ports: AnonymisePorts,
+  spool: Spool,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
   const identity = subjectIdentity(subject.secret);
   const study = { identity, clock: studyClock(identity.shiftDays, survey.start), identifiers: survey.identifiers, profile: ports.profile };
   for (const series of manifest.series) {
@@ -140,8 +148,13 @@ const cleanOrRefuse = <T extends object>(work: () => T): T | Outcome => {
 
 /** Notes the findings for the security role, without any value, and parks the study: a person decides. */
 async function hold(value: Stored['value'], findings: readonly Finding[], store: ObjectStore, signal: AbortSignal): Promise<never> {
-  const note = Buffer.from(`${JSON.stringify({ centre: value.centre, study: value.studyInstanceUid, revision: value.revision, findings }, null, 1)}\n`);
-  await store.put(QUARANTINE_BUCKET, `${value.centre}/${value.studyInstanceUid}/${value.revision}/findings.json`, note, { contentType: 'application/json', signal });
+  const note = Buffer.from(
+    `${JSON.stringify({ centre: value.centre, study: value.studyInstanceUid, revision: value.revision, findings }, null, 1)}\n`,
+  );
+  await store.put(QUARANTINE_BUCKET, `${value.centre}/${value.studyInstanceUid}/${value.revision}/findings.json`, note, {
+    contentType: 'application/json',
+    signal,
+  });
   const checks = [...new Set(findings.map(({ check, where }) => `${check} ${where}`))].slice(0, 5).join('; ');
   throw new Fault('HELD_BY_VERIFIER', false, checks);
 }
@@ -154,7 +167,12 @@ interface ResearchSeries {
   instances: SpooledSeries['instances'];
 }
 
-async function upload(spooled: readonly SpooledSeries[], prefix: string, store: ObjectStore, signal: AbortSignal): Promise<ResearchSeries[]> {
+async function upload(
+  spooled: readonly SpooledSeries[],
+  prefix: string,
+  store: ObjectStore,
+  signal: AbortSignal,
+): Promise<ResearchSeries[]> {
   const uploaded: ResearchSeries[] = [];
   for (const series of spooled) {
     const { seriesInstanceUid, modality, sizeBytes, instances } = series;

@@ -123,12 +123,35 @@ const drop = (survey: StudySurvey, code: Code): Code => {
 };
 
 /** A survey of some files of a study, as it goes from thread to thread. */
-export interface SurveyPart extends Pick<StudySurvey, 'kept' | 'dropped' | 'refusedSeries' | 'stated' | 'start' | 'identifiers' | 'verifierIdentifiers' | 'sources' | 'facts'> {
+export interface SurveyPart extends Pick<
+  StudySurvey,
+  'kept' | 'dropped' | 'refusedSeries' | 'stated' | 'start' | 'identifiers' | 'verifierIdentifiers' | 'sources' | 'facts'
+> {
   strokes: ReadonlyMap<string, SeriesStrokes>;
 }
 
-export const partOf = ({ kept, dropped, refusedSeries, stated, start, identifiers, verifierIdentifiers, sources, facts, detector }: StudySurvey): SurveyPart => ({
-  kept, dropped, refusedSeries, stated, start, identifiers, verifierIdentifiers, sources, facts, strokes: detector.seen(),
+export const partOf = ({
+  kept,
+  dropped,
+  refusedSeries,
+  stated,
+  start,
+  identifiers,
+  verifierIdentifiers,
+  sources,
+  facts,
+  detector,
+}: StudySurvey): SurveyPart => ({
+  kept,
+  dropped,
+  refusedSeries,
+  stated,
+  start,
+  identifiers,
+  verifierIdentifiers,
+  sources,
+  facts,
+  strokes: detector.seen(),
 });
 
 /** Adds what was seen of other files of the study; the order does not matter. */
@@ -136,11 +159,13 @@ export const mergePart = (survey: StudySurvey, part: SurveyPart): void => {
   survey.kept.push(...part.kept);
   for (const [code, count] of part.dropped) survey.dropped.set(code, (survey.dropped.get(code) ?? 0) + count);
   for (const [series, code] of part.refusedSeries) survey.refusedSeries.set(series, code);
-  for (const [name, one] of part.stated) survey.stated.set(name, { ...one, isKept: one.isKept || survey.stated.get(name)?.isKept === true });
+  for (const [name, one] of part.stated)
+    survey.stated.set(name, { ...one, isKept: one.isKept || survey.stated.get(name)?.isKept === true });
   survey.start = earlier(survey.start, part.start);
   survey.detector.merge(part.strokes);
   for (const kind of ['person', 'other'] as const) for (const word of part.identifiers[kind]) survey.identifiers[kind].add(word);
-  for (const kind of ['words', 'stems', 'uids', 'byteForms'] as const) for (const word of part.verifierIdentifiers[kind]) survey.verifierIdentifiers[kind].add(word);
+  for (const kind of ['words', 'stems', 'uids', 'byteForms'] as const)
+    for (const word of part.verifierIdentifiers[kind]) survey.verifierIdentifiers[kind].add(word);
   for (const [name, facts] of part.sources) survey.sources.set(name, facts);
   const isFirst = survey.facts === undefined || (part.facts !== undefined && part.facts.sopInstanceUid < survey.facts.sopInstanceUid);
   if (isFirst) survey.facts = part.facts;
@@ -201,7 +226,8 @@ export const conclude = (survey: StudySurvey): Conclusion => {
   const detail = list.map(({ code, count }) => `${count} ${code}`).join(', ');
   const { keys, hasNoIdentity } = patientsOf(survey);
   if (keys.length > 1) return { kind: 'refused', code: 'MIXED_PATIENTS', detail: `${keys.length} patient ids in one study` };
-  if (kept.size === 0 || survey.facts === undefined) return { kind: 'refused', code: reasonForNothing(list.map(({ code }) => code)), detail };
+  if (kept.size === 0 || survey.facts === undefined)
+    return { kind: 'refused', code: reasonForNothing(list.map(({ code }) => code)), detail };
   const [key] = keys;
   if (key === undefined || hasNoIdentity) return { kind: 'refused', code: 'NO_PATIENT_IDENTITY', detail: '(0010,0020)' };
   const { ageBand, sex } = survey.facts;
@@ -212,5 +238,6 @@ export const conclude = (survey: StudySurvey): Conclusion => {
 
 /** When nothing is kept, the most telling of the codes, else NOTHING_KEPT. */
 const reasonForNothing = (codes: readonly Code[]): Code =>
-  (['BURNED_IN_TEXT', 'EMBEDDED_OVERLAY', 'MISSING_UID', 'NO_PIXELS', 'TRUNCATED', 'BAD_ELEMENT', 'LIMIT_EXCEEDED', 'NOT_DICOM'] as const).find((code) => codes.includes(code)) ??
-  'NOTHING_KEPT';
+  (
+    ['BURNED_IN_TEXT', 'EMBEDDED_OVERLAY', 'MISSING_UID', 'NO_PIXELS', 'TRUNCATED', 'BAD_ELEMENT', 'LIMIT_EXCEEDED', 'NOT_DICOM'] as const
+  ).find((code) => codes.includes(code)) ?? 'NOTHING_KEPT';

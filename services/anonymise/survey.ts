@@ -62,7 +62,11 @@ export const ageOf = (dataset: Dataset): string | undefined => {
 };
 
 const PERSON_TAGS: ReadonlySet<number> = new Set([
-  TAG.PatientID, TAG.OtherPatientIDs, TAG.PatientBirthName, TAG.PatientMotherBirthName, TAG.MedicalRecordLocator,
+  TAG.PatientID,
+  TAG.OtherPatientIDs,
+  TAG.PatientBirthName,
+  TAG.PatientMotherBirthName,
+  TAG.MedicalRecordLocator,
 ]);
 
 /** Folded words that name this study's people and places. */

@@ -66,19 +66,54 @@ export const plainCt = (n = 1): Element[] => [
 ];
 
 /** A file of `plainCt` with elements replaced or added, and others removed. */
-export const ctFile = (options: { n?: number; changes?: readonly Element[]; removals?: readonly number[]; syntax?: string } = {}): DicomFile => {
+export const ctFile = (
+  options: { n?: number; changes?: readonly Element[]; removals?: readonly number[]; syntax?: string } = {},
+): DicomFile => {
   const dataset = withElements(withElements(newDataset(), plainCt(options.n ?? 1)), options.changes ?? [], options.removals ?? []);
-  return makeFile({ transferSyntaxUid: options.syntax ?? EXPLICIT_LE, dataset, sopClassUid: SOP_CLASS.CTImageStorage, sopInstanceUid: sopUidOf(options.n ?? 1) });
+  return makeFile({
+    transferSyntaxUid: options.syntax ?? EXPLICIT_LE,
+    dataset,
+    sopClassUid: SOP_CLASS.CTImageStorage,
+    sopInstanceUid: sopUidOf(options.n ?? 1),
+  });
 };
 
 export const ctBytes = (options: Parameters<typeof ctFile>[0] = {}): Uint8Array => writeDicom(ctFile(options));
 
 /** Words that stand nowhere in a CT header by themselves, so that finding one is a leak. */
 export const PLANTED: readonly string[] = [
-  'Zvyagintsev', 'Aristarkh', 'QX-4471190', 'OMS8800112233', 'Kropotkinskaya', '79165550147', 'Verkhoturova', 'Yermolaeva', 'Burdenkovsk',
-  'HOSP-ST77', 'ACC20200412X', 'SN99887766', 'Zadonsky', 'Ufimtseva', 'REQ-55120', 'Pokrovskoye', 'Lavrentyev', 'Starodubtsev', 'Oleynikova',
-  'Mitrofanov', 'zvya@mail.example', 'SCHED-31', 'Lefortovskiy', 'PORT-AET', 'Evdokimova', 'Bezrukovkin', 'Chernyshevskiy', 'PRIVPAT',
-  'Gorokhovets', 'Tikhvinskaya', 'Preobrazhensk', 'MRN-606060',
+  'Zvyagintsev',
+  'Aristarkh',
+  'QX-4471190',
+  'OMS8800112233',
+  'Kropotkinskaya',
+  '79165550147',
+  'Verkhoturova',
+  'Yermolaeva',
+  'Burdenkovsk',
+  'HOSP-ST77',
+  'ACC20200412X',
+  'SN99887766',
+  'Zadonsky',
+  'Ufimtseva',
+  'REQ-55120',
+  'Pokrovskoye',
+  'Lavrentyev',
+  'Starodubtsev',
+  'Oleynikova',
+  'Mitrofanov',
+  'zvya@mail.example',
+  'SCHED-31',
+  'Lefortovskiy',
+  'PORT-AET',
+  'Evdokimova',
+  'Bezrukovkin',
+  'Chernyshevskiy',
+  'PRIVPAT',
+  'Gorokhovets',
+  'Tikhvinskaya',
+  'Preobrazhensk',
+  'MRN-606060',
 ];
 
 /** The planted identities, each in another kind of place: names, ids, texts, nested, private, codes, UIDs. */
@@ -98,7 +133,9 @@ export const plantedElements = (): Element[] => {
     of('DeviceSerialNumber', p(11)),
     of('PerformingPhysicianName', p(12)),
     of('RequestingPhysician', p(13)),
-    sequence(TAG.RequestAttributesSequence, [item(of('RequestedProcedureID', p(14)), of('ScheduledProcedureStepDescription', `CT chest ${p(15)}`))]),
+    sequence(TAG.RequestAttributesSequence, [
+      item(of('RequestedProcedureID', p(14)), of('ScheduledProcedureStepDescription', `CT chest ${p(15)}`)),
+    ]),
     of('StudyDescription', `Chest ${p(16)} 1.0 mm`),
     of('SeriesDescription', `Lung ${p(17)} B70f`),
     of('PatientComments', `Wife ${p(18)}, cough`),
@@ -122,7 +159,9 @@ export const plantedElements = (): Element[] => {
     element(0x0018fff0, 'LO', p(0)),
     element(0x60003000, 'OW', new TextEncoder().encode(p(0).padEnd(32))),
     element(0xfffcfffc, 'OB', new TextEncoder().encode(p(2).padEnd(16))),
-    sequence(TAG.ReferencedImageSequence, [item(of('ReferencedSOPClassUID', SOP_CLASS.CTImageStorage), of('ReferencedSOPInstanceUID', sopUidOf(99)))]),
+    sequence(TAG.ReferencedImageSequence, [
+      item(of('ReferencedSOPClassUID', SOP_CLASS.CTImageStorage), of('ReferencedSOPInstanceUID', sopUidOf(99))),
+    ]),
   ];
 };
 
@@ -157,7 +196,8 @@ export const memoryStore = (): ObjectStore & { objects: Map<string, Uint8Array> 
       return bytes === undefined ? undefined : { key, sizeBytes: bytes.length, lastModifiedMs: 0 };
     },
     async *list(bucket, prefix) {
-      for (const [full, bytes] of objects) if (full.startsWith(name(bucket, prefix))) yield { key: full.slice(bucket.length + 1), sizeBytes: bytes.length, lastModifiedMs: 0 };
+      for (const [full, bytes] of objects)
+        if (full.startsWith(name(bucket, prefix))) yield { key: full.slice(bucket.length + 1), sizeBytes: bytes.length, lastModifiedMs: 0 };
     },
     remove: async (bucket, keys) => {
       for (const key of keys) objects.delete(name(bucket, key));

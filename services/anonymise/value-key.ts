@@ -9,7 +9,9 @@ const MAX_KEYS = 100_000;
 
 /** A string that equal values of equal meaning have in common; undefined for long ones. */
 export const valueKey = (tag: number, vr: Vr | string, charset: readonly string[], value: Uint8Array): string | undefined =>
-  value.length > MAX_BYTES ? undefined : `${tag} ${vr} ${charset.join('\\')} ${Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1')}`;
+  value.length > MAX_BYTES
+    ? undefined
+    : `${tag} ${vr} ${charset.join('\\')} ${Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1')}`;
 
 /** Whether a value is seen for the first time; long ones always are. */
 export type FirstSight = (tag: number, vr: Vr | string, charset: readonly string[], value: Uint8Array) => boolean;

@@ -61,13 +61,45 @@ export const VOCABULARY: ReadonlySet<string> = new Set(words(ENGLISH + RUSSIAN).
 
 /** Units that make a number worth keeping. Ages and dates have none here: years, лет, г are left out. */
 export const UNITS: ReadonlySet<string> = new Set([
-  'mm', 'cm', 'ml', 'mg', 'kv', 'kvp', 'ma', 'mas', 'mgy', 'msv', 's', 'sec', 'ms', 'min', 'hu', 'deg', 'mgi', 'cc', 'bit',
-  'мм', 'см', 'мл', 'мг', 'кв', 'ма', 'мас', 'мзв', 'мгр', 'с', 'сек', 'мс', 'мин',
+  'mm',
+  'cm',
+  'ml',
+  'mg',
+  'kv',
+  'kvp',
+  'ma',
+  'mas',
+  'mgy',
+  'msv',
+  's',
+  'sec',
+  'ms',
+  'min',
+  'hu',
+  'deg',
+  'mgi',
+  'cc',
+  'bit',
+  'мм',
+  'см',
+  'мл',
+  'мг',
+  'кв',
+  'ма',
+  'мас',
+  'мзв',
+  'мгр',
+  'с',
+  'сек',
+  'мс',
+  'мин',
 ]);
 
 /** Makers and models' words as scanners write them into Manufacturer (0008,0070). */
-export const MANUFACTURERS: ReadonlySet<string> = new Set(words(`
+export const MANUFACTURERS: ReadonlySet<string> = new Set(
+  words(`
 ge medical systems healthcare siemens healthineers philips toshiba canon hitachi neusoft united imaging uih shimadzu
 fujifilm samsung neurologica elscint picker marconi mindray anke acme devices technology technologies corporation
 company co inc ltd gmbh ag nv bv llc sinovision medtronic imris carestream agfa ctstream phantom synthetic
-`));
+`),
+);

@@ -1,5 +1,5 @@
 // The assess process: one environment, real adapters, one stage.
-import { avroCodec } from '../adapters/avro-codec.ts';
+import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { kafkaOptions, readEnv, storeOptions } from '../runtime/env.ts';
@@ -18,7 +18,7 @@ await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
   const ports = { store, random: ctx.random, limits: limitsOf(env) };
   await runStage({ ...assess, jobTimeoutMs: env.JOB_TIMEOUT_MS ?? assess.jobTimeoutMs }, ports, {
     bus,
-    codec: avroCodec(),
+    codec: await openCodec(env.SCHEMA_REGISTRY_URL),
     ctx,
     concurrency: env.CONCURRENCY,
     window: env.WINDOW,

@@ -1,11 +1,12 @@
 // The environment of the gateway.
 import { z } from 'zod';
-import { kafkaShape, processShape, readEnv } from '../runtime/env.ts';
+import { kafkaShape, processShape, readEnv, registryShape } from '../runtime/env.ts';
 
 const positive = z.coerce.number().int().min(1);
 
 export const gatewayEnvSchema = z.object({
   ...processShape,
+  ...registryShape,
   KAFKA_BROKERS: kafkaShape.KAFKA_BROKERS,
   KAFKA_SSL_CA_FILE: kafkaShape.KAFKA_SSL_CA_FILE,
   KAFKA_SESSION_TIMEOUT_MS: kafkaShape.KAFKA_SESSION_TIMEOUT_MS,

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Fastify from 'fastify';
-import { avroCodec } from '../adapters/avro-codec.ts';
+import { openCodec } from '../adapters/schema-registry.ts';
 import { dicomWebClient } from '../adapters/dicomweb-client.ts';
 import { orthancChanges } from '../adapters/dicomweb-orthanc.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
@@ -26,7 +26,6 @@ import { superviseCentre } from './supervise.ts';
 import { watchCentre } from './watch.ts';
 
 const env = readGatewayEnv();
-const codec = avroCodec();
 
 /** Each centre publishes and reads as itself, so the broker keeps centres apart also within one process. */
 function busOf(centre: Centre, ctx: ProcessContext): EventBus {
@@ -80,6 +79,7 @@ async function serveApi(state: State, centres: readonly Served[], ctx: ProcessCo
 }
 
 await runProcess({ name: 'centre-gateway', zone: 'clinical', env }, async (ctx) => {
+  const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
   const centres = readCentresFile(env.CENTRES_FILE);
   const missing = centres
     .filter((c) => c.kafkaUsername === undefined || c.kafkaPassword === undefined)

@@ -26,7 +26,13 @@ function settled(a: Account, expected: number): boolean {
   return a.totals.sent >= expected && open.length === 0;
 }
 
-async function until(follower: LogFollower, done: (a: Account) => boolean, show: (a: Account) => void, limitMs: number, signal: AbortSignal): Promise<Account> {
+async function until(
+  follower: LogFollower,
+  done: (a: Account) => boolean,
+  show: (a: Account) => void,
+  limitMs: number,
+  signal: AbortSignal,
+): Promise<Account> {
   const deadline = Date.now() + limitMs;
   for (;;) {
     const now = await follower.account(signal);
@@ -37,7 +43,12 @@ async function until(follower: LogFollower, done: (a: Account) => boolean, show:
   }
 }
 
-async function runStudies(o: DemoOptions, running: Running, ports: OperatorPorts, signal: AbortSignal): Promise<{ account: Account; fed: Fed; dataset: string; studySeconds: number }> {
+async function runStudies(
+  o: DemoOptions,
+  running: Running,
+  ports: OperatorPorts,
+  signal: AbortSignal,
+): Promise<{ account: Account; fed: Fed; dataset: string; studySeconds: number }> {
   const follower = followLog(ports);
   const view = liveView();
   const started = performance.now();
@@ -45,13 +56,24 @@ async function runStudies(o: DemoOptions, running: Running, ports: OperatorPorts
   try {
     const feeding = feedCentres(o, running, view.note, signal);
     let expected = Number.POSITIVE_INFINITY;
-    void feeding.then((f) => { expected = f.studies; }, () => undefined);
+    void feeding.then(
+      (f) => {
+        expected = f.studies;
+      },
+      () => undefined,
+    );
     const watching = until(follower, (a) => settled(a, expected), view.show, limitMsOf(o), signal);
     const fed = await feeding;
     const ready = await watching;
     const dataset = await buildAndApprove(running, o.out, ready, view.note);
     await requestCensus(running);
-    const last = await until(follower, (a) => dataset === '' || a.studies.every((s) => s.code !== 'AWAITING_RELEASE'), view.show, 60_000, signal);
+    const last = await until(
+      follower,
+      (a) => dataset === '' || a.studies.every((s) => s.code !== 'AWAITING_RELEASE'),
+      view.show,
+      60_000,
+      signal,
+    );
     return { account: last, fed, dataset, studySeconds: (performance.now() - started) / 1000 };
   } finally {
     view.end();
@@ -84,9 +106,17 @@ function tellEnd(report: DemoReport, account: Account, o: DemoOptions, running: 
     for (const line of reasonLines(account)) say(`${line}  ${meaning(line.trim().split(/\s+/)[1] ?? '')}`);
   }
   say(`\n${equationLine(account.totals)}`);
-  say(`${report.instances} instances, ${(report.bytes / 1e6).toFixed(0)} MB in ${report.seconds} s (${report.megabytesPerSecond} MB/s while studies flowed)`);
-  say(report.dataset === '' ? '\nNo study was released.' : `\nDataset:    ${report.dataset}  (registry.csv, images/, SHA256SUMS, datasheet.md)`);
-  say(`Event log:  ${join(o.out, 'event-log')}  (npm run -s ctstream -- query "select * from research.study_assessed" --log ${join(o.out, 'event-log')})`);
+  say(
+    `${report.instances} instances, ${(report.bytes / 1e6).toFixed(0)} MB in ${report.seconds} s (${report.megabytesPerSecond} MB/s while studies flowed)`,
+  );
+  say(
+    report.dataset === ''
+      ? '\nNo study was released.'
+      : `\nDataset:    ${report.dataset}  (registry.csv, images/, SHA256SUMS, datasheet.md)`,
+  );
+  say(
+    `Event log:  ${join(o.out, 'event-log')}  (npm run -s ctstream -- query "select * from research.study_assessed" --log ${join(o.out, 'event-log')})`,
+  );
   say(`Logs:       ${join(o.out, 'logs')}`);
   if (o.keep) {
     say(`Centres:    ${running.stages.apiUrl('centre-gateway')}/`);

@@ -5,10 +5,10 @@ import { join, resolve } from 'node:path';
 import pino from 'pino';
 import { platformFromState, type Platform } from '../../deploy/local/platform.ts';
 import { describeProvisioned, storeUser, type Provisioned } from '../../deploy/local/provision.ts';
-import { avroCodec } from '../adapters/avro-codec.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { openPostgresVault } from '../adapters/postgres-vault.ts';
 import { s3Store } from '../adapters/s3-store.ts';
+import { openCodec } from '../adapters/schema-registry.ts';
 import type { EventBus } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
@@ -56,7 +56,9 @@ export async function attachDeployment(dir: string): Promise<Deployment> {
     const platform = await platformFromState(platformDir(dir));
     return { dir, file, platform, provisioned: describeProvisioned(platform, { ...file, dir: secretsDir(dir) }) };
   } catch (error) {
-    throw new NoDeployment(`no deployment runs in ${dir}: start one with 'npm run ctstream -- up' or 'npm run demo -- --keep'`, { cause: error });
+    throw new NoDeployment(`no deployment runs in ${dir}: start one with 'npm run ctstream -- up' or 'npm run demo -- --keep'`, {
+      cause: error,
+    });
   }
 }
 
@@ -70,17 +72,27 @@ export interface OperatorPorts {
 }
 
 export async function operatorPorts(platform: Platform, p: Provisioned): Promise<OperatorPorts> {
-  const bus = kafkaBus({ brokers: platform.kafka.brokers, username: 'account', password: p.secretOf('account'), prefix: p.prefix, clientId: 'ctstream-account', log: pino({ level: 'silent' }) });
+  const bus = kafkaBus({
+    brokers: platform.kafka.brokers,
+    username: 'account',
+    password: p.secretOf('account'),
+    prefix: p.prefix,
+    clientId: 'ctstream-account',
+    log: pino({ level: 'silent' }),
+  });
   const store = s3Store({
     endpoint: `http://${platform.minio.endPoint}:${platform.minio.port}`,
     accessKey: storeUser(p.prefix, 'analyst'),
     secretKey: p.secretOf('analyst'),
     bucketPrefix: p.bucketPrefix,
   });
-  const vault = await openPostgresVault({ connectionString: p.databases.vault, key: Buffer.from(readFileSync(p.file('vault-key'), 'utf8'), 'hex') });
+  const vault = await openPostgresVault({
+    connectionString: p.databases.vault,
+    key: Buffer.from(readFileSync(p.file('vault-key'), 'utf8'), 'hex'),
+  });
   return {
     bus,
-    codec: avroCodec(),
+    codec: await openCodec(platform.registryUrl),
     store,
     vault,
     close: async () => {

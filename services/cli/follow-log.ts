@@ -34,7 +34,13 @@ export interface StageLag {
 function parkedOf(record: BusRecord): Parked {
   const code = record.headers['ct-code'] ?? '';
   const stage = record.topic.split('.')[2] ?? '';
-  return { stage, key: record.key, code: isCode(code) ? code : 'UNEXPECTED', eventId: record.headers['ce_id'] ?? '', dead: record.topic.endsWith('.dead') };
+  return {
+    stage,
+    key: record.key,
+    code: isCode(code) ? code : 'UNEXPECTED',
+    eventId: record.headers['ce_id'] ?? '',
+    dead: record.topic.endsWith('.dead'),
+  };
 }
 
 function consumersOf(stage: string): string[] {
@@ -49,7 +55,9 @@ export function followLog(ports: OperatorPorts): LogFollower {
 
   const readNew = async (patterns: readonly string[], signal: AbortSignal): Promise<void> => {
     const ends = await ports.bus.ends(await ports.bus.topics(patterns));
-    const fresh: TopicEnd[] = ends.map((e) => ({ ...e, first: next.get(place(e.topic, e.partition)) ?? e.first })).filter((e) => e.first < e.end);
+    const fresh: TopicEnd[] = ends
+      .map((e) => ({ ...e, first: next.get(place(e.topic, e.partition)) ?? e.first }))
+      .filter((e) => e.first < e.end);
     if (fresh.length === 0) return;
     for await (const record of ports.bus.read(fresh, signal)) {
       if (typeOfTopic(record.topic) === undefined) parked.push(parkedOf(record));
@@ -78,7 +86,12 @@ export function followLog(ports: OperatorPorts): LogFollower {
       const committed = await committedOffsets();
       await readNew(FIRST, signal);
       await readNew([...REST, ...PARKED_TOPICS], signal);
-      return account({ events, parked, lineage: await lineage(signal), committed: (stage, topic, partition) => committed.get(`${stage}#${place(topic, partition)}`) ?? 0n });
+      return account({
+        events,
+        parked,
+        lineage: await lineage(signal),
+        committed: (stage, topic, partition) => committed.get(`${stage}#${place(topic, partition)}`) ?? 0n,
+      });
     },
     async lag(signal) {
       const committed = await committedOffsets();

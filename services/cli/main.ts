@@ -10,7 +10,10 @@ import { NoDeployment } from './deployment.ts';
 const program = new Command('ctstream')
   .description('Chest CT studies from many hospitals, by themselves, into an anonymised, graded, versioned research dataset.')
   .configureHelp({ sortSubcommands: false })
-  .addHelpText('after', '\nExamples:\n  npm run -s ctstream -- account\n  npm run -s ctstream -- query "select count(*) from research.study_assessed"\n  npm run -s ctstream -- COMMAND --help\n')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  npm run -s ctstream -- account\n  npm run -s ctstream -- query "select count(*) from research.study_assessed"\n  npm run -s ctstream -- COMMAND --help\n',
+  )
   .exitOverride();
 
 addDeploymentCommands(program);

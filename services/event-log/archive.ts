@@ -32,7 +32,11 @@ export interface ArchiveOptions {
 
 const schemas = new Map<string, { fields: AvroField[] }>();
 for (const file of Object.keys(schemaIds)) {
-  const record = JSON.parse(readFileSync(join(import.meta.dirname, '../../schemas', file), 'utf8')) as { namespace: string; name: string; fields: AvroField[] };
+  const record = JSON.parse(readFileSync(join(import.meta.dirname, '../../schemas', file), 'utf8')) as {
+    namespace: string;
+    name: string;
+    fields: AvroField[];
+  };
   schemas.set(`${record.namespace}.${record.name}`, record);
 }
 
@@ -55,12 +59,19 @@ async function eventRow(record: BusRecord, ports: ArchivePorts, zone: Zone): Pro
   const event = ports.codec.decode(record);
   let kept = envelope(event);
   if (zone === 'clinical') {
-    if (ports.tokens === undefined) throw new Error('the clinical archiver needs the vault\'s tokens');
+    if (ports.tokens === undefined) throw new Error("the clinical archiver needs the vault's tokens");
     kept = await redactClinical(event, ports.tokens);
   }
   return {
-    topic: kept.topic, partition: record.partition, record_offset: record.offset, record_key: kept.key,
-    event_id: kept.id, event_type: event.type, event_source: kept.source, event_time: isoTime(event.timeMs), event_sequence: event.sequence ?? null,
+    topic: kept.topic,
+    partition: record.partition,
+    record_offset: record.offset,
+    record_key: kept.key,
+    event_id: kept.id,
+    event_type: event.type,
+    event_source: kept.source,
+    event_time: isoTime(event.timeMs),
+    event_sequence: event.sequence ?? null,
     ...(snakeRow(kept.value) as Record<string, unknown>),
   };
 }
@@ -70,9 +81,18 @@ function parkedRow(record: BusRecord, zone: Zone): Record<string, unknown> {
   const h = record.headers;
   const research = zone === 'research';
   return {
-    topic: record.topic, partition: record.partition, record_offset: record.offset, record_key: research ? record.key : null,
-    event_id: research ? (h['ce_id'] ?? null) : null, event_type: h['ce_type'] ?? null, event_source: null, event_time: isoTime(record.timestampMs), event_sequence: null,
-    stage: h['ct-stage'] ?? null, code: h['ct-code'] ?? null, attempts: Number(h['ct-attempt'] ?? 0),
+    topic: record.topic,
+    partition: record.partition,
+    record_offset: record.offset,
+    record_key: research ? record.key : null,
+    event_id: research ? (h['ce_id'] ?? null) : null,
+    event_type: h['ce_type'] ?? null,
+    event_source: null,
+    event_time: isoTime(record.timestampMs),
+    event_sequence: null,
+    stage: h['ct-stage'] ?? null,
+    code: h['ct-code'] ?? null,
+    attempts: Number(h['ct-attempt'] ?? 0),
     origin_topic: research ? (h['ct-origin-topic'] ?? null) : null,
   };
 }
@@ -106,7 +126,11 @@ async function startOf(ports: ArchivePorts, state: ArchiveState, end: TopicEnd, 
   const at = `${end.topic}/${end.partition}`;
   const known = state.next.get(at) ?? (await resumeAt(ports, prefix, signal)) ?? end.first;
   if (known < end.first) {
-    throw new Fault('LOG_TRUNCATED', false, `${at}: the archive ends at ${known}, the log now starts at ${end.first}: records between were never archived`);
+    throw new Fault(
+      'LOG_TRUNCATED',
+      false,
+      `${at}: the archive ends at ${known}, the log now starts at ${end.first}: records between were never archived`,
+    );
   }
   state.next.set(at, known);
   return known;
@@ -126,7 +150,11 @@ const place = (topic: string, partition: number): string => `${topic}/${partitio
 async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next: bigint, signal: AbortSignal): Promise<number> {
   if (p.rows.length === 0) return 0;
   const bytes = await toParquet(ports.db, { columns: p.columns, rows: p.rows, firstOffset: p.first, nextOffset: next });
-  const result = await ports.store.put(LOG_BUCKET, p.prefix + fileName(p.first), bytes, { ifNoneMatch: true, contentType: 'application/vnd.apache.parquet', signal });
+  const result = await ports.store.put(LOG_BUCKET, p.prefix + fileName(p.first), bytes, {
+    ifNoneMatch: true,
+    contentType: 'application/vnd.apache.parquet',
+    signal,
+  });
   const at = place(p.end.topic, p.end.partition);
   const count = result === 'created' ? p.rows.length : 0;
   if (result === 'created') state.next.set(at, next);
@@ -136,7 +164,12 @@ async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next:
   return count;
 }
 
-async function findPending(ports: ArchivePorts, options: ArchiveOptions, state: ArchiveState, signal: AbortSignal): Promise<Map<string, Pending>> {
+async function findPending(
+  ports: ArchivePorts,
+  options: ArchiveOptions,
+  state: ArchiveState,
+  signal: AbortSignal,
+): Promise<Map<string, Pending>> {
   const found = new Map<string, Pending>();
   for (const end of await ports.bus.ends(await ports.bus.topics([`ct.${options.zone}.*`]))) {
     if (end.end === 0n) continue;

@@ -5,14 +5,24 @@ export interface AvroField {
   readonly type: AvroType;
   readonly doc?: string;
 }
-export type AvroType = string | readonly AvroType[] | { readonly type: string; readonly items?: AvroType; readonly fields?: readonly AvroField[] };
+export type AvroType =
+  | string
+  | readonly AvroType[]
+  | { readonly type: string; readonly items?: AvroType; readonly fields?: readonly AvroField[] };
 
 export interface Column {
   readonly name: string;
   readonly type: string;
 }
 
-const PRIMITIVES: Readonly<Record<string, string>> = { string: 'VARCHAR', int: 'INTEGER', long: 'BIGINT', double: 'DOUBLE', float: 'REAL', boolean: 'BOOLEAN' };
+const PRIMITIVES: Readonly<Record<string, string>> = {
+  string: 'VARCHAR',
+  int: 'INTEGER',
+  long: 'BIGINT',
+  double: 'DOUBLE',
+  float: 'REAL',
+  boolean: 'BOOLEAN',
+};
 
 /** `studyInstanceUid` -> `study_instance_uid`; `sha256sumsSha256` stays one word. */
 export function snakeCase(name: string): string {

@@ -1,12 +1,12 @@
 // Configuration of an archiver.
 import { z } from 'zod';
-import { kafkaShape, processShape, storeShape } from '../runtime/env.ts';
-import { vaultShape } from '../runtime/env.ts';
+import { kafkaShape, processShape, registryShape, storeShape, vaultShape } from '../runtime/env.ts';
 
 export const eventLogEnv = z.object({
   ...processShape,
   ...kafkaShape,
   ...storeShape,
+  ...registryShape,
   ZONE: z.enum(['clinical', 'research']).describe('Which zone this archiver keeps; the clinical one needs the vault.'),
   ARCHIVE_EVERY_MS: z.coerce.number().int().min(200).default(10_000).describe('Pause between two looks at the log.'),
   ARCHIVE_MAX_RECORDS: z.coerce.number().int().min(1).max(1_000_000).default(50_000).describe('Most records of one Parquet file.'),

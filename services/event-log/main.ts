@@ -1,7 +1,7 @@
 // The archiver of a zone: follows the log and writes Parquet.
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { avroCodec } from '../adapters/avro-codec.ts';
+import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { openPostgresVault } from '../adapters/postgres-vault.ts';
 import { s3Store } from '../adapters/s3-store.ts';
@@ -35,7 +35,7 @@ await runProcess({ name, zone: env.ZONE, env }, async (ctx) => {
   ctx.onStop(() => bus.close());
   const db = await openDuckDb();
   ctx.onStop(() => db.closeSync());
-  const ports: ArchivePorts = { bus, codec: avroCodec(), store: s3Store(storeOptions(env)), db };
+  const ports: ArchivePorts = { bus, codec: await openCodec(env.SCHEMA_REGISTRY_URL), store: s3Store(storeOptions(env)), db };
   let withTokens = ports;
   if (env.ZONE === 'clinical') {
     const { vault, tokens } = await openTokens();

@@ -55,7 +55,9 @@ export async function nextOffsetOf(db: DuckDBConnection, bytes: Uint8Array): Pro
   return withTempFiles(async (path) => {
     const file = path('parquet');
     await writeFile(file, bytes, { mode: 0o600 });
-    const result = await db.runAndReadAll(`SELECT value::VARCHAR AS value FROM parquet_kv_metadata(${quote(file)}) WHERE key::VARCHAR = 'next_offset'`);
+    const result = await db.runAndReadAll(
+      `SELECT value::VARCHAR AS value FROM parquet_kv_metadata(${quote(file)}) WHERE key::VARCHAR = 'next_offset'`,
+    );
     const value = result.getRowObjectsJson()[0]?.['value'];
     if (typeof value !== 'string') throw new Error('the Parquet file does not say its next_offset');
     return BigInt(value);

@@ -23,8 +23,21 @@ afterAll(async () => {
 });
 
 const row = (offset: number, id: string): Record<string, unknown> => ({
-  topic: 'ct.research.study-excluded.v1', partition: 0, record_offset: offset, record_key: 'k', event_id: id, event_type: 'ctstream.research.v1.StudyExcluded',
-  event_source: 'select', event_time: '2026-01-02 03:04:05.678', event_sequence: offset + 1, study_id: `s${id}`, revision: 'r', cohort: "o'clock", round: 1, code: 'COHORT_FULL', detail: '',
+  topic: 'ct.research.study-excluded.v1',
+  partition: 0,
+  record_offset: offset,
+  record_key: 'k',
+  event_id: id,
+  event_type: 'ctstream.research.v1.StudyExcluded',
+  event_source: 'select',
+  event_time: '2026-01-02 03:04:05.678',
+  event_sequence: offset + 1,
+  study_id: `s${id}`,
+  revision: 'r',
+  cohort: "o'clock",
+  round: 1,
+  code: 'COHORT_FULL',
+  detail: '',
 });
 
 test('names become snake_case', () => {
@@ -53,7 +66,9 @@ test('typed rows, a row per id, and the offset where the next file starts', asyn
   const result = await runQuery(db, 'SELECT study_id, round, event_time FROM research.study_excluded ORDER BY study_id');
   expect(result.columns.map((c) => c.type)).toEqual(['VARCHAR', 'INTEGER', 'TIMESTAMP']);
   expect(result.rows.map((r) => r['study_id'])).toEqual(['sa', 'sb', 'sc']);
-  expect((await runQuery(db, 'SELECT (SELECT count(*)::INTEGER FROM records) AS r, (SELECT count(*)::INTEGER FROM events) AS e')).rows).toEqual([{ r: 4, e: 3 }]);
+  expect(
+    (await runQuery(db, 'SELECT (SELECT count(*)::INTEGER FROM records) AS r, (SELECT count(*)::INTEGER FROM events) AS e')).rows,
+  ).toEqual([{ r: 4, e: 3 }]);
 });
 
 test('equal rows give equal bytes', async () => {
@@ -64,7 +79,8 @@ test('equal rows give equal bytes', async () => {
 /** A value that fits a column type. */
 function sample(type: string): unknown {
   if (type.endsWith('[]')) return [sample(type.slice(0, -2))];
-  if (type.startsWith('STRUCT')) return Object.fromEntries([...type.matchAll(/"(\w+)" ([A-Z]+(?:\[\])?)/g)].map((m) => [m[1], sample(m[2] ?? '')]));
+  if (type.startsWith('STRUCT'))
+    return Object.fromEntries([...type.matchAll(/"(\w+)" ([A-Z]+(?:\[\])?)/g)].map((m) => [m[1], sample(m[2] ?? '')]));
   return { VARCHAR: 'x', INTEGER: 1, BIGINT: '9007199254740993', DOUBLE: 1.5, BOOLEAN: true, TIMESTAMP: '2026-01-02 03:04:05' }[type];
 }
 

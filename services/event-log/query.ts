@@ -79,11 +79,14 @@ export async function createViews(db: DuckDBConnection, dir: string): Promise<vo
   }
   const names = ENVELOPE.map((c) => `"${c.name}"`).join(', ');
   const any = [...folders.values()].flat().map((f) => quote(join(dir, f, '*', '*.parquet')));
-  const records = any.length === 0
-    ? `SELECT ${ENVELOPE.map((c) => `NULL::${c.type} AS "${c.name}"`).join(', ')} WHERE false`
-    : `SELECT ${names} FROM read_parquet([${any.join(', ')}], union_by_name=true)`;
+  const records =
+    any.length === 0
+      ? `SELECT ${ENVELOPE.map((c) => `NULL::${c.type} AS "${c.name}"`).join(', ')} WHERE false`
+      : `SELECT ${names} FROM read_parquet([${any.join(', ')}], union_by_name=true)`;
   await db.run(`CREATE OR REPLACE VIEW records AS ${records}`);
-  await db.run(`CREATE OR REPLACE VIEW events AS SELECT * FROM records WHERE event_id IS NOT NULL AND topic NOT LIKE '%.retry.%' AND topic NOT LIKE '%.dead' QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_time, record_offset) = 1`);
+  await db.run(
+    `CREATE OR REPLACE VIEW events AS SELECT * FROM records WHERE event_id IS NOT NULL AND topic NOT LIKE '%.retry.%' AND topic NOT LIKE '%.dead' QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_time, record_offset) = 1`,
+  );
 }
 
 export interface QueryResult {

@@ -12,8 +12,25 @@ const tokens: TokenSource = {
 };
 
 const census = {
-  type: 'ctstream.clinical.v1.Census', id: 'ce-1', source: 'centre-gateway/c01', timeMs: 0, topic: 'ct.clinical.c01.census.v1', partition: 0, offset: 0n, key: 'c01',
-  value: { centre: 'c01', censusId: 'x', takenAtMs: 1, page: 1, pages: 1, total: 1, digest: 'd', outboxSequence: 1, studies: [{ studyInstanceUid: '1.2.840.99', instanceCount: 3, state: 'announced', code: null }] },
+  type: 'ctstream.clinical.v1.Census',
+  id: 'ce-1',
+  source: 'centre-gateway/c01',
+  timeMs: 0,
+  topic: 'ct.clinical.c01.census.v1',
+  partition: 0,
+  offset: 0n,
+  key: 'c01',
+  value: {
+    centre: 'c01',
+    censusId: 'x',
+    takenAtMs: 1,
+    page: 1,
+    pages: 1,
+    total: 1,
+    digest: 'd',
+    outboxSequence: 1,
+    studies: [{ studyInstanceUid: '1.2.840.99', instanceCount: 3, state: 'announced', code: null }],
+  },
 } as unknown as EventIn;
 
 test('every field of every clinical schema has a rule', () => {
@@ -31,7 +48,11 @@ test('no original UID, centre id or event id is left', async () => {
 });
 
 test('sizes are rounded to megabytes', async () => {
-  const stored = { ...census, type: 'ctstream.clinical.v1.StudyStored', value: { centre: 'c01', studyInstanceUid: '1.2.3', sizeBytes: 65_390_028 } } as unknown as EventIn;
+  const stored = {
+    ...census,
+    type: 'ctstream.clinical.v1.StudyStored',
+    value: { centre: 'c01', studyInstanceUid: '1.2.3', sizeBytes: 65_390_028 },
+  } as unknown as EventIn;
   expect((await redactClinical(stored, tokens)).value['sizeBytes']).toBe(65_000_000);
 });
 

@@ -7,11 +7,38 @@ type Rule = 'keep' | 'megabytes' | 'token' | 'site' | 'revision' | 'drop' | 'stu
 
 /** Rule per field name of the clinical events. */
 export const FIELD_RULES: Readonly<Record<string, Rule>> = {
-  centre: 'site', studyInstanceUid: 'token', revision: 'revision', sequence: 'drop',
-  instanceCount: 'keep', seriesCount: 'keep', modalities: 'keep', noticedBy: 'keep', sizeBytes: 'megabytes',
-  state: 'keep', code: 'keep', stage: 'keep', unit: 'keep', files: 'keep', page: 'keep', pages: 'keep', total: 'keep', takenAtMs: 'keep', outboxSequence: 'keep',
-  censusId: 'drop', digest: 'drop', intakeId: 'drop', detail: 'drop', manifestKey: 'drop', manifestSha256: 'drop', contentDigest: 'drop',
-  requestId: 'drop', subjectRow: 'drop', kind: 'keep', codingScheme: 'keep', codeValue: 'keep', value: 'keep',
+  centre: 'site',
+  studyInstanceUid: 'token',
+  revision: 'revision',
+  sequence: 'drop',
+  instanceCount: 'keep',
+  seriesCount: 'keep',
+  modalities: 'keep',
+  noticedBy: 'keep',
+  sizeBytes: 'megabytes',
+  state: 'keep',
+  code: 'keep',
+  stage: 'keep',
+  unit: 'keep',
+  files: 'keep',
+  page: 'keep',
+  pages: 'keep',
+  total: 'keep',
+  takenAtMs: 'keep',
+  outboxSequence: 'keep',
+  censusId: 'drop',
+  digest: 'drop',
+  intakeId: 'drop',
+  detail: 'drop',
+  manifestKey: 'drop',
+  manifestSha256: 'drop',
+  contentDigest: 'drop',
+  requestId: 'drop',
+  subjectRow: 'drop',
+  kind: 'keep',
+  codingScheme: 'keep',
+  codeValue: 'keep',
+  value: 'keep',
   studies: 'studies',
 };
 
@@ -37,7 +64,14 @@ async function redactFields(fields: Fields, centre: string, tokens: TokenSource)
     else if (rule === 'megabytes') out[name] = Math.round(Number(value) / 1e6) * 1e6;
     else if (rule === 'site') out[name] = tokens.site(centre);
     else if (rule === 'token') out[name] = study?.token ?? null;
-    else if (rule === 'revision') out[name] = study === undefined ? null : createHmac('sha256', study.secret).update(`archive-revision|${String(value)}`).digest('hex').slice(0, 32);
+    else if (rule === 'revision')
+      out[name] =
+        study === undefined
+          ? null
+          : createHmac('sha256', study.secret)
+              .update(`archive-revision|${String(value)}`)
+              .digest('hex')
+              .slice(0, 32);
     else if (rule === 'studies') out[name] = await Promise.all((value as Fields[]).map((s) => redactFields(s, centre, tokens)));
     else out[name] = null;
   }

@@ -1,5 +1,5 @@
 // The ingest process: one environment, real adapters, one stage.
-import { avroCodec } from '../adapters/avro-codec.ts';
+import { openCodec } from '../adapters/schema-registry.ts';
 import { dicomWebClient } from '../adapters/dicomweb-client.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { s3Store } from '../adapters/s3-store.ts';
@@ -44,7 +44,7 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
   };
   await runStage({ ...ingestStage, jobTimeoutMs: env.JOB_TIMEOUT_MS ?? ingestStage.jobTimeoutMs }, ports, {
     bus,
-    codec: avroCodec(),
+    codec: await openCodec(env.SCHEMA_REGISTRY_URL),
     ctx,
     concurrency: env.CONCURRENCY,
     window: env.WINDOW,

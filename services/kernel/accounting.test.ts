@@ -25,13 +25,44 @@ let counter = 0;
 function event(type: EventRecord['type'], value: Record<string, unknown>, extra: Extra = {}): EventIn {
   counter += 1;
   const record = { type, value } as unknown as EventRecord;
-  return { ...record, id: extra.id ?? `e${counter}`, source: extra.source ?? 'x', timeMs: 0, topic: topicOf(record), partition: 0, offset: extra.offset ?? 0n, key: 'k', ...(extra.sequence === undefined ? {} : { sequence: extra.sequence }) } as EventIn;
+  return {
+    ...record,
+    id: extra.id ?? `e${counter}`,
+    source: extra.source ?? 'x',
+    timeMs: 0,
+    topic: topicOf(record),
+    partition: 0,
+    offset: extra.offset ?? 0n,
+    key: 'k',
+    ...(extra.sequence === undefined ? {} : { sequence: extra.sequence }),
+  } as EventIn;
 }
 
-const clinical = (n: number, more: Record<string, unknown> = {}): Record<string, unknown> => ({ centre: C, studyInstanceUid: U(n), revision: 'r1', sequence: n, ...more });
-const research = (n: number, more: Record<string, unknown> = {}): Record<string, unknown> => ({ studyId: S(n), subjectId: `P${n}`, revision: 'q1', ordinal: 1, ...more });
+const clinical = (n: number, more: Record<string, unknown> = {}): Record<string, unknown> => ({
+  centre: C,
+  studyInstanceUid: U(n),
+  revision: 'r1',
+  sequence: n,
+  ...more,
+});
+const research = (n: number, more: Record<string, unknown> = {}): Record<string, unknown> => ({
+  studyId: S(n),
+  subjectId: `P${n}`,
+  revision: 'q1',
+  ordinal: 1,
+  ...more,
+});
 const census = (studies: { n: number; state: string }[], extra: Extra = {}, sequence = 0): EventIn =>
-  event('ctstream.clinical.v1.Census', { centre: C, takenAtMs: 1, outboxSequence: sequence, studies: studies.map((s) => ({ studyInstanceUid: U(s.n), state: s.state, code: null })) }, extra);
+  event(
+    'ctstream.clinical.v1.Census',
+    {
+      centre: C,
+      takenAtMs: 1,
+      outboxSequence: sequence,
+      studies: studies.map((s) => ({ studyInstanceUid: U(s.n), state: s.state, code: null })),
+    },
+    extra,
+  );
 
 /** The events of study n up to a step of its way. */
 function way(n: number, steps: number): EventIn[] {
@@ -86,7 +117,10 @@ test('a census that says announced where no event is means a lost announcement',
 });
 
 test('a round that was cut after the study and did not decide it has lost it', () => {
-  const closed = event('ctstream.research.v1.SelectionRoundClosed', { cohort: 'a', cut: [{ topic: 'ct.research.study-assessed.v1', partition: 0, endOffset: 1 }] });
+  const closed = event('ctstream.research.v1.SelectionRoundClosed', {
+    cohort: 'a',
+    cut: [{ topic: 'ct.research.study-assessed.v1', partition: 0, endOffset: 1 }],
+  });
   expect(stateOf([...way(1, 4), closed], finished)[0]).toBe('unaccounted');
 });
 
@@ -131,15 +165,21 @@ test('a deleted outbox row is seen as a gap, also at the end', () => {
 });
 
 test('for any subset of events, in any order and doubled, the states sum to what was sent', () => {
-  const pool = [1, 2, 3, 4, 5, 6, 7].flatMap((n) => way(n, n)).concat([
-    census([{ n: 1, state: 'announced' }, { n: 8, state: 'outOfScope' }]),
-    event('ctstream.clinical.v1.StudyRejected', clinical(2, { stage: 'anonymise', code: 'NOTHING_KEPT' })),
-    event('ctstream.clinical.v1.IntakeRefused', { centre: C, intakeId: 'z', unit: 'study', code: 'MISSING_UID', files: 1 }),
-  ]);
+  const pool = [1, 2, 3, 4, 5, 6, 7]
+    .flatMap((n) => way(n, n))
+    .concat([
+      census([
+        { n: 1, state: 'announced' },
+        { n: 8, state: 'outOfScope' },
+      ]),
+      event('ctstream.clinical.v1.StudyRejected', clinical(2, { stage: 'anonymise', code: 'NOTHING_KEPT' })),
+      event('ctstream.clinical.v1.IntakeRefused', { centre: C, intakeId: 'z', unit: 'study', code: 'MISSING_UID', files: 1 }),
+    ]);
   fc.assert(
     fc.property(fc.shuffledSubarray(pool), fc.shuffledSubarray(pool), fc.bigInt(0n, 2n), (a, b, committed) => {
       const { totals, studies } = account(input([...a, ...b], { committed: () => committed }));
-      const sum = totals.released + totals.waiting + totals.excluded + totals.rejected + totals.withdrawn + totals.outOfScope + totals.unaccounted;
+      const sum =
+        totals.released + totals.waiting + totals.excluded + totals.rejected + totals.withdrawn + totals.outOfScope + totals.unaccounted;
       expect(sum).toBe(totals.sent);
       expect(new Set(studies.map((s) => s.key)).size).toBe(studies.length);
       const sorted = [...a, ...b].sort((x, y) => (x.id < y.id ? -1 : 1));

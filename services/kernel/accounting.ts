@@ -92,9 +92,22 @@ function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
 
 function emptyFacts(): Facts {
   return {
-    census: new Map(), refused: [], available: new Map(), stored: new Map(), clinicalVerdicts: new Map(),
-    anonymised: new Map(), assessed: new Map(), researchVerdicts: new Map(), selected: new Map(), excluded: new Map(),
-    labelled: new Set(), released: new Set(), withdrawn: new Set(), cut: new Map(), parked: new Map(), sequences: new Map(),
+    census: new Map(),
+    refused: [],
+    available: new Map(),
+    stored: new Map(),
+    clinicalVerdicts: new Map(),
+    anonymised: new Map(),
+    assessed: new Map(),
+    researchVerdicts: new Map(),
+    selected: new Map(),
+    excluded: new Map(),
+    labelled: new Set(),
+    released: new Set(),
+    withdrawn: new Set(),
+    cut: new Map(),
+    parked: new Map(),
+    sequences: new Map(),
   };
 }
 
@@ -252,7 +265,10 @@ function researchStanding(input: AccountInput, facts: Facts, id: ResearchStudyId
   if (facts.released.has(id)) return { state: 'released', code: 'RELEASED', reached: 'released' };
   const assessed = facts.assessed.get(revisionKey(id, e.value.revision));
   if (assessed !== undefined) return afterAssessed(input, facts, assessed);
-  return verdictState(facts.researchVerdicts.get(revisionKey(id, e.value.revision)), 'anonymised') ?? pending(input, facts, 'assess', e, 'anonymised');
+  return (
+    verdictState(facts.researchVerdicts.get(revisionKey(id, e.value.revision)), 'anonymised') ??
+    pending(input, facts, 'assess', e, 'anonymised')
+  );
 }
 
 function clinicalStanding(input: AccountInput, facts: Facts, key: ClinicalKey): Standing {
@@ -270,7 +286,10 @@ function clinicalStanding(input: AccountInput, facts: Facts, key: ClinicalKey): 
   if (stored === undefined) return verdictState(verdicts, 'available') ?? pending(input, facts, 'ingest', e, 'available');
   const id = input.lineage.get(key);
   const revisionsThere = id === undefined ? undefined : facts.anonymised.get(id);
-  const verdict = verdictState(verdicts?.filter((v) => v.stage === 'anonymise'), 'stored');
+  const verdict = verdictState(
+    verdicts?.filter((v) => v.stage === 'anonymise'),
+    'stored',
+  );
   if (verdict?.state === 'rejected') {
     return verdict.code === 'PATIENT_WITHDRAWN' ? { ...verdict, state: 'withdrawn' } : verdict;
   }
@@ -289,7 +308,16 @@ function missingSequences(facts: Facts): string[] {
 }
 
 function total(studies: readonly StudyAccount[], facts: Facts): Account {
-  const totals: Record<StudyState | 'sent', number> = { sent: studies.length, released: 0, waiting: 0, excluded: 0, rejected: 0, withdrawn: 0, outOfScope: 0, unaccounted: 0 };
+  const totals: Record<StudyState | 'sent', number> = {
+    sent: studies.length,
+    released: 0,
+    waiting: 0,
+    excluded: 0,
+    rejected: 0,
+    withdrawn: 0,
+    outOfScope: 0,
+    unaccounted: 0,
+  };
   const reached = Object.fromEntries(MILESTONES.map((m) => [m, 0])) as Record<Milestone, number>;
   const reasons: Record<string, number> = {};
   const count = (code: string, n = 1): void => void (reasons[code] = (reasons[code] ?? 0) + n);
@@ -306,9 +334,12 @@ function total(studies: readonly StudyAccount[], facts: Facts): Account {
 export function account(input: AccountInput): Account {
   const facts = gather(input);
   const keys = new Set<ClinicalKey>([...facts.census.keys(), ...facts.available.keys()]);
-  const studies: StudyAccount[] = [...keys].sort().map((key) => ({ key, centre: parseClinicalKey(key).centre, dead: false, ...clinicalStanding(input, facts, key) }));
+  const studies: StudyAccount[] = [...keys]
+    .sort()
+    .map((key) => ({ key, centre: parseClinicalKey(key).centre, dead: false, ...clinicalStanding(input, facts, key) }));
   for (const r of facts.refused) {
-    if (r.unit === 'study') studies.push({ key: `intake|${r.id}`, centre: r.centre, state: 'rejected', code: r.code, reached: 'sent', dead: false });
+    if (r.unit === 'study')
+      studies.push({ key: `intake|${r.id}`, centre: r.centre, state: 'rejected', code: r.code, reached: 'sent', dead: false });
   }
   return total(studies, facts);
 }

@@ -53,7 +53,12 @@ export function canonicalJson(value: unknown): Uint8Array {
 
 /** What publishing needs of an object store. */
 export interface ManifestStore {
-  put(bucket: string, key: string, body: Uint8Array, options: { ifNoneMatch: true; contentType: string; signal: AbortSignal }): Promise<'created' | 'exists'>;
+  put(
+    bucket: string,
+    key: string,
+    body: Uint8Array,
+    options: { ifNoneMatch: true; contentType: string; signal: AbortSignal },
+  ): Promise<'created' | 'exists'>;
   getBytes(bucket: string, key: string, limitBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined>;
 }
 
@@ -67,7 +72,12 @@ export interface Published<M> {
 }
 
 /** Reads a published manifest; undefined when there is none. */
-export async function readManifest<M = StudyManifest>(store: ManifestStore, bucket: string, key: string, signal: AbortSignal): Promise<Published<M> | undefined> {
+export async function readManifest<M = StudyManifest>(
+  store: ManifestStore,
+  bucket: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<Published<M> | undefined> {
   const bytes = await store.getBytes(bucket, key, MANIFEST_LIMIT_BYTES, signal);
   if (bytes === undefined) return undefined;
   return { manifest: JSON.parse(Buffer.from(bytes).toString('utf8')) as M, sha256: sha256Hex(bytes), ours: false };
@@ -77,7 +87,13 @@ export async function readManifest<M = StudyManifest>(store: ManifestStore, buck
  * The publish point of a revision: the first manifest wins. Who loses reads the winner's and must
  * publish *its* event, so every attempt tells the same.
  */
-export async function publishManifest<M>(store: ManifestStore, bucket: string, key: string, manifest: M, signal: AbortSignal): Promise<Published<M>> {
+export async function publishManifest<M>(
+  store: ManifestStore,
+  bucket: string,
+  key: string,
+  manifest: M,
+  signal: AbortSignal,
+): Promise<Published<M>> {
   const bytes = canonicalJson(manifest);
   const result = await store.put(bucket, key, bytes, { ifNoneMatch: true, contentType: 'application/json', signal });
   if (result === 'created') return { manifest, sha256: sha256Hex(bytes), ours: true };

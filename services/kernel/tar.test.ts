@@ -8,7 +8,10 @@ test('an independent reader finds every file with its bytes, and no times or own
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 2000 }), { maxLength: 6 }), async (files) => {
       const name = (i: number): string => `1.2.840.${i}.${'9'.repeat(40)}.dcm`;
-      const tar = Buffer.concat([...files.flatMap((bytes, i) => [tarHeader(name(i), bytes.length), bytes, tarPadding(bytes.length)]), TAR_END]);
+      const tar = Buffer.concat([
+        ...files.flatMap((bytes, i) => [tarHeader(name(i), bytes.length), bytes, tarPadding(bytes.length)]),
+        TAR_END,
+      ]);
       expect(tar.length % 512).toBe(0);
       const found: [string, string, number, number][] = [];
       const reader = extract();

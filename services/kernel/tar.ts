@@ -7,7 +7,8 @@ export const TAR_MAX_FILE_BYTES = 8 * 1024 ** 3 - 1;
 /** Header block of a regular file. @throws Error when name (100 ASCII characters) or size do not fit. */
 export function tarHeader(name: string, sizeBytes: number): Buffer {
   // oxlint-disable-next-line no-control-regex -- printable ASCII is what the name field is for
-  if (name.length === 0 || name.length > 100 || !/^[\x21-\x7e]+$/.test(name)) throw new Error('a tar name is 1 to 100 printable ASCII characters');
+  if (name.length === 0 || name.length > 100 || !/^[\x21-\x7e]+$/.test(name))
+    throw new Error('a tar name is 1 to 100 printable ASCII characters');
   if (sizeBytes > TAR_MAX_FILE_BYTES) throw new Error('a file in a tar is below 8 GiB');
   const block = Buffer.alloc(BLOCK);
   block.write(name, 0, 'latin1');

@@ -1,5 +1,5 @@
 // The process of label-queue: consumer, the readers' API and the outbox.
-import { avroCodec } from '../adapters/avro-codec.ts';
+import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { postgresDatabase } from '../adapters/postgres-database.ts';
 import { s3Store } from '../adapters/s3-store.ts';
@@ -18,7 +18,7 @@ await runProcess({ name: labelQueueStage.name, zone: labelQueueStage.zone, env }
   let listening: string | undefined;
   ctx.health.ready(() => (listening === undefined ? 'the API is not up yet' : true));
   const entries = readReadersFile(env.READERS_FILE, (problem) => new ConfigError([`READERS_FILE: ${problem}`]));
-  const codec = avroCodec();
+  const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
   const database = await postgresDatabase({
     url: databaseUrl(env),
     migrationsDir: new URL('./migrations', import.meta.url).pathname,

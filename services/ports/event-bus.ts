@@ -70,6 +70,9 @@ export interface EventBus {
   read(ends: readonly TopicEnd[], signal?: AbortSignal): AsyncIterable<BusRecord>;
   /** Committed offsets of a group (a stage's name): the first offset of each partition that it has not finished.
    * A partition without a commit is left out. For `account` and `lag`. */
-  committed(group: string, topics: readonly string[]): Promise<readonly { readonly topic: string; readonly partition: number; readonly offset: bigint }[]>;
+  committed(
+    group: string,
+    topics: readonly string[],
+  ): Promise<readonly { readonly topic: string; readonly partition: number; readonly offset: bigint }[]>;
   close(): Promise<void>;
 }

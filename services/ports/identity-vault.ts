@@ -37,7 +37,13 @@ export interface Lineage {
 export interface IdentityVault {
   /** The same key gives the same subject for ever, also when two ask at once. 'denied' after a withdrawal. */
   subject(key: PatientKey, signal?: AbortSignal): Promise<SubjectKeys | 'denied'>;
-  study(subjectRow: string, centre: CentreId, study: StudyInstanceUid, revision: ClinicalRevision, signal?: AbortSignal): Promise<StudyKeys>;
+  study(
+    subjectRow: string,
+    centre: CentreId,
+    study: StudyInstanceUid,
+    revision: ClinicalRevision,
+    signal?: AbortSignal,
+  ): Promise<StudyKeys>;
   /** The study's token, drawn at first sight of the study even when its patient is not known yet (a refused
    * study has none); `study` puts the row under the patient later, so that a withdrawal deletes it. */
   token(centre: CentreId, study: StudyInstanceUid, signal?: AbortSignal): Promise<{ readonly token: string; readonly secret: Uint8Array }>;

@@ -19,7 +19,11 @@ export interface PutOptions {
 export interface ObjectStore {
   put(bucket: string, key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options?: PutOptions): Promise<'created' | 'exists'>;
   /** The bytes as a stream; undefined when there is no such object. `range` is [first byte, length]. */
-  get(bucket: string, key: string, options?: { range?: readonly [number, number]; signal?: AbortSignal }): Promise<AsyncIterable<Uint8Array> | undefined>;
+  get(
+    bucket: string,
+    key: string,
+    options?: { range?: readonly [number, number]; signal?: AbortSignal },
+  ): Promise<AsyncIterable<Uint8Array> | undefined>;
   /** The whole object; throws when it is larger than `limitBytes`. */
   getBytes(bucket: string, key: string, limitBytes: number, signal?: AbortSignal): Promise<Uint8Array | undefined>;
   head(bucket: string, key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;

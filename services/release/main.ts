@@ -1,5 +1,5 @@
 // The process of release: consumer, the operators' server and the outbox.
-import { avroCodec } from '../adapters/avro-codec.ts';
+import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { postgresDatabase } from '../adapters/postgres-database.ts';
 import { s3Store } from '../adapters/s3-store.ts';
@@ -17,7 +17,7 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
   let listening: string | undefined;
   ctx.health.ready(() => (listening === undefined ? 'the API is not up yet' : true));
   const secret = readReleaseSecret(env.RELEASE_SECRET_FILE);
-  const codec = avroCodec();
+  const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
   const database = await postgresDatabase({
     url: databaseUrl(env),
     migrationsDir: new URL('./migrations', import.meta.url).pathname,

@@ -90,6 +90,15 @@ export const vaultShape = {
     .describe('File that holds the vault key (64 hex digits): identifiers are stored as digests under it.'),
 };
 
+export const registryShape = {
+  SCHEMA_REGISTRY_URL: z
+    .url()
+    .optional()
+    .describe(
+      'Confluent-compatible registry (for Apicurio .../apis/ccompat/v7): schema ids are mapped to its own and compared byte for byte at start.',
+    ),
+};
+
 export const stageShape = {
   CONCURRENCY: positive.max(256).default(4).describe('Most jobs at a time.'),
   WINDOW: positive
@@ -103,12 +112,7 @@ export const stageShape = {
     .pipe(z.array(z.number().int().min(1)).length(3, 'three delays are needed'))
     .optional()
     .describe('Three delays in milliseconds in place of those of the 30s, 5m and 1h retry topics, separated by commas. For tests.'),
-  SCHEMA_REGISTRY_URL: z
-    .url()
-    .optional()
-    .describe(
-      'Confluent-compatible registry (for Apicurio .../apis/ccompat/v7): schema ids are mapped to its own and compared byte for byte at start.',
-    ),
+  ...registryShape,
 };
 
 /** Thrown by `parseEnv`: every problem of the environment, one a line. */

@@ -1,5 +1,5 @@
 // The process of select: consumer, rounds, control server and outbox.
-import { avroCodec } from '../adapters/avro-codec.ts';
+import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { postgresDatabase } from '../adapters/postgres-database.ts';
 import { ConfigError, databaseUrl, kafkaOptions } from '../runtime/env.ts';
@@ -26,7 +26,7 @@ await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async 
   let listening: string | undefined;
   ctx.health.ready(() => (listening === undefined ? 'the API is not up yet' : true));
   const cohort = cohortOf(env.COHORT_FILE);
-  const codec = avroCodec();
+  const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
   const database = await postgresDatabase({
     url: databaseUrl(env),
     migrationsDir: new URL('./migrations', import.meta.url).pathname,

@@ -72,7 +72,12 @@ export const vaultContract = (name: string, make: () => Promise<VaultUnderTest>)
 
     test('revisions asked for at once get numbers of their own', async () => {
       const { subjectRow } = await subject(vault, key('C'));
-      const ordinals = await Promise.all(Array.from({ length: 12 }, async (_, i) => (await (i % 2 ? vault : other).study(subjectRow, c01, uid(3), revision(`r${i}`))).ordinal));
+      const ordinals = await Promise.all(
+        Array.from(
+          { length: 12 },
+          async (_, i) => (await (i % 2 ? vault : other).study(subjectRow, c01, uid(3), revision(`r${i}`))).ordinal,
+        ),
+      );
       expect(ordinals.sort((a, b) => a - b)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
     });
 
@@ -107,7 +112,10 @@ export const vaultContract = (name: string, make: () => Promise<VaultUnderTest>)
         inside--;
         return 'done';
       };
-      expect(await Promise.all([vault.withSubjectLock(subjectRow, work), other.withSubjectLock(subjectRow, work)])).toEqual(['done', 'done']);
+      expect(await Promise.all([vault.withSubjectLock(subjectRow, work), other.withSubjectLock(subjectRow, work)])).toEqual([
+        'done',
+        'done',
+      ]);
       expect(most).toBe(2);
       await expect(vault.withSubjectLock(subjectRow, () => Promise.reject(new Error('mine')))).rejects.toThrow('mine');
     });
@@ -123,7 +131,16 @@ export const vaultContract = (name: string, make: () => Promise<VaultUnderTest>)
       const { secret } = await subject(vault, key('IVANOV-4471190', 'issuer:POLYCLINIC-9'));
       const dump = await under.dump();
       expect(dump.length).toBeGreaterThan(500);
-      for (const plain of ['IVANOV', '4471190', 'POLYCLINIC', '1.2.643', '"c01"', Buffer.from(secret).toString('hex'), Buffer.from(secret).toString('latin1')]) expect(dump).not.toContain(plain);
+      for (const plain of [
+        'IVANOV',
+        '4471190',
+        'POLYCLINIC',
+        '1.2.643',
+        '"c01"',
+        Buffer.from(secret).toString('hex'),
+        Buffer.from(secret).toString('latin1'),
+      ])
+        expect(dump).not.toContain(plain);
     });
 
     test('an aborted call does not answer', async () => {

@@ -16,7 +16,12 @@ let root: S3Store;
 beforeAll(async () => {
   p = await startPipeline({ name: 'kill', centres: 2 });
   const { minio } = p.platform;
-  root = s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: minio.accessKey, secretKey: minio.secretKey, bucketPrefix: p.provisioned.bucketPrefix });
+  root = s3Store({
+    endpoint: `http://${minio.endPoint}:${minio.port}`,
+    accessKey: minio.accessKey,
+    secretKey: minio.secretKey,
+    bucketPrefix: p.provisioned.bucketPrefix,
+  });
 }, 240_000);
 
 afterAll(async () => {
@@ -43,7 +48,9 @@ async function wrongHashes(bucket: string, all: Iterable<StudyManifest>): Promis
       if (tar === undefined) wrong.push(`${series.object} is missing`);
       else {
         for (const i of series.instances) {
-          const hash = createHash('sha256').update(tar.subarray(i.offset, i.offset + i.sizeBytes)).digest('hex');
+          const hash = createHash('sha256')
+            .update(tar.subarray(i.offset, i.offset + i.sizeBytes))
+            .digest('hex');
           if (hash !== i.sha256) wrong.push(`${series.object}@${i.offset}`);
         }
       }
@@ -54,7 +61,11 @@ async function wrongHashes(bucket: string, all: Iterable<StudyManifest>): Promis
 
 // When a stage has certainly something to do: the milestone before its own.
 const WORKS_AFTER: Readonly<Partial<Record<StageName, 'available' | 'stored' | 'anonymised' | 'assessed' | 'selected'>>> = {
-  ingest: 'available', anonymise: 'stored', assess: 'anonymised', select: 'assessed', 'label-queue': 'selected',
+  ingest: 'available',
+  anonymise: 'stored',
+  assess: 'anonymised',
+  select: 'assessed',
+  'label-queue': 'selected',
 };
 
 test('each stage is killed once while it works', async () => {
@@ -90,10 +101,16 @@ test('a deleted outbox row makes the account say what is missing', async () => {
   // The row is written while the publisher can't publish: deleted before it goes out, it is lost for good.
   await p.stages.kill('centre-gateway', 'SIGTERM');
   const db = new DatabaseSync(join(p.dir, 'gateway', 'gateway.sqlite'));
-  const columns = db.prepare("select name from pragma_table_info('outbox')").all().map((r) => r['name']);
+  const columns = db
+    .prepare("select name from pragma_table_info('outbox')")
+    .all()
+    .map((r) => r['name']);
   expect(columns).toContain('sequence');
   // A study that was announced, as a crash of the disk would leave it: drawn a number, no row, no event.
-  const row = db.prepare('select centre, max(sequence) as sequence from outbox where centre = ?').get(pacs.centre) as { centre: string; sequence: number };
+  const row = db.prepare('select centre, max(sequence) as sequence from outbox where centre = ?').get(pacs.centre) as {
+    centre: string;
+    sequence: number;
+  };
   db.close();
   expect(row.sequence).toBeGreaterThan(0);
   await sendPhantom(pacs, { seed: 11, index: 100 });
@@ -112,7 +129,9 @@ test('a deleted outbox row makes the account say what is missing', async () => {
 async function untilRow(file: string, centre: string, after: number): Promise<void> {
   for (let i = 0; i < 300; i += 1) {
     const db = new DatabaseSync(file);
-    const row = db.prepare("select count(*) as n from outbox where centre = ? and sequence > ? and topic like '%study-available%'").get(centre, after) as { n: number };
+    const row = db
+      .prepare("select count(*) as n from outbox where centre = ? and sequence > ? and topic like '%study-available%'")
+      .get(centre, after) as { n: number };
     db.close();
     if (row.n > 0) return;
     await sleep(200);

@@ -28,7 +28,13 @@ let stages: RunningStages;
 
 beforeAll(async () => {
   kit = await openKit('boundary');
-  stages = await startStages({ platform: kit.platform, provisioned: kit.provisioned, dir: kit.dir, only: ['anonymise'], env: { anonymise: { LOG_LEVEL: 'debug' } } });
+  stages = await startStages({
+    platform: kit.platform,
+    provisioned: kit.provisioned,
+    dir: kit.dir,
+    only: ['anonymise'],
+    env: { anonymise: { LOG_LEVEL: 'debug' } },
+  });
 }, 300_000);
 
 afterAll(async () => {
@@ -56,8 +62,19 @@ const store = async (index: number, defect?: Defect): Promise<StoredStudy> => {
     const parts: Uint8Array[] = [];
     let offset = 0;
     const instances = members.map((bytes) => {
-      const entry = { sopInstanceUid: uidOf(bytes, TAG.SOPInstanceUID), sopClassUid: uidOf(bytes, TAG.SOPClassUID), transferSyntaxUid: readDicom(bytes).transferSyntaxUid, offset: offset + TAR_HEADER_BYTES, sizeBytes: bytes.length, sha256: sha256Hex(bytes) };
-      parts.push(tarHeader(`${entry.sopInstanceUid}.dcm`, bytes.length), bytes, new Uint8Array((TAR_HEADER_BYTES - (bytes.length % TAR_HEADER_BYTES)) % TAR_HEADER_BYTES));
+      const entry = {
+        sopInstanceUid: uidOf(bytes, TAG.SOPInstanceUID),
+        sopClassUid: uidOf(bytes, TAG.SOPClassUID),
+        transferSyntaxUid: readDicom(bytes).transferSyntaxUid,
+        offset: offset + TAR_HEADER_BYTES,
+        sizeBytes: bytes.length,
+        sha256: sha256Hex(bytes),
+      };
+      parts.push(
+        tarHeader(`${entry.sopInstanceUid}.dcm`, bytes.length),
+        bytes,
+        new Uint8Array((TAR_HEADER_BYTES - (bytes.length % TAR_HEADER_BYTES)) % TAR_HEADER_BYTES),
+      );
       offset = parts.reduce((sum, part) => sum + part.length, 0);
       return entry;
     });
@@ -66,12 +83,27 @@ const store = async (index: number, defect?: Defect): Promise<StoredStudy> => {
     series.push({ seriesInstanceUid, modality: 'CT', object, sizeBytes: offset, instances });
   }
   const revision = prefix.split('/')[2] ?? '';
-  const manifest: StudyManifest = { format: 'ctstream-manifest/1', study: truth.studyInstanceUid, revision, attempt: 'attempt', series, facts: { sequence: index + 1 } };
+  const manifest: StudyManifest = {
+    format: 'ctstream-manifest/1',
+    study: truth.studyInstanceUid,
+    revision,
+    attempt: 'attempt',
+    series,
+    facts: { sequence: index + 1 },
+  };
   const bytes = canonicalJson(manifest);
   await clinical.put('ct-clinical', `${prefix}/manifest.json`, bytes);
   const value = {
-    centre, studyInstanceUid: truth.studyInstanceUid as StudyInstanceUid, revision: revision as ClinicalRevision, sequence: index + 1, manifestKey: `${prefix}/manifest.json`, manifestSha256: sha256Hex(bytes),
-    contentDigest: '', seriesCount: series.length, instanceCount: files.length, sizeBytes: 0,
+    centre,
+    studyInstanceUid: truth.studyInstanceUid as StudyInstanceUid,
+    revision: revision as ClinicalRevision,
+    sequence: index + 1,
+    manifestKey: `${prefix}/manifest.json`,
+    manifestSha256: sha256Hex(bytes),
+    contentDigest: '',
+    seriesCount: series.length,
+    instanceCount: files.length,
+    sizeBytes: 0,
   };
   return { event: { type: 'ctstream.clinical.v1.StudyStored', value }, identifiers: truth.identifiers };
 };
@@ -104,16 +136,28 @@ test('no identity crosses the boundary, and every study crosses once or is refus
   for (let index = 0; index < GOOD; index++) studies.push(await store(index));
   const burned = await store(GOOD, 'burned-in-text-undeclared');
   const overlay = await store(GOOD + 1, 'embedded-overlay');
-  await kit.publish('ingest', [...studies.slice(0, 3), burned, overlay].map(({ event }) => event));
+  await kit.publish(
+    'ingest',
+    [...studies.slice(0, 3), burned, overlay].map(({ event }) => event),
+  );
   await eventually('the first study', async () => (await kit.events('ctstream.research.v1.StudyAnonymised')).length > 0);
   await stages.kill('anonymise', 'SIGKILL');
-  await kit.publish('ingest', studies.slice(3).map(({ event }) => event));
+  await kit.publish(
+    'ingest',
+    studies.slice(3).map(({ event }) => event),
+  );
   await stages.start('anonymise');
-  const all = await eventually('all studies', async () => {
-    const events = await kit.events('ctstream.research.v1.StudyAnonymised');
-    const rejected = await kit.events('ctstream.clinical.v1.StudyRejected');
-    return new Set(events.map(({ id }) => id)).size === GOOD && new Set(rejected.map(({ id }) => id)).size === 2 ? { events, rejected } : undefined;
-  }, 60_000);
+  const all = await eventually(
+    'all studies',
+    async () => {
+      const events = await kit.events('ctstream.research.v1.StudyAnonymised');
+      const rejected = await kit.events('ctstream.clinical.v1.StudyRejected');
+      return new Set(events.map(({ id }) => id)).size === GOOD && new Set(rejected.map(({ id }) => id)).size === 2
+        ? { events, rejected }
+        : undefined;
+    },
+    60_000,
+  );
   expect(new Set(all.rejected.map(({ value }) => value.code))).toEqual(new Set(['BURNED_IN_TEXT', 'EMBEDDED_OVERLAY']));
   expect(new Set(all.events.map(({ value }) => value.studyId)).size).toBe(GOOD);
 

@@ -51,10 +51,18 @@ export async function startPipeline(o: PipelineOptions): Promise<Pipeline> {
   for (const centre of centres) pacs.push(await platform.addOrthanc(centre));
   const provisioned = await provision(platform, { centres, prefix, dir: join(dir, 'secrets'), readers: 6, partitions: 4 });
   const exits: StageExit[] = [];
-  const stages = await startStages({ platform, provisioned, dir, onExit: (e) => exits.push(e), ...(o.only === undefined ? {} : { only: o.only }), env: { ...o.env } });
+  const stages = await startStages({
+    platform,
+    provisioned,
+    dir,
+    onExit: (e) => exits.push(e),
+    ...(o.only === undefined ? {} : { only: o.only }),
+    env: { ...o.env },
+  });
   const ports = await operatorPorts(platform, provisioned);
   const abort = new AbortController();
-  const readers: Readers | undefined = o.readers === false ? undefined : startReaders({ platform, provisioned, stages, phases: {} }, 1, abort.signal);
+  const readers: Readers | undefined =
+    o.readers === false ? undefined : startReaders({ platform, provisioned, stages, phases: {} }, 1, abort.signal);
   return {
     platform,
     provisioned,
@@ -84,7 +92,11 @@ export async function sendPhantom(pacs: OrthancInstance, o: Omit<PhantomOptions,
   for (;;) {
     const next = study.next();
     if (next.done === true) {
-      const results = await feed(files, { orthancUrl: pacs.baseUrl, dicomWebUrl: pacs.dicomWebUrl, username: pacs.username, password: pacs.password }, { signal: AbortSignal.timeout(60_000) });
+      const results = await feed(
+        files,
+        { orthancUrl: pacs.baseUrl, dicomWebUrl: pacs.dicomWebUrl, username: pacs.username, password: pacs.password },
+        { signal: AbortSignal.timeout(60_000) },
+      );
       const bad = results.find((r) => !r.stored);
       if (bad !== undefined) throw new Error(`the PACS refused ${bad.path} with ${bad.httpCode}`);
       return next.value;
@@ -101,7 +113,9 @@ export async function until(p: Pipeline, wanted: (a: Account) => boolean, limitM
     const now = await p.follower.account(AbortSignal.timeout(60_000));
     if (wanted(now)) return now;
     if (Date.now() > deadline) {
-      throw new Error(`not within ${limitMs / 1000} s: ${JSON.stringify(now.totals)} ${JSON.stringify(now.reasons)} ${JSON.stringify(now.reached)} exits ${JSON.stringify(p.exits)}`);
+      throw new Error(
+        `not within ${limitMs / 1000} s: ${JSON.stringify(now.totals)} ${JSON.stringify(now.reasons)} ${JSON.stringify(now.reached)} exits ${JSON.stringify(p.exits)}`,
+      );
     }
     await sleep(300);
   }

@@ -37,7 +37,8 @@ vaultContract('PostgreSQL', async () => ({
     const parts: string[] = [];
     for (const table of ['vault_meta', 'patients', 'identifiers', 'studies', 'revisions', 'deny', 'audit']) {
       for (const row of await query(`select * from ${table}`)) {
-        for (const value of Object.values(row)) parts.push(Buffer.isBuffer(value) ? `${value.toString('latin1')} ${value.toString('hex')}` : String(value));
+        for (const value of Object.values(row))
+          parts.push(Buffer.isBuffer(value) ? `${value.toString('latin1')} ${value.toString('hex')}` : String(value));
       }
     }
     return parts.join('\n');

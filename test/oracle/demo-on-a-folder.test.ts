@@ -52,7 +52,19 @@ beforeAll(async () => {
   await writeFile(join(input, 'notes.txt'), 'not DICOM at all');
   if (hasReal) await cp(realChest, join(input, 'chest'), { recursive: true });
   const json = join(dir, 'report.json');
-  const done = await runNode(['services/cli/demo.ts', '--dicom', input, '--centres', '2', '--out', join(dir, 'out'), '--dir', join(dir, 'run'), '--json', json]);
+  const done = await runNode([
+    'services/cli/demo.ts',
+    '--dicom',
+    input,
+    '--centres',
+    '2',
+    '--out',
+    join(dir, 'out'),
+    '--dir',
+    join(dir, 'run'),
+    '--json',
+    json,
+  ]);
   exitCode = done.code;
   report = JSON.parse(await readFile(json, 'utf8')) as DemoReport;
   dataset = report.dataset;
@@ -91,10 +103,12 @@ async function dcm2niix(folder: string): Promise<Oracle[]> {
   const out = await mkdtemp(join(dir, 'niix-'));
   await run('dcm2niix', ['-z', 'n', '-b', 'n', '-f', '%s', '-o', out, folder], { maxBuffer: 1 << 26 });
   const files = (await readdir(out)).filter((f) => f.endsWith('.nii'));
-  return Promise.all(files.map(async (f) => {
-    const { shape, affine, data: voxels } = readNifti(await readFile(join(out, f)));
-    return { shape, affine, voxels };
-  }));
+  return Promise.all(
+    files.map(async (f) => {
+      const { shape, affine, data: voxels } = readNifti(await readFile(join(out, f)));
+      return { shape, affine, voxels };
+    }),
+  );
 }
 
 /** Whether the released volume is whole slices of the oracle's: same columns and rows, same voxels after the clamp, same place. */
@@ -104,7 +118,11 @@ function isPartOf(ours: Oracle, theirs: Oracle): boolean {
   const slice = nx * ny;
   for (let first = 0; first + nz <= (theirs.shape[2] ?? 0); first += 1) {
     const shift = [0, 1, 2].map((row) => (theirs.affine[row * 4 + 3] ?? 0) + first * (theirs.affine[row * 4 + 2] ?? 0));
-    const sameAffine = [0, 1, 2].every((row) => [0, 1, 2].every((c) => Math.abs((ours.affine[row * 4 + c] ?? 9) - (theirs.affine[row * 4 + c] ?? 0)) < 1e-3) && Math.abs((ours.affine[row * 4 + 3] ?? 9e9) - (shift[row] ?? 0)) < 1e-2);
+    const sameAffine = [0, 1, 2].every(
+      (row) =>
+        [0, 1, 2].every((c) => Math.abs((ours.affine[row * 4 + c] ?? 9) - (theirs.affine[row * 4 + c] ?? 0)) < 1e-3) &&
+        Math.abs((ours.affine[row * 4 + 3] ?? 9e9) - (shift[row] ?? 0)) < 1e-2,
+    );
     if (!sameAffine) continue;
     for (let i = 0; i < slice * nz; i += 1) {
       const hu = Math.min(3071, Math.max(-1024, theirs.voxels[first * slice + i] ?? Number.NaN));
@@ -116,7 +134,10 @@ function isPartOf(ours: Oracle, theirs: Oracle): boolean {
 }
 
 test('every released volume equals dcm2niix in HU and affine', async () => {
-  const found = await run('dcm2niix', ['-h']).then(() => true, () => false);
+  const found = await run('dcm2niix', ['-h']).then(
+    () => true,
+    () => false,
+  );
   if (!found) {
     process.stderr.write('not compared: dcm2niix is not installed (sudo apt-get install dcm2niix)\n');
     return;
@@ -133,11 +154,19 @@ test('every released volume equals dcm2niix in HU and affine', async () => {
 }, 120_000);
 
 test('the event log answers with typed rows', async () => {
-  const { code, stdout } = await runNode(['services/cli/main.ts', 'query', 'select study_id, shape, affected_percent, uncertain from research.study_assessed', '--log', join(dir, 'out', 'event-log'), '--json']);
+  const { code, stdout } = await runNode([
+    'services/cli/main.ts',
+    'query',
+    'select study_id, shape, affected_percent, uncertain from research.study_assessed',
+    '--log',
+    join(dir, 'out', 'event-log'),
+    '--json',
+  ]);
   expect(code).toBe(0);
   const rows = JSON.parse(stdout) as { study_id: string; shape: number[]; affected_percent: number; uncertain: boolean }[];
   expect(rows.length).toBeGreaterThanOrEqual(report.studies.released);
-  for (const r of rows) expect([typeof r.study_id, r.shape.length, typeof r.affected_percent, typeof r.uncertain]).toEqual(['string', 3, 'number', 'boolean']);
+  for (const r of rows)
+    expect([typeof r.study_id, r.shape.length, typeof r.affected_percent, typeof r.uncertain]).toEqual(['string', 3, 'number', 'boolean']);
 });
 
 test('the dataset passes its own verification', async () => {

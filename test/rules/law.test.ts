@@ -16,7 +16,9 @@ function sources(dir: string): string[] {
 
 function importsOf(file: string): string[] {
   const text = readFileSync(join(root, file), 'utf8');
-  return [...text.matchAll(/^\s*(?:import|export)\s[^'"]*?from\s+['"]([^'"]+)['"]|^import\s+['"]([^'"]+)['"]/gm)].map((m) => m[1] ?? m[2] ?? '');
+  return [...text.matchAll(/^\s*(?:import|export)\s[^'"]*?from\s+['"]([^'"]+)['"]|^import\s+['"]([^'"]+)['"]/gm)].map(
+    (m) => m[1] ?? m[2] ?? '',
+  );
 }
 
 /** Folder of services/ that a file belongs to, or its top folder. */
@@ -40,7 +42,15 @@ function forbidden(file: string): string[] {
   const layer = layerOf(file);
   if (layer === 'cli') return [];
   const joins = file.endsWith('/main.ts');
-  const allowed = ALLOWED[layer] ?? [layer, 'kernel', 'ports', 'dicom', 'schemas', ...(joins ? ['adapters', 'runtime'] : []), ...(file.endsWith('/env.ts') ? ['runtime'] : [])];
+  const allowed = ALLOWED[layer] ?? [
+    layer,
+    'kernel',
+    'ports',
+    'dicom',
+    'schemas',
+    ...(joins ? ['adapters', 'runtime'] : []),
+    ...(file.endsWith('/env.ts') ? ['runtime'] : []),
+  ];
   return importsOf(file)
     .filter((i) => i.startsWith('.'))
     .map((i) => relative(root, resolve(root, dirname(file), i)))
@@ -53,7 +63,13 @@ test('the import law: schemas -> kernel -> ports -> a stage; only main.ts joins'
 });
 
 test('adapters are the only imports of an SDK', () => {
-  const found = product.filter((f) => layerOf(f) !== 'adapters').flatMap((f) => importsOf(f).filter((i) => SDKS.test(i)).map((i) => `${f} -> ${i}`));
+  const found = product
+    .filter((f) => layerOf(f) !== 'adapters')
+    .flatMap((f) =>
+      importsOf(f)
+        .filter((i) => SDKS.test(i))
+        .map((i) => `${f} -> ${i}`),
+    );
   expect(found).toEqual([]);
 });
 
@@ -66,7 +82,13 @@ test('named exports only, no jest.mock, no skipped or focused tests without a re
   const found = all.flatMap((f) => {
     if (f === 'test/rules/law.test.ts' || f.startsWith('test/integration/global-')) return [];
     const text = readFileSync(join(root, f), 'utf8');
-    const marks = [/^export default /m, /jest\.mock\(/, /\b(?:it|test|describe)\.only\b/, /\bas any\b/, /@ts-(?:ignore|nocheck|expect-error)/];
+    const marks = [
+      /^export default /m,
+      /jest\.mock\(/,
+      /\b(?:it|test|describe)\.only\b/,
+      /\bas any\b/,
+      /@ts-(?:ignore|nocheck|expect-error)/,
+    ];
     return marks.filter((m) => m.test(text)).map((m) => `${f}: ${m.source}`);
   });
   expect(found).toEqual([]);

@@ -6,16 +6,44 @@ export type AttributeType = 1 | 2 | 3;
 // Conditional types count as what they ask when their condition holds. Only attributes of the top
 // level and of sequences that we keep; anything not named here is type 3 in a CT image.
 const TYPE_1 = [
-  'SOPClassUID', 'SOPInstanceUID', 'StudyInstanceUID', 'SeriesInstanceUID', 'FrameOfReferenceUID', 'Modality',
-  'ImageType', 'ReferencedSOPClassUID', 'ReferencedSOPInstanceUID', 'CodeValue', 'CodeMeaning',
-  'CodingSchemeDesignator', 'MediaStorageSOPInstanceUID', 'MediaStorageSOPClassUID',
+  'SOPClassUID',
+  'SOPInstanceUID',
+  'StudyInstanceUID',
+  'SeriesInstanceUID',
+  'FrameOfReferenceUID',
+  'Modality',
+  'ImageType',
+  'ReferencedSOPClassUID',
+  'ReferencedSOPInstanceUID',
+  'CodeValue',
+  'CodeMeaning',
+  'CodingSchemeDesignator',
+  'MediaStorageSOPInstanceUID',
+  'MediaStorageSOPClassUID',
 ] as const;
 
 const TYPE_2 = [
-  'PatientName', 'PatientID', 'PatientBirthDate', 'PatientSex', 'StudyDate', 'StudyTime', 'StudyID',
-  'AccessionNumber', 'ReferringPhysicianName', 'Manufacturer', 'SeriesNumber', 'InstanceNumber',
-  'AcquisitionNumber', 'PositionReferenceIndicator', 'ContrastBolusAgent', 'KVP', 'SliceThickness',
-  'Laterality', 'ContentDate', 'ContentTime', 'PatientOrientation',
+  'PatientName',
+  'PatientID',
+  'PatientBirthDate',
+  'PatientSex',
+  'StudyDate',
+  'StudyTime',
+  'StudyID',
+  'AccessionNumber',
+  'ReferringPhysicianName',
+  'Manufacturer',
+  'SeriesNumber',
+  'InstanceNumber',
+  'AcquisitionNumber',
+  'PositionReferenceIndicator',
+  'ContrastBolusAgent',
+  'KVP',
+  'SliceThickness',
+  'Laterality',
+  'ContentDate',
+  'ContentTime',
+  'PatientOrientation',
 ] as const;
 
 const types: ReadonlyMap<string, AttributeType> = new Map<string, AttributeType>([
@@ -24,5 +52,4 @@ const types: ReadonlyMap<string, AttributeType> = new Map<string, AttributeType>
 ]);
 
 /** The type of an attribute in a CT image, by keyword; 3 when the IOD can do without it. */
-export const ctTypeOf = (keyword: string | undefined): AttributeType =>
-  (keyword === undefined ? undefined : types.get(keyword)) ?? 3;
+export const ctTypeOf = (keyword: string | undefined): AttributeType => (keyword === undefined ? undefined : types.get(keyword)) ?? 3;

@@ -35,9 +35,16 @@ export class ProfileError extends Error {
 }
 
 const OPTIONS = new Set([
-  'clean_descriptors', 'clean_graphics', 'clean_structured_content', 'retain_device_identity',
-  'retain_institution_identity', 'retain_longitudinal_full_dates', 'retain_longitudinal_modified_dates',
-  'retain_patient_characteristics', 'retain_safe_private', 'retain_uids',
+  'clean_descriptors',
+  'clean_graphics',
+  'clean_structured_content',
+  'retain_device_identity',
+  'retain_institution_identity',
+  'retain_longitudinal_full_dates',
+  'retain_longitudinal_modified_dates',
+  'retain_patient_characteristics',
+  'retain_safe_private',
+  'retain_uids',
 ]);
 const BASIC = new Set(['X', 'Z', 'D', 'U', 'X/Z', 'X/D', 'X/Z/D', 'Z/D', 'X/Z/U*']);
 /** The only characteristics that we keep; the restriction is said in DeidentificationMethod. */
@@ -107,14 +114,22 @@ const ruleOfRow = (tag: number, basic: string, options: ReadonlyMap<string, stri
 const fallbackOf = (basic: string, keyword: string | undefined): Fallback => {
   const type = ctTypeOf(keyword);
   switch (basic) {
-    case 'X': return 'remove';
-    case 'Z': return 'empty';
-    case 'D': return 'dummy';
-    case 'U': return type === 1 ? 'dummy' : 'remove';
-    case 'X/Z': return type === 3 ? 'remove' : 'empty';
-    case 'X/D': return type === 3 ? 'remove' : 'dummy';
-    case 'Z/D': return type === 1 ? 'dummy' : 'empty';
-    default: return type === 1 ? 'dummy' : type === 2 ? 'empty' : 'remove';
+    case 'X':
+      return 'remove';
+    case 'Z':
+      return 'empty';
+    case 'D':
+      return 'dummy';
+    case 'U':
+      return type === 1 ? 'dummy' : 'remove';
+    case 'X/Z':
+      return type === 3 ? 'remove' : 'empty';
+    case 'X/D':
+      return type === 3 ? 'remove' : 'dummy';
+    case 'Z/D':
+      return type === 1 ? 'dummy' : 'empty';
+    default:
+      return type === 1 ? 'dummy' : type === 2 ? 'empty' : 'remove';
   }
 };
 

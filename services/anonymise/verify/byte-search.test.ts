@@ -21,7 +21,12 @@ describe('byte search', () => {
   test('finds one of a thousand UIDs at the start, in the middle and at the end', () => {
     const uids = Array.from({ length: 1000 }, (_, i) => `1.2.840.113704.1.111.${i * 7919}.${i}`);
     const search = byteSearch(uids);
-    for (const around of [['', 'x'], ['xx 1.2.840.10008 ', '\\1'], ['a', '']]) expect(search(Buffer.from(around.join(uids[500] ?? '')))).toBe(true);
+    for (const around of [
+      ['', 'x'],
+      ['xx 1.2.840.10008 ', '\\1'],
+      ['a', ''],
+    ])
+      expect(search(Buffer.from(around.join(uids[500] ?? '')))).toBe(true);
     expect(search(Buffer.from('1.2.840.113704.1.111.3959500.50'))).toBe(false);
   });
 });

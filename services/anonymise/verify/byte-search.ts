@@ -44,7 +44,8 @@ export const byteSearch = (patterns: Iterable<string>): ((bytes: Uint8Array) => 
     isUsed[slot] = 1;
     slots.set(slot, [...(slots.get(slot) ?? []), pattern]);
   }
-  const isAny = (bytes: Uint8Array, end: number, candidates: readonly Uint8Array[]): boolean => candidates.some((pattern) => endsHere(bytes, end, pattern));
+  const isAny = (bytes: Uint8Array, end: number, candidates: readonly Uint8Array[]): boolean =>
+    candidates.some((pattern) => endsHere(bytes, end, pattern));
   return (bytes) => {
     // The last six bytes roll along, so that each byte is looked at once.
     let [near, far] = [0, 0];

@@ -21,7 +21,12 @@ const sameWithoutNotes = (was: Uint8Array, is: Uint8Array): boolean => {
   if (a === undefined || b === undefined) return false;
   // One byte of padding may differ: the note had an odd length.
   const sameData = equal(unpadded(a.data), unpadded(b.data));
-  return sameData && b.notes.length === 0 && a.segments.length === b.segments.length && a.segments.every((one, i) => equal(one, b.segments[i] ?? new Uint8Array(0)));
+  return (
+    sameData &&
+    b.notes.length === 0 &&
+    a.segments.length === b.segments.length &&
+    a.segments.every((one, i) => equal(one, b.segments[i] ?? new Uint8Array(0)))
+  );
 };
 
 const unpadded = (bytes: Uint8Array): Uint8Array => (bytes.at(-1) === 0 ? bytes.subarray(0, -1) : bytes);
@@ -33,7 +38,7 @@ const split = (stream: Uint8Array): { segments: Uint8Array[]; notes: Uint8Array[
   if (!isJ2k && view.getUint16(0) !== 0xffd8) return undefined;
   const segments: Uint8Array[] = [];
   const notes: Uint8Array[] = [];
-  for (let at = 2; at + 4 <= stream.length; ) {
+  for (let at = 2; at + 4 <= stream.length;) {
     const marker = view.getUint16(at);
     if (marker === (isJ2k ? 0xff90 : 0xffda)) return { segments, notes, data: stream.subarray(at) };
     const end = at + 2 + view.getUint16(at + 2);

@@ -29,7 +29,8 @@ const textOf = (element: SeenElement | undefined): string => (element === undefi
 
 const isDateVr = (vr: string | undefined): boolean => vr === 'DA' || vr === 'DT';
 /** Said so, or known of a value that is UN or text in the file. */
-const isDate = ({ vr, tag, value }: SeenElement): boolean => isDateVr(vr) || (value.length >= 4 && value.length <= 256 && isDateVr(vrOf(tag)));
+const isDate = ({ vr, tag, value }: SeenElement): boolean =>
+  isDateVr(vr) || (value.length >= 4 && value.length <= 256 && isDateVr(vrOf(tag)));
 
 export const sourceOf = (file: SeenFile): Source => ({
   syntax: textOf(find(file, SYNTAX)),

@@ -6,8 +6,38 @@ type Table = Readonly<Record<string, string>>;
 
 // Three habits of writing Russian in Latin letters: passports (ICAO 9303), BGN/PCGN, and scanners' German style.
 const ICAO: Table = {
-  а: 'a', б: 'b', в: 'v', г: 'g', д: 'd', е: 'e', ж: 'zh', з: 'z', и: 'i', й: 'i', к: 'k', л: 'l', м: 'm', н: 'n', о: 'o', п: 'p',
-  р: 'r', с: 's', т: 't', у: 'u', ф: 'f', х: 'kh', ц: 'ts', ч: 'ch', ш: 'sh', щ: 'shch', ъ: 'ie', ы: 'y', ь: '', э: 'e', ю: 'iu', я: 'ia',
+  а: 'a',
+  б: 'b',
+  в: 'v',
+  г: 'g',
+  д: 'd',
+  е: 'e',
+  ж: 'zh',
+  з: 'z',
+  и: 'i',
+  й: 'i',
+  к: 'k',
+  л: 'l',
+  м: 'm',
+  н: 'n',
+  о: 'o',
+  п: 'p',
+  р: 'r',
+  с: 's',
+  т: 't',
+  у: 'u',
+  ф: 'f',
+  х: 'kh',
+  ц: 'ts',
+  ч: 'ch',
+  ш: 'sh',
+  щ: 'shch',
+  ъ: 'ie',
+  ы: 'y',
+  ь: '',
+  э: 'e',
+  ю: 'iu',
+  я: 'ia',
 };
 const BGN: Table = { ...ICAO, й: 'y', ъ: '', ю: 'yu', я: 'ya' };
 const GERMAN: Table = { ...ICAO, ж: 'sch', з: 's', й: 'j', х: 'ch', ц: 'z', ч: 'tsch', ш: 'sch', щ: 'schtsch', ъ: '', ю: 'ju', я: 'ja' };
@@ -21,7 +51,10 @@ export const transliterations = (word: string): readonly string[] => {
 /** What a word is compared by when endings may differ: Ivanov, Ivanova, Ivanovym. undefined: too short. */
 export const stemOf = (word: string): string | undefined => {
   if (!/^\p{L}{5,}$/u.test(word)) return undefined;
-  const stem = word.replace(/(?:ого|его|ому|ему|ыми|ими|ами|ями|ой|ей|ый|ий|ая|яя|ую|юю|ым|им|ом|ем|ых|их|ах|ях|ов|ев|а|я|у|ю|е|ы|и|ь|й|о)$/u, '');
+  const stem = word.replace(
+    /(?:ого|его|ому|ему|ыми|ими|ами|ями|ой|ей|ый|ий|ая|яя|ую|юю|ым|им|ом|ем|ых|их|ах|ях|ов|ев|а|я|у|ю|е|ы|и|ь|й|о)$/u,
+    '',
+  );
   return stem.length >= 4 ? stem : undefined;
 };
 

@@ -13,15 +13,58 @@ import { byteForms, stemOf, transliterations } from './spellings.ts';
 /** Attributes whose words identify; every PN does as well. */
 const IDENTIFYING: ReadonlySet<number> = new Set(
   [
-    'PatientID', 'IssuerOfPatientID', 'OtherPatientIDs', 'PatientAddress', 'PatientTelephoneNumbers', 'PatientTelecomInformation',
-    'MedicalRecordLocator', 'InsurancePlanIdentification', 'AccessionNumber', 'StudyID', 'InstitutionName', 'InstitutionAddress',
-    'InstitutionalDepartmentName', 'StationName', 'DeviceSerialNumber', 'RetrieveAETitle', 'StationAETitle', 'ReferringPhysicianAddress',
-    'ReferringPhysicianTelephoneNumbers', 'RequestedProcedureID', 'ScheduledProcedureStepID', 'PerformedProcedureStepID',
-    'PlacerOrderNumberImagingServiceRequest', 'FillerOrderNumberImagingServiceRequest', 'AdmissionID', 'ServiceEpisodeID',
-    'PerformedStationName', 'PerformedStationAETitle', 'ScheduledStationName', 'ScheduledStationAETitle', 'PerformedLocation', 'DeviceUID',
-    'PersonAddress', 'PersonTelephoneNumbers', 'RegionOfResidence', 'CountryOfResidence', 'CurrentPatientLocation', 'PatientInstitutionResidence',
-    'RequestingService', 'ScheduledStudyLocation', 'GantryID', 'DetectorID', 'GeneratorID', 'CassetteID', 'PlateID', 'ResponsibleOrganization',
-    'PatientReligiousPreference', 'ClinicalTrialSubjectID', 'ClinicalTrialSiteName', 'ClinicalTrialSiteID', 'ClinicalTrialSponsorName', 'ClinicalTrialProtocolID',
+    'PatientID',
+    'IssuerOfPatientID',
+    'OtherPatientIDs',
+    'PatientAddress',
+    'PatientTelephoneNumbers',
+    'PatientTelecomInformation',
+    'MedicalRecordLocator',
+    'InsurancePlanIdentification',
+    'AccessionNumber',
+    'StudyID',
+    'InstitutionName',
+    'InstitutionAddress',
+    'InstitutionalDepartmentName',
+    'StationName',
+    'DeviceSerialNumber',
+    'RetrieveAETitle',
+    'StationAETitle',
+    'ReferringPhysicianAddress',
+    'ReferringPhysicianTelephoneNumbers',
+    'RequestedProcedureID',
+    'ScheduledProcedureStepID',
+    'PerformedProcedureStepID',
+    'PlacerOrderNumberImagingServiceRequest',
+    'FillerOrderNumberImagingServiceRequest',
+    'AdmissionID',
+    'ServiceEpisodeID',
+    'PerformedStationName',
+    'PerformedStationAETitle',
+    'ScheduledStationName',
+    'ScheduledStationAETitle',
+    'PerformedLocation',
+    'DeviceUID',
+    'PersonAddress',
+    'PersonTelephoneNumbers',
+    'RegionOfResidence',
+    'CountryOfResidence',
+    'CurrentPatientLocation',
+    'PatientInstitutionResidence',
+    'RequestingService',
+    'ScheduledStudyLocation',
+    'GantryID',
+    'DetectorID',
+    'GeneratorID',
+    'CassetteID',
+    'PlateID',
+    'ResponsibleOrganization',
+    'PatientReligiousPreference',
+    'ClinicalTrialSubjectID',
+    'ClinicalTrialSiteName',
+    'ClinicalTrialSiteID',
+    'ClinicalTrialSponsorName',
+    'ClinicalTrialProtocolID',
   ].map(tagOf),
 );
 const BIRTH_DATE = tagOf('PatientBirthDate');
@@ -43,7 +86,12 @@ export interface StudyIdentifiers {
 export const noStudyIdentifiers = (): StudyIdentifiers => ({ words: new Set(), stems: new Set(), uids: new Set(), byteForms: new Set() });
 
 /** Adds what one original says, dropped instances included: a dose report names the patient too. */
-export const addIdentifiers = (file: SeenFile, charset: readonly string[], into: StudyIdentifiers, isNew: FirstSight = ALWAYS_NEW): void => {
+export const addIdentifiers = (
+  file: SeenFile,
+  charset: readonly string[],
+  into: StudyIdentifiers,
+  isNew: FirstSight = ALWAYS_NEW,
+): void => {
   for (const element of file.elements) {
     const { tag, vr, value } = element;
     const isPerson = vr === 'PN';
@@ -77,7 +125,8 @@ const addSpelling = (word: string, into: StudyIdentifiers): void => {
   const stem = stemOf(word);
   if (stem !== undefined) into.stems.add(stem);
   const letters = word.replace(/[^\p{L}]/gu, '').length;
-  if (letters >= MIN_LETTERS || /^\d+$/.test(word) && word.length >= MIN_DIGITS) for (const form of byteForms(word)) into.byteForms.add(form);
+  if (letters >= MIN_LETTERS || (/^\d+$/.test(word) && word.length >= MIN_DIGITS))
+    for (const form of byteForms(word)) into.byteForms.add(form);
 };
 
 export const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');

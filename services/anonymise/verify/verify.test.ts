@@ -18,7 +18,10 @@ import { noStudyIdentifiers } from './study-identifiers.ts';
 
 const profile = compileProfile();
 const identity = subjectIdentity(createHash('sha256').update('v').digest());
-const russian = element(TAG.PatientMotherBirthName, 'PN', new TextEncoder().encode('Щербакова^Анна'), { littleEndian: true, charset: ['ISO_IR 192'] });
+const russian = element(TAG.PatientMotherBirthName, 'PN', new TextEncoder().encode('Щербакова^Анна'), {
+  littleEndian: true,
+  charset: ['ISO_IR 192'],
+});
 const original = ctBytes({ changes: [of('SpecificCharacterSet', 'ISO_IR 192'), ...plantedElements(), russian] });
 let clean: DicomFile;
 let expected: Expected;
@@ -79,10 +82,13 @@ describe('the verifier', () => {
     expect(checksOf(leak())).toContain(check);
   });
 
-  test.each(['utf-8', 'windows-1251', 'koi8-r', 'ibm866', 'iso-8859-5', 'utf-16le'])('catches a long name in %s in bytes that are no text', (label) => {
-    const bytes = cyrillic(label, 'ЩЕРБАКОВА');
-    expect(checksOf([element(TAG.SmallestImagePixelValue, 'OB', bytes)])).toContain('byte');
-  });
+  test.each(['utf-8', 'windows-1251', 'koi8-r', 'ibm866', 'iso-8859-5', 'utf-16le'])(
+    'catches a long name in %s in bytes that are no text',
+    (label) => {
+      const bytes = cyrillic(label, 'ЩЕРБАКОВА');
+      expect(checksOf([element(TAG.SmallestImagePixelValue, 'OB', bytes)])).toContain('byte');
+    },
+  );
 
   test('catches text in the preamble, in the meta and behind the dataset', () => {
     expect(checksOf([], (file) => ({ ...file, preamble: new Uint8Array(128).fill(0x41) }))).toContain('meta');
@@ -97,7 +103,11 @@ describe('the verifier', () => {
   });
 
   test('says where and never what', () => {
-    const findings = verifyInstance(original, writeDicom({ ...clean, dataset: withElements(clean.dataset, [of('StudyDescription', 'Zvyagintsev')]) }), expected);
+    const findings = verifyInstance(
+      original,
+      writeDicom({ ...clean, dataset: withElements(clean.dataset, [of('StudyDescription', 'Zvyagintsev')]) }),
+      expected,
+    );
     expect(findings).toContainEqual({ check: 'element', where: '(0008,1030)' });
     expect(JSON.stringify(findings).toLowerCase()).not.toContain('zvyag');
   });
@@ -116,7 +126,8 @@ describe('the verifier', () => {
     expect(result.findings).toEqual([]);
     expect(Buffer.from(result.bytes).includes('Zvyagintsev')).toBe(false);
     const file = readDicom(result.bytes);
-    const with_ = (pixels: Element): Check[] => verifyInstance(before, writeDicom({ ...file, dataset: withElements(file.dataset, [pixels]) }), expected).map(({ check }) => check);
+    const with_ = (pixels: Element): Check[] =>
+      verifyInstance(before, writeDicom({ ...file, dataset: withElements(file.dataset, [pixels]) }), expected).map(({ check }) => check);
     expect(with_(jpeg('', 8))).toContain('pixels');
     expect(with_(jpeg('another note', 7))).toContain('pixels');
   });

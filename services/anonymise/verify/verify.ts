@@ -103,7 +103,8 @@ const charsetOf = (file: SeenFile): string[] => {
 const checkMeta = (source: Source, result: SeenFile, add: Add): void => {
   if (result.preamble.some((byte) => byte !== 0)) add('meta', 'preamble');
   for (const one of result.elements) if (one.tag >>> 16 === 2 && !META.has(one.tag)) add('meta', one.path);
-  for (const tag of [T.patientId, T.removed, T.method, T.modified]) if (find(result, tag) === undefined) add('meta', 'a required attribute is missing');
+  for (const tag of [T.patientId, T.removed, T.method, T.modified])
+    if (find(result, tag) === undefined) add('meta', 'a required attribute is missing');
   if (textOf(find(result, T.mediaInstance)) !== textOf(find(result, T.sopInstance))) add('meta', '(0002,0003)');
   if (source.syntax !== textOf(find(result, T.syntax))) add('meta', '(0002,0010)');
 };
@@ -145,7 +146,9 @@ const checkWords = (result: SeenFile, { identifiers, pseudonym }: Expected, add:
 };
 
 const hasIdentity = (one: SeenElement, charset: readonly string[], identifiers: StudyIdentifiers): boolean =>
-  wordsOf(one.value, charset, 'LO', tokensOf).some(({ word, isLikely }) => (isLikely || word.length >= MIN_UNLIKELY) && identifies(word, one, identifiers));
+  wordsOf(one.value, charset, 'LO', tokensOf).some(
+    ({ word, isLikely }) => (isLikely || word.length >= MIN_UNLIKELY) && identifies(word, one, identifiers),
+  );
 
 const isOurText = (one: SeenElement): boolean =>
   one.path.startsWith('(0012,0064)') || (one.tag === T.method && textOf(one) === DEIDENTIFICATION_METHOD.join('\\'));
@@ -159,7 +162,17 @@ const identifies = (word: string, one: SeenElement, { words, stems }: StudyIdent
 };
 
 const TECHNICAL: ReadonlySet<number> = new Set(
-  ['Manufacturer', 'ManufacturerModelName', 'SoftwareVersions', 'ConvolutionKernel', 'FilterType', 'RescaleType', 'CodeValue', 'CodingSchemeDesignator', 'CodingSchemeVersion'].map(tagOf),
+  [
+    'Manufacturer',
+    'ManufacturerModelName',
+    'SoftwareVersions',
+    'ConvolutionKernel',
+    'FilterType',
+    'RescaleType',
+    'CodeValue',
+    'CodingSchemeDesignator',
+    'CodingSchemeVersion',
+  ].map(tagOf),
 );
 
 const isClosedWord = (word: string, one: SeenElement): boolean => {
@@ -169,7 +182,7 @@ const isClosedWord = (word: string, one: SeenElement): boolean => {
 
 const checkUids = (result: SeenFile, { uids }: StudyIdentifiers, add: Add): void => {
   for (const one of result.elements) {
-    if (one.vr !== 'UI' || one.tag >>> 16 === 2 && one.tag !== T.mediaInstance) continue;
+    if (one.vr !== 'UI' || (one.tag >>> 16 === 2 && one.tag !== T.mediaInstance)) continue;
     for (const uid of textOf(one).split('\\'))
       if (uid !== '' && (uids.has(uid) || !(isWellKnownUid(uid) || /^2\.25\.\d+$/.test(uid)))) add('uid', one.path);
   }
@@ -183,11 +196,13 @@ const checkDates = (source: Source, result: SeenFile, expected: Expected, add: A
       continue;
     }
     const then = (source.dates.get(one.path) ?? '').split('\\');
-    textOf(one).split('\\').forEach((value, i) => {
-      const [day, was] = [parseDate(value.slice(0, 8)), parseDate((then[i] ?? '').slice(0, 8))];
-      // A study over midnight may move by a day more or less; nothing may stay where it was.
-      if (day !== undefined && was !== undefined && Math.abs(day - was - expected.shiftDays) > 1) add('date', one.path);
-    });
+    textOf(one)
+      .split('\\')
+      .forEach((value, i) => {
+        const [day, was] = [parseDate(value.slice(0, 8)), parseDate((then[i] ?? '').slice(0, 8))];
+        // A study over midnight may move by a day more or less; nothing may stay where it was.
+        if (day !== undefined && was !== undefined && Math.abs(day - was - expected.shiftDays) > 1) add('date', one.path);
+      });
   }
   const age = textOf(find(result, T.age));
   if (age !== '' && !/^(?:0[0-8]\d[DWMY]|090Y|\d{3}[DWM])$/.test(age)) add('age', '(0010,1010)');
@@ -196,7 +211,8 @@ const checkDates = (source: Source, result: SeenFile, expected: Expected, add: A
 // (b) By byte: long identifiers and UIDs nowhere outside the pixels, in any encoding.
 const checkBytes = (result: SeenFile, identifiers: StudyIdentifiers, add: Add): void => {
   const { search } = memoryOf(identifiers);
-  for (const [i, piece] of result.withoutPixels.entries()) if (search(piece)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
+  for (const [i, piece] of result.withoutPixels.entries())
+    if (search(piece)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
 };
 
 interface StudyMemory {

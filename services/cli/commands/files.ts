@@ -47,7 +47,18 @@ async function phantom(out: string, o: PhantomCommand): Promise<void> {
     ...(o.truth === undefined ? {} : { truthFile: resolve(o.truth) }),
     onProgress: (p) => show(p.study, p.studies),
   });
-  print(o, { studies: truths.map((t, i) => ({ folder: `study-${String(i + 1).padStart(4, '0')}`, severity: t.severity, affectedPercent: t.affectedPercent, lungVolumeMl: t.lungVolumeMl })) }, () => `${truths.length} studies in ${out}`);
+  print(
+    o,
+    {
+      studies: truths.map((t, i) => ({
+        folder: `study-${String(i + 1).padStart(4, '0')}`,
+        severity: t.severity,
+        affectedPercent: t.affectedPercent,
+        lungVolumeMl: t.lungVolumeMl,
+      })),
+    },
+    () => `${truths.length} studies in ${out}`,
+  );
 }
 
 /** Folder vault of the stand-alone command: never in IN or OUT. */
@@ -60,11 +71,16 @@ async function deid(input: string, out: string, o: Printable & { vault: string }
   for (const dir of [inDir, outDir]) {
     if (file.startsWith(`${dir}/`)) throw new Error(`the vault ${file} may not lie in ${dir}: it links what leaves to who it was`);
   }
-  const vault = await openSqliteVault(file);
+  const vault = openSqliteVault(file);
   try {
     const show = progressCounter('files');
     const result = await deidFolder(inDir, outDir, { vault, onProgress: show });
-    print(o, result, () => [...result.refused.map((r) => `refused ${r.code}  ${r.file}`), `${result.written} written, ${result.refused.length} refused, ${result.seconds.toFixed(1)} s`].join('\n'));
+    print(o, result, () =>
+      [
+        ...result.refused.map((r) => `refused ${r.code}  ${r.file}`),
+        `${result.written} written, ${result.refused.length} refused, ${result.seconds.toFixed(1)} s`,
+      ].join('\n'),
+    );
   } finally {
     await vault.close();
   }
@@ -79,7 +95,10 @@ async function nifti(input: string, out: string, o: Printable): Promise<void> {
 async function assess(input: string, o: Printable): Promise<void> {
   const result = await assessFolder(resolve(input));
   print(o, result, () => {
-    const table = new Table({ head: ['series', 'slices', 'eligible', 'codes', 'shape', 'estimate'], style: { head: [], border: [], compact: true } });
+    const table = new Table({
+      head: ['series', 'slices', 'eligible', 'codes', 'shape', 'estimate'],
+      style: { head: [], border: [], compact: true },
+    });
     for (const s of result.series) {
       const estimate = s.estimate === undefined ? '' : `CT-${s.estimate.class} (${s.estimate.affectedPercent.toFixed(1)}%)`;
       table.push([`...${s.series.slice(-20)}`, s.slices, s.eligible ? 'yes' : 'no', s.codes.join(' '), s.shape?.join('x') ?? '', estimate]);

@@ -30,7 +30,13 @@ async function accountCommand(o: DirOption & { studies?: boolean }): Promise<voi
   const { totals, reached, reasons, missing } = result;
   const lost = totals.unaccounted > 0 || missing.length > 0;
   print(o, { ...reached, ...totals, reasons, missing, ...(o.studies === true ? { list: result.studies } : {}) }, () =>
-    [funnelTable(result), ...reasonLines(result), equationLine(totals), ...missing.map((m) => `missing from the log: ${m}`), lost ? 'NOT everything is accounted for' : 'everything is accounted for'].join('\n'),
+    [
+      funnelTable(result),
+      ...reasonLines(result),
+      equationLine(totals),
+      ...missing.map((m) => `missing from the log: ${m}`),
+      lost ? 'NOT everything is accounted for' : 'everything is accounted for',
+    ].join('\n'),
   );
   if (lost) process.exitCode = 1;
 }
@@ -91,6 +97,9 @@ export function addLogCommands(program: Command): void {
     .option('--log <dir>', 'folder with the Parquet files, instead of a running deployment')
     .option('--csv', 'RFC 4180')
     .option('--json', 'array of rows')
-    .addHelpText('after', '\nExamples:\n  ctstream query "select event_type, count(*) from events group by 1"\n  ctstream query "select * from research.study_assessed limit 5" --log demo-out/event-log --csv\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ctstream query "select event_type, count(*) from events group by 1"\n  ctstream query "select * from research.study_assessed limit 5" --log demo-out/event-log --csv\n',
+    )
     .action(queryCommand);
 }

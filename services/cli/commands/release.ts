@@ -13,7 +13,12 @@ async function releaseApi(dir: string): Promise<string> {
 }
 
 async function post(url: string, body: unknown): Promise<unknown> {
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal: AbortSignal.timeout(3_600_000) });
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(3_600_000),
+  });
   const answer: unknown = await response.json();
   if (!response.ok) throw new Error(`refused: ${JSON.stringify(answer)}`);
   return answer;
@@ -31,7 +36,12 @@ async function approve(version: string, o: Printable & { dir: string; approver: 
 
 async function verify(folder: string, o: Printable): Promise<void> {
   const result = await verifyRelease(resolve(folder));
-  print(o, result, () => [...result.problems.map((p) => `${p.code}  ${p.file}: ${p.detail}`), `${result.files} files, ${result.studies} studies: ${result.ok ? 'good' : 'NOT good'}`].join('\n'));
+  print(o, result, () =>
+    [
+      ...result.problems.map((p) => `${p.code}  ${p.file}: ${p.detail}`),
+      `${result.files} files, ${result.studies} studies: ${result.ok ? 'good' : 'NOT good'}`,
+    ].join('\n'),
+  );
   if (!result.ok) process.exitCode = 1;
 }
 

@@ -42,12 +42,27 @@ export async function deployLocal(o: DeployOptions): Promise<Running> {
   };
   await mkdir(o.dir, { recursive: true });
   await rm(join(o.dir, 'stages'), { recursive: true, force: true });
-  const platform = await timed('platform', () => startPlatform({ dir: platformDir(o.dir), centres: o.centres, with: o.extras, handleSignals: false }));
+  const platform = await timed('platform', () =>
+    startPlatform({ dir: platformDir(o.dir), centres: o.centres, with: o.extras, handleSignals: false }),
+  );
   try {
     const provisioned = await timed('topics, users and buckets', () =>
-      provision(platform, { centres: o.centres, dir: secretsDir(o.dir), readers: o.readers, ...(o.cohortFile === undefined ? {} : { cohortFile: o.cohortFile }) }),
+      provision(platform, {
+        centres: o.centres,
+        dir: secretsDir(o.dir),
+        readers: o.readers,
+        ...(o.cohortFile === undefined ? {} : { cohortFile: o.cohortFile }),
+      }),
     );
-    const stages = await timed('stages', () => startStages({ platform, provisioned, dir: join(o.dir, 'stages'), env: { release: { RELEASE_OUT_DIR: o.datasetDir } }, onExit: o.onExit }));
+    const stages = await timed('stages', () =>
+      startStages({
+        platform,
+        provisioned,
+        dir: join(o.dir, 'stages'),
+        env: { release: { RELEASE_OUT_DIR: o.datasetDir } },
+        onExit: o.onExit,
+      }),
+    );
     const urls = Object.fromEntries(STAGE_NAMES.map((name) => [name, stages.url(name)]));
     const apiUrls = Object.fromEntries(STAGE_NAMES.map((name) => [name, stages.apiUrl(name)]));
     await writeDeployment(o.dir, { centres: o.centres, prefix: '', readers: o.readers, urls, apiUrls });

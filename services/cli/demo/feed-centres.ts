@@ -32,7 +32,10 @@ export function defectOf(index: number, studies: number): Defect | undefined {
 }
 
 async function hasStorescu(): Promise<boolean> {
-  return promisify(execFile)('storescu', ['--version']).then(() => true, () => false);
+  return promisify(execFile)('storescu', ['--version']).then(
+    () => true,
+    () => false,
+  );
 }
 
 const targetOf = (pacs: OrthancInstance): { orthancUrl: string; dicomWebUrl: string; username: string; password: string } => ({
@@ -50,7 +53,11 @@ async function storescu(files: readonly PhantomFile[], pacs: OrthancInstance, si
       await mkdir(dirname(join(dir, file.path)), { recursive: true });
       await writeFile(join(dir, file.path), file.bytes);
     }
-    await promisify(execFile)('storescu', ['-aet', pacs.scannerAeTitle, '-aec', pacs.aeTitle, '+sd', '+r', '127.0.0.1', String(pacs.dicomPort), dir], { signal, maxBuffer: 1 << 24 });
+    await promisify(execFile)(
+      'storescu',
+      ['-aet', pacs.scannerAeTitle, '-aec', pacs.aeTitle, '+sd', '+r', '127.0.0.1', String(pacs.dicomPort), dir],
+      { signal, maxBuffer: 1 << 24 },
+    );
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
@@ -58,7 +65,11 @@ async function storescu(files: readonly PhantomFile[], pacs: OrthancInstance, si
 
 async function sendPhantom(files: readonly PhantomFile[], pacs: OrthancInstance, byCStore: boolean, signal: AbortSignal): Promise<void> {
   if (byCStore) return storescu(files, pacs, signal);
-  const results = await feed(files.map((f) => ({ path: f.path, bytes: async () => f.bytes })), targetOf(pacs), { signal });
+  const results = await feed(
+    files.map((f) => ({ path: f.path, bytes: async () => f.bytes })),
+    targetOf(pacs),
+    { signal },
+  );
   const bad = results.filter((r) => !r.stored);
   if (bad.length > 0) throw new Error(`the PACS of ${pacs.centre} refused ${bad.length} phantom files (HTTP ${bad[0]?.httpCode})`);
 }
@@ -74,14 +85,22 @@ async function feedPhantoms(o: DemoOptions, running: Running, note: Note, signal
     if (pacs === undefined) throw new Error('no centre has a PACS');
     const defect = defectOf(index, o.studies);
     const files: PhantomFile[] = [];
-    for (const file of generateStudy({ seed: o.seed, index, rows: o.rows, issuer: `phantom-${pacs.centre}`, ...(defect === undefined ? {} : { defect }) })) {
+    for (const file of generateStudy({
+      seed: o.seed,
+      index,
+      rows: o.rows,
+      issuer: `phantom-${pacs.centre}`,
+      ...(defect === undefined ? {} : { defect }),
+    })) {
       files.push(file);
       // Drawing slices is work without a pause: let the sends and the display go on.
       if (files.length % 8 === 0) await new Promise((r) => setImmediate(r));
     }
     await sending;
     const byCStore = cStore && pacs === pacss[0];
-    note(`Study ${index + 1} of ${o.studies}: ${files.length} files to the PACS of ${pacs.centre}${byCStore ? ' by C-STORE' : ''}${defect === undefined ? '' : ` (meant to be refused: ${defect})`}`);
+    note(
+      `Study ${index + 1} of ${o.studies}: ${files.length} files to the PACS of ${pacs.centre}${byCStore ? ' by C-STORE' : ''}${defect === undefined ? '' : ` (meant to be refused: ${defect})`}`,
+    );
     sending = sendPhantom(files, pacs, byCStore, signal);
     // Its failure is thrown by the next await; without this it would count as unhandled meanwhile.
     sending.catch(() => undefined);
@@ -99,7 +118,10 @@ async function* readTree(dir: string, paths: readonly string[]): AsyncGenerator<
 
 async function filesBelow(dir: string): Promise<string[]> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true });
-  return entries.filter((e) => e.isFile()).map((e) => relative(dir, join(e.parentPath, e.name))).sort();
+  return entries
+    .filter((e) => e.isFile())
+    .map((e) => relative(dir, join(e.parentPath, e.name)))
+    .sort();
 }
 
 async function reportRefusals(running: Running, centre: string, refusals: readonly IntakeRefusal[], signal: AbortSignal): Promise<void> {
@@ -125,7 +147,8 @@ async function feedFolder(dir: string, running: Running, note: Note, signal: Abo
   if (paths.length === 0) throw new Error(`${dir} holds no file`);
   note(`Looking at ${paths.length} files of ${dir}`);
   const intake = await preflight(readTree(dir, paths));
-  for (const r of intake.refused) note(`refused ${r.code}: ${r.paths.length === 1 ? r.paths[0] : `${r.paths.length} files, the first ${r.paths[0]}`}`);
+  for (const r of intake.refused)
+    note(`refused ${r.code}: ${r.paths.length === 1 ? r.paths[0] : `${r.paths.length} files, the first ${r.paths[0]}`}`);
   const pacss = running.platform.orthancs;
   const first = pacss[0];
   if (first === undefined) throw new Error('no centre has a PACS');

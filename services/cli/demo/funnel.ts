@@ -11,12 +11,23 @@ function rowOf(name: string, studies: readonly StudyAccount[]): (string | number
 
 /** Text of the table. With many centres only the totals and the centres that still have waiting studies are shown. */
 export function funnelTable(account: Account, most = 12): string {
-  const table = new Table({ head: ['centre', ...MILESTONES, ...STATES], style: { head: [], border: [], compact: true }, colAligns: ['left', ...MILESTONES.map(() => 'right' as const), ...STATES.map(() => 'right' as const)] });
+  const table = new Table({
+    head: ['centre', ...MILESTONES, ...STATES],
+    style: { head: [], border: [], compact: true },
+    colAligns: ['left', ...MILESTONES.map(() => 'right' as const), ...STATES.map(() => 'right' as const)],
+  });
   const centres = [...new Set(account.studies.map((s) => s.centre))].sort();
   const busy = centres.filter((c) => account.studies.some((s) => s.centre === c && s.state === 'waiting'));
   const shown = centres.length <= most ? centres : busy.slice(0, most);
-  for (const centre of shown) table.push(rowOf(centre, account.studies.filter((s) => s.centre === centre)));
-  if (shown.length < centres.length) table.push([`${centres.length - shown.length} more`, ...MILESTONES.map(() => ''), ...STATES.map(() => '')]);
+  for (const centre of shown)
+    table.push(
+      rowOf(
+        centre,
+        account.studies.filter((s) => s.centre === centre),
+      ),
+    );
+  if (shown.length < centres.length)
+    table.push([`${centres.length - shown.length} more`, ...MILESTONES.map(() => ''), ...STATES.map(() => '')]);
   table.push(rowOf('all', account.studies));
   return table.toString();
 }

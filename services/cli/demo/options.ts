@@ -31,7 +31,9 @@ function count(least: number, most: number): (text: string) => number {
 /** Parses the words after `npm run demo --`. Ends with code 2 on a wrong one. */
 export function parseDemoOptions(argv: readonly string[]): DemoOptions {
   const command = new Command('demo')
-    .description('Runs everything on this machine: PACSs of several centres, Kafka, MinIO, PostgreSQL and every stage;\nputs CT studies into the PACSs and ends with a released dataset and the account of every study.')
+    .description(
+      'Runs everything on this machine: PACSs of several centres, Kafka, MinIO, PostgreSQL and every stage;\nputs CT studies into the PACSs and ends with a released dataset and the account of every study.',
+    )
     .option('--centres <n>', 'CT centres, each with a PACS of its own', count(1, 48), 4)
     .option('--studies <n>', 'phantom studies to send, shared out over the centres', count(1, 5000), 12)
     .option('--dicom <dir>', 'send the DICOM files of this folder instead of phantoms, a study at a time from a centre')
@@ -42,10 +44,24 @@ export function parseDemoOptions(argv: readonly string[]): DemoOptions {
     .option('--json <file>', 'write the report to this file too')
     .option('--dir <dir>', 'folder of the running parts', DEFAULT_DIR)
     .option('--with <parts>', `more parts, with commas between: ${EXTRAS.join(', ')}`, '')
-    .addHelpText('after', '\nExamples:\n  npm run demo\n  npm run demo -- --centres 48 --studies 96\n  npm run demo -- --dicom ~/scans --keep\n  npm run demo -- --with traces --json report.json\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  npm run demo\n  npm run demo -- --centres 48 --studies 96\n  npm run demo -- --dicom ~/scans --keep\n  npm run demo -- --with traces --json report.json\n',
+    )
     .exitOverride((e) => process.exit(e.exitCode === 0 ? 0 : 2))
     .parse([...argv], { from: 'user' });
-  const o = command.opts<{ centres: number; studies: number; dicom?: string; seed: number; rows: number; out: string; keep: boolean; json?: string; with: string; dir: string }>();
+  const o = command.opts<{
+    centres: number;
+    studies: number;
+    dicom?: string;
+    seed: number;
+    rows: number;
+    out: string;
+    keep: boolean;
+    json?: string;
+    with: string;
+    dir: string;
+  }>();
   const extras = o.with.split(',').filter((w) => w !== '');
   const unknown = extras.filter((e) => !EXTRAS.includes(e));
   if (unknown.length > 0) command.error(`error: --with knows ${EXTRAS.join(', ')}, not ${unknown.join(', ')}`, { exitCode: 2 });

@@ -8,7 +8,7 @@ export interface ExampleQuery {
 export const EXAMPLE_QUERIES: readonly ExampleQuery[] = [
   {
     question: 'How many events of each kind are there, and from when to when?',
-    sql: "select event_type, count(*) as events, min(event_time) as first, max(event_time) as last from events group by all order by first",
+    sql: 'select event_type, count(*) as events, min(event_time) as first, max(event_time) as last from events group by all order by first',
   },
   {
     question: 'How does the estimate spread over the classes?',

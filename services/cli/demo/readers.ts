@@ -10,9 +10,12 @@ export function startReaders(running: Running, seed: number, signal: AbortSignal
   const stop = new AbortController();
   const both = AbortSignal.any([stop.signal, signal]);
   const baseUrl = running.stages.apiUrl('label-queue');
-  const working = running.provisioned.readers.map((r) => runSimulatedReader({ baseUrl, readerId: r.id, token: r.token, seed, signal: both }).catch((error: unknown) => {
-    if (!both.aborted) process.stderr.write(`the simulated reader ${r.id} stopped: ${error instanceof Error ? error.message : String(error)}\n`);
-  }));
+  const working = running.provisioned.readers.map((r) =>
+    runSimulatedReader({ baseUrl, readerId: r.id, token: r.token, seed, signal: both }).catch((error: unknown) => {
+      if (!both.aborted)
+        process.stderr.write(`the simulated reader ${r.id} stopped: ${error instanceof Error ? error.message : String(error)}\n`);
+    }),
+  );
   return {
     async stop() {
       stop.abort();

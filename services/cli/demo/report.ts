@@ -21,7 +21,14 @@ export interface Fed {
   readonly bytes: number;
 }
 
-export function demoReport(account: Account, fed: Fed, seconds: number, studySeconds: number, phases: Readonly<Record<string, number>>, dataset: string): DemoReport {
+export function demoReport(
+  account: Account,
+  fed: Fed,
+  seconds: number,
+  studySeconds: number,
+  phases: Readonly<Record<string, number>>,
+  dataset: string,
+): DemoReport {
   const { totals, reached, reasons, missing } = account;
   return {
     studies: { ...reached, ...totals, released: totals.released },

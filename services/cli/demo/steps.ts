@@ -10,7 +10,12 @@ import type { Running } from './deploy.ts';
 export const DEMO_VERSION = 'v1.0.0';
 
 async function post(url: string, body: unknown, headers: Readonly<Record<string, string>> = {}): Promise<unknown> {
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body), signal: AbortSignal.timeout(600_000) });
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(600_000),
+  });
   const text = await response.text();
   if (!response.ok) throw new Error(`POST ${new URL(url).pathname} was answered ${response.status}: ${text.slice(0, 300)}`);
   return text === '' ? undefined : JSON.parse(text);
@@ -29,7 +34,10 @@ export async function buildAndApprove(running: Running, out: string, account: Ac
   note(`Building the release ${DEMO_VERSION}`);
   await post(`${api}/releases`, { version: DEMO_VERSION, waitForStudies: graded });
   note('Approving it in the name of two simulated approvers');
-  await post(`${api}/releases/${DEMO_VERSION}/approve`, { approvers: ['Simulated Approver One', 'Simulated Approver Two'], simulated: true });
+  await post(`${api}/releases/${DEMO_VERSION}/approve`, {
+    approvers: ['Simulated Approver One', 'Simulated Approver Two'],
+    simulated: true,
+  });
   return join(out, 'dataset', DEMO_VERSION);
 }
 

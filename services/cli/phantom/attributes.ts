@@ -43,7 +43,10 @@ function makeElement(keyword: string, value: Value, encoding: TextEncoding): Ele
   const vr: Vr = vrOf(tag) ?? 'LO';
   if (vr === 'SQ') {
     const items = value as readonly Attributes[];
-    return sequence(tag, items.map((item) => makeDataset(item, encoding, false)));
+    return sequence(
+      tag,
+      items.map((item) => makeDataset(item, encoding, false)),
+    );
   }
   const plain = value as string | number | readonly string[] | readonly number[] | Uint8Array;
   return makeText(tag, vr, plain, encoding);

@@ -41,7 +41,7 @@ const RADIANS = Math.PI / 180;
 function orientation(context: StudyContext): number[] {
   const degrees = context.defect === 'tilt' ? 7 : context.defect === 'oblique' ? 15 : 0;
   if (degrees === 0) return [1, 0, 0, 0, 1, 0];
-  return [1, 0, 0, 0, Number(Math.cos(degrees * RADIANS).toFixed(6)), Number(-Math.sin(degrees * RADIANS).toFixed(6))];
+  return [1, 0, 0, 0, Number(Math.cos(degrees * RADIANS).toFixed(6)), -Number(Math.sin(degrees * RADIANS).toFixed(6))];
 }
 
 /** Which slices the series has and where they lie, in the order of their instance numbers. */
@@ -144,7 +144,11 @@ export function topogram(projection: Projection, coverageMm: number, plan: Serie
     AcquisitionNumber: 1,
     SliceThickness: 0.6,
     ConvolutionKernel: 'T20f',
-    ImagePositionPatient: [Number(((-(columns - 1) / 2) * spacingMm[1]).toFixed(6)), 0, (context.index % 2 === 0 ? -180 : -1200) + coverageMm],
+    ImagePositionPatient: [
+      Number(((-(columns - 1) / 2) * spacingMm[1]).toFixed(6)),
+      0,
+      (context.index % 2 === 0 ? -180 : -1200) + coverageMm,
+    ],
     ImageOrientationPatient: [1, 0, 0, 0, 0, -1],
     PixelSpacing: spacingMm,
     WindowCenter: 300,
@@ -206,7 +210,12 @@ function makeInstance(parts: InstanceParts): Instance {
     ...pixelModule(parts, isAxial),
   };
   const dataset = makeDataset(attributes, context.person.encoding);
-  const file = makeFile({ transferSyntaxUid: pixelsFit(syntax, isAxial && context.defect === 'no-pixels'), dataset, sopClassUid: SOP_CLASS.CTImageStorage, sopInstanceUid });
+  const file = makeFile({
+    transferSyntaxUid: pixelsFit(syntax, isAxial && context.defect === 'no-pixels'),
+    dataset,
+    sopClassUid: SOP_CLASS.CTImageStorage,
+    sopInstanceUid,
+  });
   return { number, sopInstanceUid, bytes: writeDicom(file) };
 }
 
@@ -237,9 +246,10 @@ function pixelModule(parts: InstanceParts, isAxial: boolean): Attributes {
   };
   if (isAxial && context.defect === 'no-pixels') return description;
   const bytes = new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
-  const pixels = parts.syntax === RLE_LOSSLESS
-    ? encapsulated(PIXEL_DATA, [new Uint8Array(0), encodeRle16(bytes, parts.columns)])
-    : { tag: PIXEL_DATA, vr: 'OW' as const, value: bytes };
+  const pixels =
+    parts.syntax === RLE_LOSSLESS
+      ? encapsulated(PIXEL_DATA, [new Uint8Array(0), encodeRle16(bytes, parts.columns)])
+      : { tag: PIXEL_DATA, vr: 'OW' as const, value: bytes };
   return { ...description, PixelData: pixels };
 }
 
@@ -256,10 +266,4 @@ function embeddedOverlay(parts: InstanceParts): Attributes {
 }
 
 /** The transfer syntaxes that the phantom can write. */
-export const WRITABLE_SYNTAXES: readonly string[] = [
-  '1.2.840.10008.1.2',
-  EXPLICIT_LE,
-  DEFLATED_LE,
-  '1.2.840.10008.1.2.2',
-  RLE_LOSSLESS,
-];
+export const WRITABLE_SYNTAXES: readonly string[] = ['1.2.840.10008.1.2', EXPLICIT_LE, DEFLATED_LE, '1.2.840.10008.1.2.2', RLE_LOSSLESS];

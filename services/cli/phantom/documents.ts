@@ -40,8 +40,18 @@ export function doseSheet(plan: SeriesPlan, context: StudyContext, syntax: strin
   const { person, studyDate, accession } = context;
   const pixels = new Uint8Array(SHEET * SHEET);
   const lines = [
-    'PATIENT PROTOCOL', '', `NAME: ${person.drawnName}`, `ID: ${person.patientId}  ${person.sex}`, `BORN: ${person.birthDate}`,
-    `STUDY: ${studyDate}  ${accession}`, '', 'SCAN      KV  MAS  CTDI   DLP', 'TOPOGRAM 120', 'THORAX   120   90  6.12 196.4', '', 'TOTAL DLP 199.1',
+    'PATIENT PROTOCOL',
+    '',
+    `NAME: ${person.drawnName}`,
+    `ID: ${person.patientId}  ${person.sex}`,
+    `BORN: ${person.birthDate}`,
+    `STUDY: ${studyDate}  ${accession}`,
+    '',
+    'SCAN      KV  MAS  CTDI   DLP',
+    'TOPOGRAM 120',
+    'THORAX   120   90  6.12 196.4',
+    '',
+    'TOTAL DLP 199.1',
   ];
   lines.forEach((line, n) => drawText({ pixels, columns: SHEET, rows: SHEET }, line, 16, 24 + n * 24, 2, 240));
   const attributes: Attributes = {
@@ -68,7 +78,11 @@ export function doseSheet(plan: SeriesPlan, context: StudyContext, syntax: strin
 
 type Concept = readonly [value: string, scheme: string, meaning: string];
 
-const code = ([CodeValue, CodingSchemeDesignator, CodeMeaning]: Concept): Attributes => ({ CodeValue, CodingSchemeDesignator, CodeMeaning });
+const code = ([CodeValue, CodingSchemeDesignator, CodeMeaning]: Concept): Attributes => ({
+  CodeValue,
+  CodingSchemeDesignator,
+  CodeMeaning,
+});
 const item = (relation: string, type: string, concept: Concept, value: Attributes): Attributes => ({
   RelationshipType: relation,
   ValueType: type,

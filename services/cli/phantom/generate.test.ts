@@ -2,12 +2,26 @@ import { createHash } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import dicomParser from 'dicom-parser';
 import { windows1251 } from './attributes.ts';
-import { DEFECT_NAMES, generateStudy, phantomVolume, type Defect, type PhantomFile, type PhantomOptions, type PhantomTruth } from './generate.ts';
+import {
+  DEFECT_NAMES,
+  generateStudy,
+  phantomVolume,
+  type Defect,
+  type PhantomFile,
+  type PhantomOptions,
+  type PhantomTruth,
+} from './generate.ts';
 import { makePerson } from './people.ts';
 import { AFFECTED, LABEL, LUNG } from './thorax.ts';
 
 const SMALL = { seed: 5, index: 0, rows: 64, slices: 10 };
-const CLASS_LIMITS = [[0, 0], [0.1, 25], [25, 50], [50, 75], [75, 100]] as const;
+const CLASS_LIMITS = [
+  [0, 0],
+  [0.1, 25],
+  [25, 50],
+  [50, 75],
+  [75, 100],
+] as const;
 
 function collect(options: PhantomOptions): { files: PhantomFile[]; truth: PhantomTruth } {
   const generated = generateStudy(options);
@@ -30,14 +44,20 @@ const withDefect = (defect: Defect): PhantomFile[] => collect({ ...SMALL, defect
 
 /** Distances of the positions of a series, as shares of the smallest; 0 is a duplicate. */
 function steps(files: readonly PhantomFile[]): number[] {
-  const z = inSeries(files, 2).map((one) => one.floatString('x00200032', 2) ?? Number.NaN).sort((a, b) => a - b);
+  const z = inSeries(files, 2)
+    .map((one) => one.floatString('x00200032', 2) ?? Number.NaN)
+    .sort((a, b) => a - b);
   return z.slice(1).map((value, i) => Math.round((value - z[i]!) * 100) / 100);
 }
 
 test('the same seed gives the same bytes, another seed, study or issuer others', () => {
   const first = digest(collect(SMALL).files);
   expect(digest(collect(SMALL).files)).toBe(first);
-  const others = [{ ...SMALL, seed: 6 }, { ...SMALL, index: 1 }, { ...SMALL, issuer: 'C01' }].map((o) => digest(collect(o).files));
+  const others = [
+    { ...SMALL, seed: 6 },
+    { ...SMALL, index: 1 },
+    { ...SMALL, issuer: 'C01' },
+  ].map((o) => digest(collect(o).files));
   expect(new Set([first, ...others]).size).toBe(4);
 });
 
@@ -70,7 +90,9 @@ test.each([0, 1, 2, 3, 4] as const)('CT-%i: the affected share is within its cla
 test('lungs have a plausible volume and lie wholly inside with a slice of margin', () => {
   const { volume } = phantomVolume({ ...SMALL, rows: 128, slices: 60, spacingMm: 5 });
   const plane = volume.size ** 2;
-  const hasLung = Array.from({ length: volume.slices }, (_, k) => volume.label.subarray(k * plane, (k + 1) * plane).some((l) => (l & LUNG) !== 0));
+  const hasLung = Array.from({ length: volume.slices }, (_, k) =>
+    volume.label.subarray(k * plane, (k + 1) * plane).some((l) => (l & LUNG) !== 0),
+  );
   expect(hasLung.indexOf(true)).toBeGreaterThanOrEqual(2);
   // Not more than 40 mm above the apex, so that no head is in the field.
   const above = volume.slices - 1 - hasLung.lastIndexOf(true);
@@ -132,15 +154,18 @@ test('patients: returns of the same person, ages 18 to 95, both sexes, ids that 
   expect(new Set(ids).size).toBeLessThan(12);
 });
 
-test.each(['1.2.840.10008.1.2.1', '1.2.840.10008.1.2.1.99', '1.2.840.10008.1.2.2'])('%s holds the same pixels as implicit', (transferSyntaxUid) => {
-  const plain = inSeries(collect(SMALL).files, 2)[3]!;
-  const other = inSeries(collect({ ...SMALL, transferSyntaxUid }).files, 2)[3]!;
-  const pixels = (one: dicomParser.DataSet): Buffer => {
-    const { dataOffset, length } = one.elements['x7fe00010']!;
-    return Buffer.from(one.byteArray.subarray(dataOffset, dataOffset + length));
-  };
-  expect(transferSyntaxUid.endsWith('.2.2') ? pixels(other).swap16() : pixels(other)).toEqual(pixels(plain));
-});
+test.each(['1.2.840.10008.1.2.1', '1.2.840.10008.1.2.1.99', '1.2.840.10008.1.2.2'])(
+  '%s holds the same pixels as implicit',
+  (transferSyntaxUid) => {
+    const plain = inSeries(collect(SMALL).files, 2)[3]!;
+    const other = inSeries(collect({ ...SMALL, transferSyntaxUid }).files, 2)[3]!;
+    const pixels = (one: dicomParser.DataSet): Buffer => {
+      const { dataOffset, length } = one.elements['x7fe00010']!;
+      return Buffer.from(one.byteArray.subarray(dataOffset, dataOffset + length));
+    };
+    expect(transferSyntaxUid.endsWith('.2.2') ? pixels(other).swap16() : pixels(other)).toEqual(pixels(plain));
+  },
+);
 
 test('RLE decodes to the pixels of the implicit study', () => {
   const plain = inSeries(collect(SMALL).files, 2)[3]!;
@@ -156,7 +181,7 @@ test('RLE decodes to the pixels of the implicit study', () => {
 function unpack(bytes: Uint8Array, count: number): Uint8Array {
   const out = new Uint8Array(count);
   let at = 0;
-  for (let to = 0; to < count; ) {
+  for (let to = 0; to < count;) {
     const head = bytes[at++]!;
     if (head === 128) continue;
     const length = head < 128 ? head + 1 : 257 - head;

@@ -67,9 +67,7 @@ function lesionField(v: Volume, blobs: readonly Blob[]): { values: Float32Array;
   const n = blobs.length;
   const inverse = Float64Array.from(blobs, (b) => 1 / (b.radius * b.radius));
   const weight = Float64Array.from(blobs, (b) => b.weight);
-  const across = blobs.map((b, m) =>
-    Float64Array.from({ length: v.size }, (_, c) => ((c - centre) * v.pixelMm - b.x) ** 2 * inverse[m]!),
-  );
+  const across = blobs.map((b, m) => Float64Array.from({ length: v.size }, (_, c) => ((c - centre) * v.pixelMm - b.x) ** 2 * inverse[m]!));
   const rowPart = new Float64Array(n);
   let at = 0;
   let top = 0;

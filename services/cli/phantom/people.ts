@@ -31,28 +31,90 @@ export interface Person {
 
 /** Surname (male, female), then given names and patronymics, as [Latin, Cyrillic]. */
 const SURNAMES: readonly (readonly [[string, string], [string, string]])[] = [
-  [['Ivanov', 'Иванов'], ['Ivanova', 'Иванова']],
-  [['Kuznetsov', 'Кузнецов'], ['Kuznetsova', 'Кузнецова']],
-  [['Vorobyov', 'Воробьёв'], ['Vorobyova', 'Воробьёва']],
-  [['Zhukovskiy', 'Жуковский'], ['Zhukovskaya', 'Жуковская']],
-  [['Shcherbakov', 'Щербаков'], ['Shcherbakova', 'Щербакова']],
-  [['Tsoy', 'Цой'], ['Tsoy', 'Цой']],
-  [['Li', 'Ли'], ['Li', 'Ли']],
-  [['Pak', 'Пак'], ['Pak', 'Пак']],
-  [['Gerasimenko', 'Герасименко'], ['Gerasimenko', 'Герасименко']],
-  [['Khabibullin', 'Хабибуллин'], ['Khabibullina', 'Хабибуллина']],
+  [
+    ['Ivanov', 'Иванов'],
+    ['Ivanova', 'Иванова'],
+  ],
+  [
+    ['Kuznetsov', 'Кузнецов'],
+    ['Kuznetsova', 'Кузнецова'],
+  ],
+  [
+    ['Vorobyov', 'Воробьёв'],
+    ['Vorobyova', 'Воробьёва'],
+  ],
+  [
+    ['Zhukovskiy', 'Жуковский'],
+    ['Zhukovskaya', 'Жуковская'],
+  ],
+  [
+    ['Shcherbakov', 'Щербаков'],
+    ['Shcherbakova', 'Щербакова'],
+  ],
+  [
+    ['Tsoy', 'Цой'],
+    ['Tsoy', 'Цой'],
+  ],
+  [
+    ['Li', 'Ли'],
+    ['Li', 'Ли'],
+  ],
+  [
+    ['Pak', 'Пак'],
+    ['Pak', 'Пак'],
+  ],
+  [
+    ['Gerasimenko', 'Герасименко'],
+    ['Gerasimenko', 'Герасименко'],
+  ],
+  [
+    ['Khabibullin', 'Хабибуллин'],
+    ['Khabibullina', 'Хабибуллина'],
+  ],
 ];
 const GIVEN = {
-  M: [['Aleksey', 'Алексей'], ['Dmitriy', 'Дмитрий'], ['Ilya', 'Илья'], ['Fyodor', 'Фёдор'], ['Timur', 'Тимур']],
-  F: [['Anna', 'Анна'], ['Yuliya', 'Юлия'], ['Olga', 'Ольга'], ['Aygul', 'Айгуль'], ['Zinaida', 'Зинаида']],
+  M: [
+    ['Aleksey', 'Алексей'],
+    ['Dmitriy', 'Дмитрий'],
+    ['Ilya', 'Илья'],
+    ['Fyodor', 'Фёдор'],
+    ['Timur', 'Тимур'],
+  ],
+  F: [
+    ['Anna', 'Анна'],
+    ['Yuliya', 'Юлия'],
+    ['Olga', 'Ольга'],
+    ['Aygul', 'Айгуль'],
+    ['Zinaida', 'Зинаида'],
+  ],
 } as const;
 const PATRONYMIC = {
-  M: [['Petrovich', 'Петрович'], ['Sergeevich', 'Сергеевич'], ['Ilyich', 'Ильич']],
-  F: [['Petrovna', 'Петровна'], ['Sergeevna', 'Сергеевна'], ['Ilyinichna', 'Ильинична']],
+  M: [
+    ['Petrovich', 'Петрович'],
+    ['Sergeevich', 'Сергеевич'],
+    ['Ilyich', 'Ильич'],
+  ],
+  F: [
+    ['Petrovna', 'Петровна'],
+    ['Sergeevna', 'Сергеевна'],
+    ['Ilyinichna', 'Ильинична'],
+  ],
 } as const;
 const WESTERN = {
-  M: [['Mar', 'Jon'], ['Müller', 'Jürgen'], ["O'Brien", 'Sean'], ['Andersson', 'Lars'], ['Li', 'Wei']],
-  F: [['Mar', 'Ann'], ['Müller', 'Käthe'], ['Van der Berg', 'Ann'], ['Andersson', 'Eva'], ['Li', 'Na']],
+  M: [
+    ['Mar', 'Jon'],
+    ['Müller', 'Jürgen'],
+    ["O'Brien", 'Sean'],
+    ['Andersson', 'Lars'],
+    ['Li', 'Wei'],
+  ],
+  F: [
+    ['Mar', 'Ann'],
+    ['Müller', 'Käthe'],
+    ['Van der Berg', 'Ann'],
+    ['Andersson', 'Eva'],
+    ['Li', 'Na'],
+  ],
 } as const;
 
 const ENCODINGS: readonly TextEncoding[] = [

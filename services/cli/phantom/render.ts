@@ -14,7 +14,9 @@ export interface Kernel {
 /** Gaussian weights of one side, normalised over both; [0] is the centre. */
 function weights(sigmaPixels: number): Float32Array {
   const reach = Math.max(0, Math.ceil(sigmaPixels * 2.5));
-  const half = Float32Array.from({ length: reach + 1 }, (_, i) => (sigmaPixels < 0.05 ? (i === 0 ? 1 : 0) : Math.exp(-(i * i) / (2 * sigmaPixels ** 2))));
+  const half = Float32Array.from({ length: reach + 1 }, (_, i) =>
+    sigmaPixels < 0.05 ? (i === 0 ? 1 : 0) : Math.exp(-(i * i) / (2 * sigmaPixels ** 2)),
+  );
   const sum = half.reduce((total, w, i) => total + (i === 0 ? w : 2 * w), 0);
   return half.map((w) => w / sum);
 }

@@ -25,7 +25,13 @@ const kernels = (soft: string, sharp: string): [Kernel, Kernel] => [
 const MANUFACTURER = 'Ctstream Phantom';
 const SCANNERS: readonly Scanner[] = [
   { manufacturer: MANUFACTURER, model: 'Thorax 16', software: 'TH16 2.4', kernels: kernels('B30f', 'B70f'), pixelRepresentation: 0 },
-  { manufacturer: MANUFACTURER, model: 'Thorax 64 Slice', software: 'TH64 7.1.2', kernels: kernels('STANDARD', 'LUNG'), pixelRepresentation: 1 },
+  {
+    manufacturer: MANUFACTURER,
+    model: 'Thorax 64 Slice',
+    software: 'TH64 7.1.2',
+    kernels: kernels('STANDARD', 'LUNG'),
+    pixelRepresentation: 1,
+  },
   { manufacturer: MANUFACTURER, model: 'Thorax 128', software: 'TH128 1.0', kernels: kernels('FC07', 'FC52'), pixelRepresentation: 0 },
 ];
 
@@ -118,7 +124,9 @@ function ageAt(birthDate: string, studyDate: string): string {
 export function studyModules(context: StudyContext, person: Person, patientId: string): Attributes {
   const { hospital, studyDate } = context;
   const empty = context.defect === 'empty-uid';
-  const comment = person.isCyrillic ? `Просил позвонить: ${person.phone}, ${person.shortName}` : `Please call ${person.phone}, ${person.shortName}`;
+  const comment = person.isCyrillic
+    ? `Просил позвонить: ${person.phone}, ${person.shortName}`
+    : `Please call ${person.phone}, ${person.shortName}`;
   return {
     PatientName: person.name,
     PatientID: patientId,
@@ -161,9 +169,7 @@ export function sceneModules(context: StudyContext, person: Person): Attributes 
     InstitutionAddress: hospital.address,
     StationName: hospital.station,
     DeviceSerialNumber: hospital.serial,
-    ReferencedStudySequence: [
-      { ReferencedSOPClassUID: '1.2.840.10008.3.1.2.3.1', ReferencedSOPInstanceUID: context.referencedStudyUid },
-    ],
+    ReferencedStudySequence: [{ ReferencedSOPClassUID: '1.2.840.10008.3.1.2.3.1', ReferencedSOPInstanceUID: context.referencedStudyUid }],
     RequestAttributesSequence: [
       {
         RequestedProcedureID: `R${context.studyId}`,
@@ -193,10 +199,29 @@ export function plantedIdentifiers(context: StudyContext): string[] {
   const uids = context.defect === 'empty-uid' ? [] : [context.studyUid];
   const issuer = context.issuer === undefined ? [] : [context.issuer];
   return [
-    person.name, ...person.parts, person.shortName, person.patientId, person.otherPatientId, person.birthDate,
-    person.address, person.phone, person.motherName,
-    context.accession, context.studyId, context.referencedStudyUid, context.frameUid, ...uids, ...issuer,
-    hospital.institution, hospital.address, hospital.station, hospital.serial,
-    hospital.referring, hospital.performing, hospital.operator, hospital.reading, ...second,
+    person.name,
+    ...person.parts,
+    person.shortName,
+    person.patientId,
+    person.otherPatientId,
+    person.birthDate,
+    person.address,
+    person.phone,
+    person.motherName,
+    context.accession,
+    context.studyId,
+    context.referencedStudyUid,
+    context.frameUid,
+    ...uids,
+    ...issuer,
+    hospital.institution,
+    hospital.address,
+    hospital.station,
+    hospital.serial,
+    hospital.referring,
+    hospital.performing,
+    hospital.operator,
+    hospital.reading,
+    ...second,
   ];
 }

@@ -15,7 +15,13 @@ test('a folder per study and series holds DICOM files only; the truth lies where
   const truthFile = join(folder, 'truth.json');
   const seen: number[] = [];
   const truths = await writePhantoms(out, {
-    studies: 2, seed: 3, rows: 32, slices: 5, severity: 3, truthFile, onProgress: ({ study }) => seen.push(study),
+    studies: 2,
+    seed: 3,
+    rows: 32,
+    slices: 5,
+    severity: 3,
+    truthFile,
+    onProgress: ({ study }) => seen.push(study),
   });
   expect(seen).toEqual([1, 2]);
   expect(truths.map((one) => one.severity)).toEqual([3, 3]);
