@@ -1,5 +1,5 @@
 // De-identification against gdcmanon, dicognito and the limit: the same files, in turn, in one run.
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writePhantoms } from '../services/cli/phantom/write-phantoms.ts';
@@ -28,6 +28,8 @@ export interface DeidBench {
   source: string;
   input: Replicated;
   workers: number;
+  /** Where the files lay. */
+  place: 'disk' | 'memory';
   ours: Contender & {
     /** Median without the start of the process. */
     withoutStart: number;
@@ -44,6 +46,9 @@ export interface DeidBench {
 const DICOGNITO = join(homedir(), '.cache', 'ctstream', 'bench', 'dicognito', 'bin', 'dicognito');
 /** dicognito takes minutes for what the others do in a second: this many files, once. */
 const DICOGNITO_FILES = 100;
+
+/** Type of a file system in memory, as Linux says it. */
+const TMPFS = 0x01021994;
 
 const program = (name: string): string => new URL(name, import.meta.url).pathname;
 
@@ -122,6 +127,7 @@ const inTurn = async (
     source: dicom ?? 'phantoms',
     input: replicated,
     workers,
+    place: statfsSync(folder).type === TMPFS ? 'memory' : 'disk',
     ours: { ...contender('ctstream deid, full profile and verification', rates.ours), withoutStart: medianOf(rates.inner), maxRssMb },
     peer: hasPeer ? contender('gdcmanon --dumb, three tags', rates.peer) : undefined,
     dicognito: await dicognitoOnce(folder, input, leftOut, say),

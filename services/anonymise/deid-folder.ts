@@ -1,14 +1,13 @@
 // De-identifies a folder of DICOM files: `ctstream deid IN OUT`. What would leave a centre, seen without
 // any of the stages. Refused files are listed with their codes; OUT holds DICOM files only.
 import { renameSync, rmSync } from 'node:fs';
-import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join, relative, sep } from 'node:path';
 import { centreId } from '../kernel/ids.ts';
 import type { CentreId, StudyInstanceUid } from '../kernel/ids.ts';
 import { revisionOf } from '../kernel/digest.ts';
 import type { Code } from '../kernel/codes.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
+import { filesUnder, refuseOverlap, removePartials } from './deid-folders.ts';
 import { deidPool } from './deid-pool.ts';
 import type { DeidPool } from './deid-pool.ts';
 import type { Cleaned, Head, StudyFile } from './deid-work.ts';
@@ -16,8 +15,10 @@ import { DEFAULT_IDENTITY_RULES } from './identity.ts';
 import type { IdentityRules } from './identity.ts';
 import { compileProfile } from './profile/profile.ts';
 import type { Profile } from './profile/profile.ts';
-import { conclude, mergePart, newSurvey } from './study-survey.ts';
-import type { StudySurvey } from './study-survey.ts';
+import { conclude, mergePart, newSurvey, partOf } from './study-survey.ts';
+import type { Conclusion, StudySurvey, SurveyPart } from './study-survey.ts';
+
+export { FolderError } from './deid-folders.ts';
 
 export interface RefusedFile {
   /** Path under IN. */
@@ -45,11 +46,6 @@ export interface DeidFolderOptions {
   resume?: boolean;
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
-}
-
-/** IN and OUT overlap, or OUT holds something already. */
-export class FolderError extends Error {
-  override name = 'FolderError';
 }
 
 interface Study {
@@ -108,32 +104,6 @@ export const deidFolder = async (inDir: string, outDir: string, options: DeidFol
   return result;
 };
 
-const refuseOverlap = async (inDir: string, outDir: string, mayHoldFiles: boolean): Promise<void> => {
-  await mkdir(outDir, { recursive: true });
-  const [from, to] = [await realpath(inDir), await realpath(outDir)];
-  const isWithin = (inner: string, outer: string): boolean => inner === outer || inner.startsWith(outer + sep);
-  if (isWithin(to, from) || isWithin(from, to)) throw new FolderError('IN and OUT must lie beside each other, not within');
-  const standing = await filesUnder(to);
-  if (!mayHoldFiles && (await readdir(to)).length > 0) throw new FolderError('OUT must be empty');
-  if (!standing.every((name) => OWN_FILE.test(name))) throw new FolderError('OUT holds files that de-identifying did not write');
-  await removePartials(to);
-};
-
-const removePartials = async (dir: string): Promise<void> => {
-  for (const name of await filesUnder(dir)) if (name.endsWith('.partial')) rmSync(join(dir, name));
-};
-
-/** What this command writes: <subject>/<series>/<instance>.dcm, and its passing form. */
-const OWN_FILE = /^S[A-Z2-7]{16}[\\/]2\.25\.\d+[\\/]2\.25\.\d+(?:-\d+)?\.dcm(?:\.partial)?$/;
-
-const filesUnder = async (dir: string): Promise<string[]> => {
-  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(dir, join(entry.parentPath, entry.name)))
-    .sort();
-};
-
 const inPieces = <T>(list: readonly T[], size: number): T[][] =>
   Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
 
@@ -156,45 +126,102 @@ const groupByStudy = async (pool: DeidPool, names: readonly string[], refused: R
   return [...studies.values()];
 };
 
-/** As many studies at a time as there are threads: while one waits for its last file the next goes on. */
+/** Files that are surveyed before the first of them is written; what is known of them is in memory. */
+const FILES_PER_BATCH = 2000;
+
+/**
+ * In batches: all studies are surveyed, then the vault is asked for all, then all are cleaned. The vault
+ * syncs each answer to disk, and a sync while files are being written waits for those files too: asked
+ * study by study, it took two thirds of the time.
+ */
 const eachStudy = async (studies: readonly Study[], run: Run): Promise<void> => {
-  const rest = studies.values();
-  const lane = async (): Promise<void> => {
-    for (const study of rest) {
-      run.options.signal?.throwIfAborted();
-      await deidStudy(study, run);
-      run.onStudyDone(study.files.length);
+  for (const batch of batchesOf(studies)) {
+    const surveyed = await inLanes(batch, run, (study) => surveyedStudy(study, run));
+    const accepted: Accepted[] = [];
+    for (const one of surveyed) {
+      const secret = await secretOf(one, run);
+      if (typeof secret === 'string') refuseRest(one, secret, run);
+      else accepted.push({ ...one, secret });
     }
-  };
-  await Promise.all(Array.from({ length: run.pool.threads }, lane));
+    await inLanes(accepted, run, (one) => cleanedStudy(one, run));
+  }
 };
 
-const deidStudy = async (study: Study, run: Run): Promise<void> => {
-  const { options, centre, result } = run;
+const batchesOf = (studies: readonly Study[]): Study[][] => {
+  const batches: Study[][] = [];
+  let files = FILES_PER_BATCH;
+  for (const study of studies) {
+    if (files >= FILES_PER_BATCH) {
+      batches.push([]);
+      files = 0;
+    }
+    batches.at(-1)?.push(study);
+    files += study.files.length;
+  }
+  return batches;
+};
+
+/** As many at a time as there are threads: while one waits for its last file the next goes on. */
+const inLanes = async <T, R>(list: readonly T[], { pool, options }: Run, work: (one: T) => Promise<R>): Promise<R[]> => {
+  const results: R[] = [];
+  const rest = list.values();
+  const lane = async (): Promise<void> => {
+    for (const one of rest) {
+      options.signal?.throwIfAborted();
+      results.push(await work(one));
+    }
+  };
+  await Promise.all(Array.from({ length: pool.threads }, lane));
+  return results;
+};
+
+interface Surveyed {
+  study: Study;
+  /** Without what found the text in its pixels. */
+  survey: Omit<SurveyPart, 'strokes'>;
+  conclusion: Conclusion;
+  /** Why single files are left out. */
+  codes: Map<string, Code>;
+}
+
+interface Accepted extends Surveyed {
+  secret: Uint8Array;
+}
+
+const surveyedStudy = async (study: Study, run: Run): Promise<Surveyed> => {
   const codes = new Map<string, Code>();
   const survey = await surveyStudy(study, run, codes);
   const conclusion = conclude(survey);
-  const refuseRest = (code: Code): void => {
-    for (const { name } of study.files) result.refused.push({ file: name, code: codes.get(name) ?? code });
-  };
-  if (conclusion.kind === 'refused') return refuseRest(conclusion.code);
+  const { strokes: _, ...part } = partOf(survey);
+  return { study, survey: part, conclusion, codes };
+};
+
+/** The patient's secret, or why the study is refused. */
+const secretOf = async ({ study, conclusion }: Surveyed, { options, centre }: Run): Promise<Uint8Array | Code> => {
+  if (conclusion.kind === 'refused') return conclusion.code;
   const keys = await options.vault.subject(conclusion.key, options.signal);
-  if (keys === 'denied') return refuseRest('PATIENT_WITHDRAWN');
+  if (keys === 'denied') return 'PATIENT_WITHDRAWN';
   const revision = revisionOf(study.files.map(({ name }) => ({ seriesInstanceUid: '', sopInstanceUid: name })));
   await options.vault.study(keys.subjectRow, centre, study.studyInstanceUid as StudyInstanceUid, revision, options.signal);
-  const cleaned = await cleanStudy(
-    study.files.filter(({ name }) => conclusion.kept.has(name)),
-    study.no,
-    survey,
-    keys.secret,
-    run.pool,
-  );
-  if (!publish(cleaned, codes, result)) return refuseRest('HELD_BY_VERIFIER');
+  return keys.secret;
+};
+
+const refuseRest = ({ study, codes }: Surveyed, code: Code, { result, onStudyDone }: Run): void => {
+  for (const { name } of study.files) result.refused.push({ file: name, code: codes.get(name) ?? code });
+  onStudyDone(study.files.length);
+};
+
+const cleanedStudy = async (accepted: Accepted, run: Run): Promise<void> => {
+  const { study, survey, conclusion, codes, secret } = accepted;
+  const kept = conclusion.kind === 'accepted' ? conclusion.kept : new Set<string>();
+  const cleaned = await cleanStudy(study.files.filter(({ name }) => kept.has(name)), study.no, survey, secret, run.pool);
+  if (!publish(cleaned, codes, run.result)) return refuseRest(accepted, 'HELD_BY_VERIFIER', run);
   const seriesOf = new Map(survey.kept.map(({ name, series }) => [name, series]));
   for (const { name } of study.files) {
-    const code = codes.get(name) ?? (conclusion.kept.has(name) ? undefined : survey.refusedSeries.get(seriesOf.get(name) ?? ''));
-    if (code !== undefined) result.refused.push({ file: name, code });
+    const code = codes.get(name) ?? (kept.has(name) ? undefined : survey.refusedSeries.get(seriesOf.get(name) ?? ''));
+    if (code !== undefined) run.result.refused.push({ file: name, code });
   }
+  run.onStudyDone(study.files.length);
 };
 
 const surveyStudy = async (
@@ -212,7 +239,7 @@ const surveyStudy = async (
 const cleanStudy = async (
   files: readonly StudyFile[],
   no: number,
-  survey: StudySurvey,
+  survey: Omit<SurveyPart, 'strokes'>,
   secret: Uint8Array,
   pool: DeidPool,
 ): Promise<Cleaned[]> => {

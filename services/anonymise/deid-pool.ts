@@ -78,6 +78,7 @@ const leastBusy = (threads: readonly Thread[]): Thread => threads.reduce((a, b) 
 const ownThread = (inDir: string, outDir: string): Thread => {
   const work = deidWork(inDir, outDir);
   let last: Promise<unknown> = Promise.resolve();
+  let isClosed = false;
   return {
     busy: 0,
     // One after the other, and the answers of the workers, the progress and a signal get their turn between.
@@ -86,12 +87,16 @@ const ownThread = (inDir: string, outDir: string): Thread => {
       const now = (async () => {
         await before.catch(() => undefined);
         await new Promise((resolve) => setImmediate(resolve));
+        if (isClosed) throw new Error('the work was broken off');
         return (work[method] as (...args: readonly unknown[]) => unknown)(...args);
       })();
       last = now;
       return now;
     },
-    close: async () => undefined,
+    close: async () => {
+      isClosed = true;
+      await last.catch(() => undefined);
+    },
   };
 };
 
