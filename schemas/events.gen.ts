@@ -268,7 +268,7 @@ export interface StudyAnonymised {
   readonly instanceCount: number;
   /** Instances that were left behind. */
   readonly dropped: readonly DroppedInstances[];
-  /** Sum of the kept DICOM files. */
+  /** Sum of the kept DICOM files, rounded to whole megabytes (1e6): the exact sum would name the study to whoever has the files. */
   readonly sizeBytes: number;
   /** Ten-year band such as 050-059, 090+ or unknown. */
   readonly ageBand: string;
@@ -308,8 +308,8 @@ export interface StudyAssessed {
   readonly manifestSha256: string;
   /** Object name of volume.nii.gz in ct-research. */
   readonly volumeKey: string;
-  /** SHA-256 (hex) of the uncompressed NIfTI bytes. */
-  readonly volumeSha256: string;
+  /** HMAC-SHA-256 (hex) of the uncompressed NIfTI bytes under the revision's salt, which stands in its assessment in ct-research: names the volume, and only who may read that can check it. */
+  readonly volumeDigest: string;
   /** Columns, rows, slices. */
   readonly shape: readonly number[];
   /** Voxel size in mm, in the order of shape. */
@@ -320,8 +320,6 @@ export interface StudyAssessed {
   readonly kernel: string;
   /** KVP (0018,0060). */
   readonly kvp: null | number;
-  /** 16 numbers, row-major: voxel to RAS+ mm. */
-  readonly affine: readonly number[];
   /** Voxels outside -1024..3071 HU that were clamped. */
   readonly clampedVoxels: number;
   /** Volume of the lung mask in mL. */
@@ -388,8 +386,8 @@ export interface StudyLabelled {
   readonly subjectId: SubjectId;
   /** Research id of the revision: HMAC under the study's secret. */
   readonly revision: ResearchRevision;
-  /** The volume that was read: SHA-256 (hex) of the uncompressed NIfTI bytes. */
-  readonly volumeSha256: string;
+  /** The volume that was read, by the volumeDigest of its StudySelected. */
+  readonly volumeDigest: string;
   /** CT-0 to CT-4 as 0 to 4. */
   readonly grade: number;
   /** Whether an adjudicator decided. */
@@ -434,8 +432,8 @@ export interface StudySelected {
   readonly cell: string;
   /** Object name of volume.nii.gz in ct-research. */
   readonly volumeKey: string;
-  /** SHA-256 (hex) of the uncompressed NIfTI bytes. */
-  readonly volumeSha256: string;
+  /** HMAC-SHA-256 (hex) of the uncompressed NIfTI bytes under the revision's salt, which stands in its assessment in ct-research: names the volume, and only who may read that can check it. */
+  readonly volumeDigest: string;
   /** Columns, rows, slices. */
   readonly shape: readonly number[];
   /** Voxel size in mm, in the order of shape. */

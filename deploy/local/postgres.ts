@@ -80,7 +80,10 @@ export async function postgresAnswers(access: PostgresAccess): Promise<boolean> 
   return await withClient(access, async (client) => (await client.query('select 1')).rowCount === 1);
 }
 
-/** Creates the role (or sets its password) and a database that only it may open; gives its URL. */
+/**
+ * Creates the role (or sets its password) and a database that only it may open; gives its URL. A database of that
+ * name and owner stays as it is, so that a start which failed half-way can be repeated; another owner's is refused.
+ */
 export async function createDatabase(access: PostgresAccess, name: string, owner: { user: string; password: string }): Promise<string> {
   await withClient(access, async (client) => {
     const role = client.escapeIdentifier(owner.user);
@@ -91,7 +94,15 @@ export async function createDatabase(access: PostgresAccess, name: string, owner
       await client.query(`ALTER ROLE ${role} LOGIN PASSWORD ${password}`);
     });
     const database = client.escapeIdentifier(name);
-    await client.query(`CREATE DATABASE ${database} OWNER ${role}`);
+    await client.query(`CREATE DATABASE ${database} OWNER ${role}`).catch(async (error: unknown) => {
+      // duplicate_database
+      if (!(error instanceof pg.DatabaseError) || error.code !== '42P04') throw error;
+      const { rows } = await client.query<{ owner: string }>(
+        'SELECT pg_get_userbyid(datdba) AS owner FROM pg_database WHERE datname = $1',
+        [name],
+      );
+      if (rows[0]?.owner !== owner.user) throw new Error(`the database ${name} exists and belongs to another role`);
+    });
     await client.query(`REVOKE CONNECT ON DATABASE ${database} FROM PUBLIC`);
   });
   return `postgres://${encodeURIComponent(owner.user)}:${encodeURIComponent(owner.password)}@${access.host}:${access.port}/${encodeURIComponent(name)}`;

@@ -6,25 +6,12 @@ import { join } from 'node:path';
 import { applyTopics, principals } from '../../services/adapters/kafka-topics.ts';
 import { s3Store } from '../../services/adapters/s3-store.ts';
 import { publishSchemas } from '../../services/adapters/schema-registry.ts';
+import { applyLifecycle, CLINICAL_DAYS } from './lifecycle.ts';
 import type { Platform } from './platform.ts';
+import { BUCKETS, policyJson, STORE_USERS } from './policies.ts';
 
-export const BUCKETS = ['ct-clinical', 'ct-research', 'ct-releases', 'ct-quarantine', 'ct-release-candidates', 'ct-event-log'] as const;
 const DATABASES = ['vault', 'select', 'label_queue', 'release'] as const;
 export type DatabaseName = (typeof DATABASES)[number];
-
-type Access = 'read' | 'write';
-
-/** Who may do what in which bucket (design: least right per service). */
-const POLICIES: Readonly<Record<string, Readonly<Partial<Record<(typeof BUCKETS)[number], readonly Access[]>>>>> = {
-  ingest: { 'ct-clinical': ['read', 'write'] },
-  anonymise: { 'ct-clinical': ['read'], 'ct-research': ['read', 'write'], 'ct-quarantine': ['write'] },
-  assess: { 'ct-research': ['read', 'write'] },
-  'label-queue': { 'ct-research': ['read'] },
-  release: { 'ct-research': ['read'], 'ct-release-candidates': ['read', 'write'], 'ct-releases': ['read', 'write'] },
-  'archiver-clinical': { 'ct-event-log': ['read', 'write'] },
-  'archiver-research': { 'ct-event-log': ['read', 'write'] },
-  analyst: { 'ct-event-log': ['read'], 'ct-releases': ['read'] },
-};
 
 export interface ProvisionOptions {
   readonly centres: readonly string[];
@@ -36,6 +23,8 @@ export interface ProvisionOptions {
   readonly readers?: number;
   /** Fewer partitions than schemas/topics.json says, for tests on a small machine. */
   readonly partitions?: number;
+  /** Days after which pixels of the clinical zone expire. */
+  readonly clinicalDays?: number;
 }
 
 /** Simulated readers: `reader-1`, ... with the tokens they show. */
@@ -61,21 +50,6 @@ export interface Provisioned {
 /** Derived from the platform's own random secret: every process that may read the state knows the same ones. */
 function deriveSecret(platform: Platform, purpose: string): string {
   return createHmac('sha256', platform.kafka.admin.password).update(purpose).digest('hex');
-}
-
-function policyJson(bucketPrefix: string, user: string): string {
-  const statements = Object.entries(POLICIES[user] ?? {}).flatMap(([bucket, access]) => {
-    const arn = `arn:aws:s3:::${bucketPrefix}${bucket}`;
-    const actions = [
-      ...(access.includes('read') ? ['s3:GetObject'] : []),
-      ...(access.includes('write') ? ['s3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts'] : []),
-    ];
-    return [
-      { Effect: 'Allow', Action: ['s3:ListBucket', 's3:GetBucketLocation', 's3:ListBucketMultipartUploads'], Resource: [arn] },
-      { Effect: 'Allow', Action: actions, Resource: [`${arn}/*`] },
-    ];
-  });
-  return JSON.stringify({ Version: '2012-10-17', Statement: statements });
 }
 
 async function writeSecret(path: string, text: string): Promise<void> {
@@ -156,7 +130,7 @@ export function storeUser(prefix: string, service: string): string {
   return `${prefix}${service}`;
 }
 
-async function provisionStore(platform: Platform, p: Provisioned): Promise<void> {
+async function provisionStore(platform: Platform, p: Provisioned, clinicalDays: number): Promise<void> {
   const { minio } = platform;
   const root = s3Store({
     endpoint: `http://${minio.endPoint}:${minio.port}`,
@@ -165,7 +139,8 @@ async function provisionStore(platform: Platform, p: Provisioned): Promise<void>
     bucketPrefix: p.bucketPrefix,
   });
   await root.ensureBuckets([...BUCKETS]);
-  for (const user of Object.keys(POLICIES)) {
+  await applyLifecycle(minio, p.bucketPrefix, clinicalDays);
+  for (const user of STORE_USERS) {
     await minio.addUser(storeUser(p.prefix, user), p.secretOf(user), policyJson(p.bucketPrefix, user));
   }
 }
@@ -195,6 +170,12 @@ export async function provision(platform: Platform, o: ProvisionOptions): Promis
   const registry = async (): Promise<void> => {
     if (platform.registryUrl !== undefined) await publishSchemas(platform.registryUrl);
   };
-  await Promise.all([registry(), kafka(), provisionStore(platform, p), databases(), writeFiles(platform, o, p.secretOf, p.readers)]);
+  await Promise.all([
+    registry(),
+    kafka(),
+    provisionStore(platform, p, o.clinicalDays ?? CLINICAL_DAYS),
+    databases(),
+    writeFiles(platform, o, p.secretOf, p.readers),
+  ]);
   return p;
 }

@@ -1,11 +1,12 @@
 // The stages as processes on a local platform: started, watched, killed and stopped by name.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { readLocalEnv } from './env.ts';
 import type { Platform } from './platform.ts';
 import { freePorts } from './ports.ts';
 import { storeUser, type Provisioned } from './provision.ts';
+import { endRecordedStages, recordStage, signalStage, STOP_WITHIN_MS } from './stage-records.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -157,10 +158,13 @@ export interface StagesOptions {
 
 const READY_WITHIN_MS = 60_000;
 
+const hasEnded = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null;
+
 async function untilReady(url: string, child: ChildProcess, name: string, logFile: string): Promise<void> {
   const deadline = Date.now() + READY_WITHIN_MS;
   while (Date.now() < deadline) {
-    if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode} while it started; its log is ${logFile}`);
+    if (hasEnded(child))
+      throw new Error(`${name} ended with ${child.signalCode ?? `code ${child.exitCode}`} while it started; its log is ${logFile}`);
     const ok = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2000) }).then(
       (r) => r.ok,
       () => false,
@@ -171,15 +175,40 @@ async function untilReady(url: string, child: ChildProcess, name: string, logFil
   throw new Error(`${name} was not ready after ${READY_WITHIN_MS / 1000} s; its log is ${logFile}`);
 }
 
-/** Starts the stages and waits until each says that it is ready. */
+/**
+ * The process of a stage, leader of a group of its own: a terminal's Ctrl-C reaches the parent alone, which then stops
+ * the stages in order. It writes to its log itself, so the last lines stand there whoever ends first.
+ */
+async function spawnStage(main: string, env: Env, logFile: string): Promise<ChildProcess> {
+  const local = readLocalEnv();
+  // Compiled code that we run later: nobody else may write there.
+  const compileCache = join(local.cacheDir, 'node-compile-cache');
+  await mkdir(compileCache, { recursive: true, mode: 0o700 });
+  const base = { PATH: local.childEnv['PATH'] ?? '', HOME: local.childEnv['HOME'] ?? '', TZ: 'UTC', NODE_COMPILE_CACHE: compileCache };
+  const log = await open(logFile, 'a', 0o600);
+  try {
+    return spawn(process.execPath, ['--no-warnings', join(root, main)], {
+      cwd: root,
+      env: { ...base, ...env },
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+    });
+  } finally {
+    await log.close();
+  }
+}
+
+/** Starts the stages and waits until each says that it is ready. Ends first what a killed parent left in the folder. */
 export async function startStages(o: StagesOptions): Promise<RunningStages> {
   const names = o.only ?? STAGE_NAMES;
   await mkdir(join(o.dir, 'logs'), { recursive: true });
+  await endRecordedStages(o.dir);
   const ports = await freePorts(2 * names.length);
   const urls = new Map(names.map((name, i) => [name, `http://127.0.0.1:${ports[i]}`]));
   const apiUrls = new Map(names.map((name, i) => [name, `http://127.0.0.1:${ports[names.length + i]}`]));
   const children = new Map<StageName, ChildProcess>();
   const ending = new Set<ChildProcess>();
+  let stopped = false;
   const logFile = (name: StageName): string => join(o.dir, 'logs', `${name}.log`);
 
   const start = async (name: StageName, extra: Env = {}): Promise<void> => {
@@ -190,47 +219,45 @@ export async function startStages(o: StagesOptions): Promise<RunningStages> {
       ...o.env?.[name],
       ...extra,
     };
-    const base = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', TZ: 'UTC' };
-    const child = spawn(process.execPath, ['--no-warnings', join(root, SPECS[name].main)], {
-      cwd: root,
-      env: { ...base, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const log = createWriteStream(logFile(name), { flags: 'a' });
-    child.stdout.pipe(log, { end: false });
-    child.stderr.pipe(log, { end: false });
+    const child = await spawnStage(SPECS[name].main, env, logFile(name));
     children.set(name, child);
     child.once('exit', (code, signal) => {
-      log.end();
       if (!ending.has(child)) o.onExit?.({ name, code, signal });
     });
+    if (child.pid !== undefined) recordStage(o.dir, name, child.pid);
+    // stop() did not see this one: it was being started.
+    if (stopped) await kill(name, 'SIGTERM');
     await untilReady(url, child, name, logFile(name));
   };
 
   const kill = async (name: StageName, signal: NodeJS.Signals): Promise<void> => {
     const child = children.get(name);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child?.pid === undefined || hasEnded(child)) return;
+    const { pid } = child;
     ending.add(child);
     const gone = new Promise<void>((done) => void child.once('exit', () => done()));
-    child.kill(signal);
+    signalStage(pid, signal);
     // SIGTERM drains; a process that does not end by itself is ended.
-    const late = setTimeout(() => child.kill('SIGKILL'), 15_000);
+    const late = setTimeout(() => signalStage(pid, 'SIGKILL'), STOP_WITHIN_MS);
     await gone;
     clearTimeout(late);
   };
 
   const killAll = (): void => {
-    for (const child of children.values()) if (child.exitCode === null) child.kill('SIGKILL');
+    for (const child of children.values()) if (child.pid !== undefined && !hasEnded(child)) signalStage(child.pid, 'SIGKILL');
   };
   process.once('exit', killAll);
   const stop = async (): Promise<void> => {
+    stopped = true;
     await Promise.all(names.map((name) => kill(name, 'SIGTERM')));
     process.off('exit', killAll);
   };
+  const starting = names.map((name) => start(name));
   try {
-    await Promise.all(names.map((name) => start(name)));
+    await Promise.all(starting);
   } catch (error) {
     await stop();
+    await Promise.allSettled(starting);
     throw error;
   }
   return {

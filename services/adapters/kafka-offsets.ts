@@ -59,6 +59,16 @@ export async function inSteps<A, B>(items: readonly A[], width: number, work: (i
   return results;
 }
 
+/** Waits for the work to end, well or badly, but no longer than the time. */
+export async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work.catch(() => undefined), limit]);
+  clearTimeout(timer);
+}
+
 export function partitionId(p: PartitionName): string {
   return `${p.topic}/${p.partition}`;
 }

@@ -19,6 +19,8 @@ export interface TopicPlan {
   readonly minInsyncReplicas: number;
   readonly retentionMs: number;
   readonly cleanup: string;
+  /** Largest batch that the topic takes, bytes; the broker's own limit (1 MiB) when not given. */
+  readonly maxMessageBytes?: number;
   readonly writers: readonly string[];
   readonly readers: readonly string[];
 }
@@ -49,6 +51,7 @@ export function topicPlans(centres: readonly string[], partitionsOverride?: numb
         name: retryTopic(zone, stage, delay),
         partitions: fewer(topicsFile.retry.partitions),
         retentionMs: topicsFile.retry.retentionMs,
+        maxMessageBytes: topicsFile.retry.maxMessageBytes,
         writers: [stage, OPERATOR],
         readers: [stage, archiverOf(zone), ...OBSERVERS],
       });
@@ -58,6 +61,7 @@ export function topicPlans(centres: readonly string[], partitionsOverride?: numb
       name: deadTopic(zone, stage),
       partitions: fewer(topicsFile.dead.partitions),
       retentionMs: topicsFile.dead.retentionMs,
+      maxMessageBytes: topicsFile.dead.maxMessageBytes,
       writers: [stage],
       readers: [archiverOf(zone), ...OBSERVERS],
     });
@@ -76,6 +80,8 @@ function configOf(plan: TopicPlan, brokers: number): Record<string, string> {
     'retention.ms': String(plan.retentionMs),
     'cleanup.policy': plan.cleanup,
     'min.insync.replicas': String(Math.min(plan.minInsyncReplicas, brokers)),
+    // A record that its own topic just took must fit with what parking adds.
+    ...(plan.maxMessageBytes === undefined ? {} : { 'max.message.bytes': String(plan.maxMessageBytes) }),
   };
 }
 

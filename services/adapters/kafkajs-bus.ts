@@ -4,7 +4,7 @@ import kafkajs from 'kafkajs';
 import type { Admin, Kafka, Producer } from 'kafkajs';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 import { busFault, kafkaClient, topicPattern } from './kafka-client.ts';
-import { committedBy, endsOf, type KafkaBusOptions, type KafkaParts } from './kafka-offsets.ts';
+import { committedBy, endsOf, within, type KafkaBusOptions, type KafkaParts } from './kafka-offsets.ts';
 import { readRecords } from './kafkajs-reader.ts';
 import { openSubscription } from './kafkajs-subscription.ts';
 
@@ -21,6 +21,7 @@ export function kafkaBus(options: KafkaBusOptions): EventBus {
       await client.connect();
     } catch (error) {
       admin = undefined;
+      await client.disconnect().catch(() => undefined);
       throw busFault(error, 'connecting to Kafka');
     }
     return client;
@@ -68,20 +69,22 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** Least size at which a request is sent without looking for more records. The broker takes 1 MiB per batch. */
+/** Least size at which a request is sent without looking for more records. A larger record goes alone: its topic decides. */
 const REQUEST_BYTES = 512 * 1024;
 
+/** Longest wait for requests under way when the bus closes, and for the broker to be told. */
+const CLOSE_MS = 5000;
+
 function sizeOf(record: OutgoingRecord): number {
-  return (
-    record.value.byteLength + record.key.length + Object.entries(record.headers).reduce((sum, [k, v]) => sum + k.length + v.length, 64)
-  );
+  const headers = Object.entries(record.headers).reduce((sum, [k, v]) => sum + Buffer.byteLength(k) + Buffer.byteLength(v), 64);
+  return record.value.byteLength + Buffer.byteLength(record.key) + headers;
 }
 
 /**
  * One request at a time, with everything that came in meanwhile in the next one: fast under load, no wait when
  * idle, and a retried request can't overtake another, so records of a key keep their order.
  */
-function makePublisher(kafka: Kafka, prefix: string): { publish: EventBus['publish']; close(): Promise<void> } {
+export function makePublisher(kafka: Pick<Kafka, 'producer'>, prefix: string): { publish: EventBus['publish']; close(): Promise<void> } {
   const producer: Producer = kafka.producer({
     createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
     allowAutoTopicCreation: false,
@@ -132,32 +135,46 @@ function makePublisher(kafka: Kafka, prefix: string): { publish: EventBus['publi
     pumping = undefined;
   };
 
-  const enqueue = (records: readonly OutgoingRecord[], bytes: number): Promise<void> =>
+  /** Whoever aborts waits no longer. What was not sent yet never is; what is on its way may arrive, with the ids of the next try. */
+  const enqueue = (records: readonly OutgoingRecord[], bytes: number, signal?: AbortSignal): Promise<void> =>
     new Promise((resolve, reject) => {
-      queue.push({ records, bytes, resolve, reject });
+      const settled = (): void => signal?.removeEventListener('abort', leave);
+      const waiting: Waiting = {
+        records,
+        bytes,
+        resolve: () => (settled(), resolve()),
+        reject: (error) => (settled(), reject(error)),
+      };
+      const leave = (): void => {
+        const at = queue.indexOf(waiting);
+        if (at >= 0) queue.splice(at, 1);
+        reject(signal?.reason);
+      };
+      signal?.throwIfAborted();
+      signal?.addEventListener('abort', leave, { once: true });
+      queue.push(waiting);
       pumping ??= pump();
     });
 
   return {
     publish: async (records, signal) => {
-      signal?.throwIfAborted();
       let chunk: OutgoingRecord[] = [];
       let bytes = 0;
       for (const record of records) {
         const size = sizeOf(record);
         if (chunk.length > 0 && bytes + size > REQUEST_BYTES) {
-          await enqueue(chunk, bytes);
+          await enqueue(chunk, bytes, signal);
           chunk = [];
           bytes = 0;
         }
         chunk.push(record);
         bytes += size;
       }
-      if (chunk.length > 0) await enqueue(chunk, bytes);
+      if (chunk.length > 0) await enqueue(chunk, bytes, signal);
     },
     close: async () => {
-      await pumping;
-      if (connected !== undefined) await producer.disconnect();
+      if (pumping !== undefined) await within(CLOSE_MS, pumping);
+      if (connected !== undefined) await within(CLOSE_MS, producer.disconnect());
     },
   };
 }

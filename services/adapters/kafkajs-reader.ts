@@ -10,6 +10,8 @@ import { partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
 const GROUP_RECORDS = 20_000n;
 /** Records of one partition that wait for the reader before it is paused. */
 const PARTITION_HIGH = 5000;
+/** Longest wait for the group to be joined. */
+const JOIN_MS = 60_000;
 /** Longest wait without any record. */
 const STALL_MS = 30_000;
 
@@ -24,7 +26,10 @@ export async function* readRecords(parts: KafkaParts, ends: readonly TopicEnd[],
   const wanted = ends.filter((e) => e.end > e.first);
   if (wanted.length === 0) return;
   signal?.throwIfAborted();
-  const reader = await openReader(parts, wanted).catch((error: unknown) => Promise.reject(busFault(error, 'opening a reader')));
+  const reader = await openReader(parts, wanted, signal).catch((error: unknown) => {
+    signal?.throwIfAborted();
+    throw busFault(error, 'opening a reader');
+  });
   try {
     for (const group of groups(wanted)) yield* reader.read(group, signal);
   } finally {
@@ -52,7 +57,12 @@ interface Reader {
   close(): Promise<void>;
 }
 
-async function openReader(parts: KafkaParts, wanted: readonly TopicEnd[]): Promise<Reader> {
+export async function openReader(
+  parts: Pick<KafkaParts, 'kafka' | 'options'>,
+  wanted: readonly TopicEnd[],
+  signal?: AbortSignal,
+  joinMs = JOIN_MS,
+): Promise<Reader> {
   const { prefix } = parts.options;
   const consumer = parts.kafka.consumer({
     groupId: `${prefix}${parts.options.username}.read.${randomBytes(6).toString('hex')}`,
@@ -70,22 +80,53 @@ async function openReader(parts: KafkaParts, wanted: readonly TopicEnd[]): Promi
   });
   const topics = [...new Set(wanted.map((e) => e.topic))];
   const everything = topics.map((topic) => ({ topic: prefix + topic }));
-  const joined = new Promise<void>(
-    (resolve) => void consumer.on(consumer.events.GROUP_JOIN, () => (consumer.pause(everything), resolve())),
-  );
-  await consumer.connect();
-  await consumer.subscribe({ topics: everything.map((t) => t.topic), fromBeginning: true });
-  await consumer.run({
-    autoCommit: false,
-    eachBatchAutoResolve: false,
-    partitionsConsumedConcurrently: 1,
-    eachBatch: async (payload) => collect(payload, prefix, open, consumer, wake.ring),
-  });
-  await joined;
+  const join = async (ended: AbortSignal): Promise<void> => {
+    await consumer.connect();
+    if (ended.aborted) return;
+    await consumer.subscribe({ topics: everything.map((t) => t.topic), fromBeginning: true });
+    await consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      partitionsConsumedConcurrently: 1,
+      eachBatch: async (payload) => collect(payload, prefix, open, consumer, wake.ring),
+    });
+  };
+  consumer.on(consumer.events.GROUP_JOIN, () => consumer.pause(everything));
+  await joinInTime(consumer, join, joinMs, signal);
   return {
     read: (group, signal) => readGroup({ consumer, prefix, open, wake, crashed: () => crash }, group, signal),
     close: async () => await consumer.disconnect().catch(() => undefined),
   };
+}
+
+/** Resolves with the join. kafkajs' `run` resolves also when the group could not be joined, and says it as a crash, if at all. */
+async function joinInTime(
+  consumer: Consumer,
+  join: (ended: AbortSignal) => Promise<void>,
+  limitMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const ended = new AbortController();
+  let joining = Promise.resolve();
+  const joined = new Promise<void>((resolve, reject) => {
+    const limit = setTimeout(() => reject(new Fault('BUS_UNAVAILABLE', true, `a reader did not join its group in ${limitMs} ms`)), limitMs);
+    ended.signal.addEventListener('abort', () => clearTimeout(limit), { once: true });
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true, signal: ended.signal });
+    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
+    consumer.on(consumer.events.GROUP_JOIN, () => resolve());
+    joining = join(ended.signal);
+    joining.catch(reject);
+  });
+  try {
+    await joined;
+  } catch (error) {
+    const leave = async (): Promise<void> => await consumer.disconnect().catch(() => undefined);
+    // Again at the end: what was under way may have connected it anew.
+    void leave().then(async () => await joining.then(leave, leave));
+    throw error;
+  } finally {
+    ended.abort();
+  }
 }
 
 function makeBell(): { ring: () => void; wait: (ms: number) => Promise<void> } {
@@ -152,7 +193,7 @@ async function* readGroup(r: Reading, group: readonly TopicEnd[], signal?: Abort
       const crash = r.crashed();
       if (crash !== undefined) throw busFault(crash, `reading ${part.want.topic}`);
       const records = part.records.splice(0);
-      if (records.length === 0) await waitForMore(r, part);
+      if (records.length === 0) await waitForMore(r, part, signal);
       else {
         yield* records;
         if (!part.done) r.consumer.resume([{ topic: r.prefix + part.want.topic, partitions: [part.want.partition] }]);
@@ -161,9 +202,9 @@ async function* readGroup(r: Reading, group: readonly TopicEnd[], signal?: Abort
   }
 }
 
-async function waitForMore(r: Reading, part: Open): Promise<void> {
+async function waitForMore(r: Reading, part: Open, signal?: AbortSignal): Promise<void> {
   const until = Date.now() + STALL_MS;
-  while (part.records.length === 0 && !part.done && r.crashed() === undefined) {
+  while (part.records.length === 0 && !part.done && r.crashed() === undefined && signal?.aborted !== true) {
     if (Date.now() > until)
       throw new Fault('BUS_UNAVAILABLE', true, `${part.want.topic}/${part.want.partition} can't be read up to ${part.want.end}`);
     await r.wake.wait(500);

@@ -1,11 +1,11 @@
 // Leases over a kafkajs consumer group. kafkajs hands records over and returns; jobs run as long as they like
 // while its loop goes on sending heartbeats. Offsets are committed by generation, from the lease board only.
-import kafkajs from 'kafkajs';
-import type { Consumer, EachBatchPayload, Offsets, PartitionAssigner } from 'kafkajs';
+import type { Consumer, EachBatchPayload, Offsets } from 'kafkajs';
 import { Fault } from '../kernel/fault.ts';
 import type { PartitionLag, SubscribeOptions, Subscription } from '../ports/event-bus.ts';
 import { busFault, isPattern } from './kafka-client.ts';
-import { committedBy, endsOf, inSteps, partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
+import { committedBy, endsOf, inSteps, partitionId, recordOf, within, type KafkaParts } from './kafka-offsets.ts';
+import { stickyAssigner, type Holding } from './kafkajs-assigner.ts';
 import { startingPoints, truncation } from './kafkajs-truncation.ts';
 import { leaseBoard, type LeaseBoard, type PartitionName } from './lease-board.ts';
 
@@ -20,6 +20,8 @@ interface State {
   commit: Commit | undefined;
   /** True from the moment a join begins until the assignment is known: nothing is committed. */
   joining: boolean;
+  /** The last assignment, with prefixed names: what is kept at the next one, if it can be. */
+  holding: Holding;
   /** Counts assignments. */
   assignment: number;
   /** Resolves once the assignment was compared with what the group had committed. */
@@ -29,6 +31,8 @@ interface State {
   /** Where a partition was sent back to, because records were stepped over. */
   readonly sentBack: Map<string, bigint>;
   committing: Promise<void> | undefined;
+  /** The look for new topics that is under way. */
+  following: Promise<void> | undefined;
   running: boolean;
   stopped: boolean;
   stopping: Promise<void> | undefined;
@@ -44,7 +48,7 @@ const COMMIT_EVERY_MS = 100;
 export async function openSubscription(parts: KafkaParts, options: SubscribeOptions): Promise<Subscription> {
   const groupId = parts.options.prefix + options.group;
   const sessionTimeout = parts.options.sessionTimeoutMs ?? 10_000;
-  const hook = { onJoin: (): void => undefined };
+  const hook = { onJoin: (): Holding => ({ partitions: [], sinceMs: 0 }) };
   const consumer = parts.kafka.consumer({
     groupId,
     sessionTimeout,
@@ -54,7 +58,7 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
     maxBytesPerPartition: 1_048_576,
     maxBytes: 8_388_608,
     allowAutoTopicCreation: false,
-    partitionAssigners: [watchedAssigner(kafkajs.PartitionAssigners.roundRobin, () => hook.onJoin())],
+    partitionAssigners: [stickyAssigner(() => hook.onJoin())],
     retry: { initialRetryTime: 200, maxRetryTime: 5000, factor: 0.2, multiplier: 2, retries: 7 },
   });
   const board = leaseBoard({
@@ -70,11 +74,13 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
     board,
     commit: undefined,
     joining: true,
+    holding: { partitions: [], sinceMs: 0 },
     assignment: 0,
     checked: Promise.resolve(),
     expected: new Map(),
     sentBack: new Map(),
     committing: undefined,
+    following: undefined,
     running: false,
     stopped: false,
     stopping: undefined,
@@ -83,6 +89,7 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
   };
   hook.onJoin = () => {
     state.joining = true;
+    return state.holding;
   };
   watchEvents(state);
   try {
@@ -92,7 +99,13 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
   }
   // kafkajs' `run` resolves also when the group could not be joined.
   if (state.failure !== undefined) throw state.failure;
-  const poll = options.topics.some(isPattern) ? setInterval(() => void follow(state), parts.options.metadataPollMs ?? 10_000) : undefined;
+  const look = (): void => {
+    // One at a time: a second one would stop the consumer that the first is about to start.
+    state.following ??= follow(state).finally(() => {
+      state.following = undefined;
+    });
+  };
+  const poll = options.topics.some(isPattern) ? setInterval(look, parts.options.metadataPollMs ?? 10_000) : undefined;
   poll?.unref();
   return {
     take: (signal) => board.take(signal),
@@ -104,22 +117,6 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
   };
 }
 
-/** The place of the sticky assigner to come. Today's use: `protocol` is called at the start of every join. */
-function watchedAssigner(inner: PartitionAssigner, onJoin: () => void): PartitionAssigner {
-  return (config) => {
-    const assigner = inner(config);
-    return {
-      name: assigner.name,
-      version: assigner.version,
-      assign: (group) => assigner.assign(group),
-      protocol: (subscription) => {
-        onJoin();
-        return assigner.protocol(subscription);
-      },
-    };
-  };
-}
-
 function watchEvents(state: State): void {
   const { consumer, board, parts } = state;
   const { prefix } = parts.options;
@@ -128,6 +125,7 @@ function watchEvents(state: State): void {
       partitions.map((partition) => ({ topic: topic.slice(prefix.length), partition })),
     );
     board.assign(ours);
+    state.holding = { partitions: ours.map((p) => ({ ...p, topic: prefix + p.topic })), sinceMs: Date.now() };
     // A pause outlives a rebalance in kafkajs, the reason for it may not.
     for (const p of ours) setPaused(state, p, board.isFull(p));
     state.assignment++;
@@ -194,6 +192,8 @@ async function start(state: State): Promise<void> {
   const topics = [...new Set([...options.topics.filter((t) => !isPattern(t)), ...found])].sort();
   if (topics.length === 0 || state.stopped) return;
   await consumer.connect();
+  // Stopped meanwhile: a consumer that joins now would hold partitions that nobody works on.
+  if (state.stopped) return await consumer.disconnect();
   await consumer.subscribe({ topics: topics.map((t) => parts.options.prefix + t), fromBeginning: true });
   state.topics = topics;
   state.running = true;
@@ -306,16 +306,25 @@ function stop(state: State): Promise<void> {
   return state.stopping;
 }
 
-/** Longest wait for kafkajs to leave the group: after that the session timeout does it. */
+/** Longest wait for the last commits, and for kafkajs to leave the group: after that the session timeout does it. */
 const LEAVE_MS = 5000;
 
 async function leave(state: State): Promise<void> {
   state.board.close();
   state.board.abortAll();
-  await state.committing;
-  if (state.failure === undefined) await inSteps([1, 2, 3], 1, async () => void (await commitNow(state)));
+  await within(LEAVE_MS, lastCommits(state));
   state.stopped = true;
   state.running = false;
-  const limit = new Promise<void>((resolve) => setTimeout(resolve, LEAVE_MS).unref());
-  await Promise.race([state.consumer.disconnect().catch(() => undefined), limit]);
+  await within(LEAVE_MS, state.consumer.disconnect());
+  // A look for new topics that was under way may have started the consumer again.
+  if (state.following !== undefined)
+    await within(
+      LEAVE_MS,
+      state.following.then(() => state.consumer.disconnect()),
+    );
+}
+
+async function lastCommits(state: State): Promise<void> {
+  await state.committing;
+  if (state.failure === undefined) await inSteps([1, 2, 3], 1, async () => void (await commitNow(state)));
 }

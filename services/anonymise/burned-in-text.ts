@@ -1,11 +1,12 @@
 // Finds text drawn into the slices of a series. Drawn strokes are thin, one value, and far from what is
 // around them; text that a console draws stands in the same pixels of many slices with the same value,
-// which noise, bone and wires never do. Native 16-bit pixels only: compressed ones are not judged here.
+// which noise, bone and wires never do. What `isJudgeable` denies says nothing here and may not be kept.
 import { TAG } from '../dicom/dictionary.ts';
 import { number, text } from '../dicom/values.ts';
 import type { Dataset } from '../dicom/model.ts';
 import { scanOf, scanPixels } from './pixel-scan.ts';
-import type { FoundStrokes, PixelScan } from './pixel-scan.ts';
+import type { FoundStrokes } from './pixel-scan.ts';
+import type { SeenPixels } from './pixels-seen.ts';
 
 /** Stored units between a stroke and what lies beside it; CT units are 1 HU or close to it. */
 const CONTRAST = 1000;
@@ -30,8 +31,8 @@ export interface SeriesStrokes {
 }
 
 export interface TextDetector {
-  /** Adds a slice of a series; `scan` is of its pixels. */
-  add(series: string, dataset: Dataset, scan?: PixelScan): void;
+  /** Adds a slice of a series; `seen` are its pixels, the native 16-bit ones unless given. A repeat only tells of itself. */
+  add(series: string, dataset: Dataset, seen?: SeenPixels, isRepeat?: boolean): void;
   /** Adds what another detector saw of other slices of the study. */
   merge(seen: ReadonlyMap<string, SeriesStrokes>): void;
   /** Everything added so far, by series. */
@@ -50,16 +51,16 @@ export const textDetector = (): TextDetector => {
     return known;
   };
   return {
-    add: (name, dataset, scan) => {
-      // The same slice sent twice agrees with itself.
-      const sopInstanceUid = text(dataset, TAG.SOPInstanceUID) ?? '';
-      if (sopInstances.has(sopInstanceUid)) return;
-      sopInstances.add(sopInstanceUid);
-      const strokes = strokesOf(dataset, scan ?? scanOf(dataset));
+    add: (name, dataset, given, isRepeat = false) => {
+      const strokes = strokesOf(dataset, given ?? nativePixels(dataset));
       if (strokes === undefined) return;
       const series = seriesOf(name);
-      series.slices += 1;
       series.isSure ||= strokes.isTextAlone;
+      // The same slice sent twice agrees with itself.
+      const instance = `${name} ${text(dataset, TAG.SOPInstanceUID) ?? ''}`;
+      if (isRepeat || sopInstances.has(instance)) return;
+      sopInstances.add(instance);
+      series.slices += 1;
       for (const key of strokes.keys) series.counts.set(key, (series.counts.get(key) ?? 0) + 1);
     },
     merge: (seen) => {
@@ -89,22 +90,43 @@ interface Strokes {
   isTextAlone: boolean;
 }
 
+const nativePixels = (dataset: Dataset): SeenPixels | undefined => {
+  const [bytes, scan] = [dataset.elements.get(TAG.PixelData)?.value, scanOf(dataset)];
+  return bytes === undefined || scan === undefined ? undefined : { bytes: dataset.littleEndian ? bytes : swapped(bytes), scan };
+};
+
+const swapped = (bytes: Uint8Array): Uint8Array => Buffer.from(bytes.subarray(0, bytes.length & ~1)).swap16();
+
+/** Contrasts that say something: below, noise is strokes; above, nothing is. */
+const [LEAST_CONTRAST, MOST_CONTRAST] = [10, 30_000];
+
+/** CONTRAST in stored units; undefined when the slope is none of a CT image. */
+const contrastOf = (dataset: Dataset): number | undefined => {
+  const slope = dataset.elements.has(TAG.RescaleSlope) ? Math.abs(number(dataset, TAG.RescaleSlope) ?? Number.NaN) : 1;
+  const contrast = Math.floor(CONTRAST / slope);
+  return contrast >= LEAST_CONTRAST && contrast <= MOST_CONTRAST ? contrast : undefined;
+};
+
+/** Whether text would be seen in a slice with these numbers: else it has to be refused, for nobody looked at it. */
+export const isJudgeable = (dataset: Dataset, seen: SeenPixels | undefined): seen is SeenPixels => {
+  const count = (number(dataset, TAG.Rows) ?? 0) * (number(dataset, TAG.Columns) ?? 0);
+  return seen !== undefined && count > 0 && seen.bytes.length >>> 1 >= count && contrastOf(dataset) !== undefined;
+};
+
 /** undefined: not to be judged, so not counted as a slice either. */
-const strokesOf = (dataset: Dataset, scan: PixelScan | undefined): Strokes | undefined => {
-  const pixels = dataset.elements.get(TAG.PixelData);
+const strokesOf = (dataset: Dataset, seen: SeenPixels | undefined): Strokes | undefined => {
+  const contrast = contrastOf(dataset);
+  if (!isJudgeable(dataset, seen) || contrast === undefined) return undefined;
   const [rows, columns] = [number(dataset, TAG.Rows) ?? 0, number(dataset, TAG.Columns) ?? 0];
-  if (pixels === undefined || scan === undefined || pixels.value.length >>> 1 < rows * columns) return undefined;
   const isUnsigned = number(dataset, TAG.PixelRepresentation) !== 1;
   // The scan compares signed numbers: where there are unsigned ones from 32768 on, all are moved down by as much.
-  const ordered = isUnsigned && scan.least < 0 ? scanPixels(movedDown(pixels.value, dataset.littleEndian)) : scan;
-  const contrast = Math.floor(CONTRAST / Math.abs(number(dataset, TAG.RescaleSlope) || 1));
+  const ordered = isUnsigned && seen.scan.least < 0 ? scanPixels(movedDown(seen.bytes)) : seen.scan;
   return judge(ordered.strokes(rows, columns, contrast));
 };
 
-const movedDown = (bytes: Uint8Array, littleEndian: boolean): Uint8Array => {
+const movedDown = (bytes: Uint8Array): Uint8Array => {
   const copy = Uint8Array.from(bytes.subarray(0, bytes.length & ~1));
   const words = new Uint16Array(copy.buffer);
-  if (!littleEndian) Buffer.from(copy.buffer).swap16();
   for (let i = 0; i < words.length; i++) words[i] = (words[i] ?? 0) ^ 0x8000;
   return copy;
 };

@@ -89,7 +89,7 @@ export const shiftDate = (clock: StudyClock, text: string, pairedTime?: string):
   return formatDate(day + clock.shiftDays + carry);
 };
 
-/** A TM value moved, around the clock. */
+/** A TM value moved, around the clock. Without a start of the study the offset is none: callers leave such times out. */
 export const shiftTime = (clock: StudyClock, text: string): string | undefined => {
   const timeUs = parseTime(text);
   if (timeUs === undefined) return undefined;
@@ -106,6 +106,7 @@ export const shiftDateTime = (clock: StudyClock, text: string): string | undefin
   if (time === undefined) return formatDate(day + clock.shiftDays).slice(0, dayText ? 8 : month ? 6 : 4);
   const timeUs = parseTime(time);
   if (timeUs === undefined) return undefined;
+  if (clock.start === undefined) return formatDate(day + clock.shiftDays);
   const moved = timeUs + clock.timeOffsetUs;
   const carry = isOfTheStudy(clock, day, timeUs) ? carryOf(moved) : 0;
   return formatDate(day + clock.shiftDays + carry) + formatTime(wrap(moved), fractionDigitsOf(time));

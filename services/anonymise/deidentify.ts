@@ -1,17 +1,18 @@
 // De-identifies one instance: a pure function of the file, the patient's keys and what the study's
 // survey found. The profile's rules decide; what no rule names is left out. Pixel bytes are not touched.
 import { keywordOf, isPrivate, isPrivateCreator, TAG } from '../dicom/dictionary.ts';
-import { element, sequence, text, uid } from '../dicom/values.ts';
+import { element, number, sequence, text, uid } from '../dicom/values.ts';
 import { makeFile, newDataset } from '../dicom/write.ts';
 import type { Dataset, DicomFile, Element } from '../dicom/model.ts';
-import { withoutNotes } from './codestream.ts';
+import { areDefinedCharsets } from './closed-values.ts';
+import { streamKindOf, withoutNotes } from './codestream.ts';
 import type { StudyClock } from './dates.ts';
 import { judgeElement } from './element-rules.ts';
 import type { SubjectIdentity } from './identity.ts';
 import { methodElements } from './method.ts';
 import { safePrivateElement } from './private-elements.ts';
 import type { Profile } from './profile/profile.ts';
-import { isPublicCode } from './public-codes.ts';
+import { CODE_TAGS, holdsCode, isPublicCode } from './public-codes.ts';
 import { Refusal } from './refusal.ts';
 import { ageOf } from './survey.ts';
 import type { Identifiers } from './survey.ts';
@@ -55,9 +56,11 @@ export const deidentifyInstance = (file: DicomFile, subject: StudySubject): Dico
   const sopInstanceUid = uid(file.dataset, TAG.SOPInstanceUID);
   const sopClassUid = uid(file.dataset, TAG.SOPClassUID);
   if (sopInstanceUid === undefined || sopClassUid === undefined) throw new Refusal('MISSING_UID', 'SOP Instance or Class UID is empty');
-  const walk: Walk = { ...subject, charset: file.dataset.charset, needsUnicode: false, memory: memoryOf(subject) };
-  let dataset = rewriteTop(file.dataset, walk);
-  if (walk.needsUnicode) dataset = rewriteTop(file.dataset, { ...walk, charset: [UNICODE] });
+  // A term that is not defined is somebody's text, and what it means is not known.
+  const charset = areDefinedCharsets(file.dataset.charset) ? file.dataset.charset : [];
+  const walk: Walk = { ...subject, charset, needsUnicode: false, memory: memoryOf(subject) };
+  let dataset = rewriteTop(file, walk);
+  if (walk.needsUnicode) dataset = rewriteTop(file, { ...walk, charset: [UNICODE] });
   return makeFile({
     transferSyntaxUid: file.transferSyntaxUid,
     dataset,
@@ -66,14 +69,19 @@ export const deidentifyInstance = (file: DicomFile, subject: StudySubject): Dico
   });
 };
 
-const rewriteTop = (source: Dataset, walk: Walk): Dataset => {
+const rewriteTop = ({ dataset: source, transferSyntaxUid: syntax }: DicomFile, walk: Walk): Dataset => {
   const body = rewrite(source, walk);
   const elements = new Map(body.elements);
+  // A code stands in an item; at the top it is a text of somebody's.
+  for (const tag of CODE_TAGS) elements.delete(tag);
   for (const one of [...subjectElements(source, walk), ...methodElements(body)]) elements.set(one.tag, one);
   const pixels = source.elements.get(TAG.PixelData);
   if (pixels?.fragments !== undefined) {
-    const clean = withoutNotes(pixels);
-    if (clean === undefined) throw new Refusal('BAD_PIXELS', 'the markers of the codestream can not be followed');
+    const kind = streamKindOf(syntax);
+    if (kind === undefined) throw new Refusal('UNSUPPORTED_SYNTAX', '(0002,0010)');
+    const need = (tag: number): number => number(source, tag) ?? 0;
+    const clean = withoutNotes(pixels, kind, { count: need(TAG.Rows) * need(TAG.Columns), bytesPerPixel: need(TAG.BitsAllocated) / 8 });
+    if (clean === undefined) throw new Refusal('BAD_PIXELS', 'the codestream is damaged, or holds more than the image');
     elements.set(TAG.PixelData, clean);
   }
   return { ...body, elements: inOrder(elements) };
@@ -97,7 +105,7 @@ const subjectElements = (source: Dataset, walk: Walk): readonly Element[] => {
 const rewrite = (source: Dataset, walk: Walk): Dataset => {
   const kept = new Map<number, Element>();
   for (const one of source.elements.values()) {
-    const result = isPrivate(one.tag) ? safePrivateElement(one, source) : rewriteElement(one, source, walk);
+    const result = isPrivate(one.tag) ? safePrivateElement(one, source, walk.identifiers) : rewriteElement(one, source, walk);
     if (result === undefined || isPrivateCreator(one.tag)) continue;
     kept.set(result.tag, result);
     if (isPrivate(result.tag)) keepCreator(result.tag, source, kept);
@@ -122,11 +130,13 @@ const rewriteSequence = (one: Element, walk: Walk): Element | undefined => {
   const rule = walk.profile.ruleOf(one.tag);
   if (rule === undefined || rule.action === 'remove') return undefined;
   if (rule.action === 'recurse') {
-    const isCodes = keywordOf(one.tag)?.endsWith('CodeSequence') === true;
-    const items = (one.items ?? [])
-      .filter((item) => !isCodes || isPublicCode(item))
-      .map((item) => rewrite(item, walk))
-      .filter((item) => item.elements.size > 0 && (!isCodes || item.elements.has(TAG.CodeMeaning)));
+    const isNamedCodes = keywordOf(one.tag)?.endsWith('CodeSequence') === true;
+    const items = (one.items ?? []).flatMap((item) => {
+      const isCode = isNamedCodes || holdsCode(item);
+      if (isCode && !isPublicCode(item)) return [];
+      const written = rewrite(item, walk);
+      return written.elements.size > 0 && (!isCode || written.elements.has(TAG.CodeMeaning)) ? [written] : [];
+    });
     if (items.length > 0 || one.items?.length === 0) return sequence(one.tag, items);
   }
   return sequenceFallback(one, rule.fallback);

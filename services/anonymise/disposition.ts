@@ -5,9 +5,10 @@ import { SOP_CLASS } from '../dicom/uid.ts';
 import { number, text, texts } from '../dicom/values.ts';
 import type { DicomFile } from '../dicom/model.ts';
 import type { Code } from '../kernel/codes.ts';
+import { isJudgeable } from './burned-in-text.ts';
 import { hasBitsOutside } from './embedded-bits.ts';
-import { scanOf } from './pixel-scan.ts';
-import type { PixelScan } from './pixel-scan.ts';
+import { seenPixels } from './pixels-seen.ts';
+import type { SeenPixels } from './pixels-seen.ts';
 
 export type Disposition = { kind: 'kept' } | { kind: 'dropped'; code: Code };
 
@@ -20,8 +21,8 @@ const COMPUTED =
 const dropped = (code: Code): Disposition => ({ kind: 'dropped', code });
 const KEPT: Disposition = { kind: 'kept' };
 
-/** What becomes of one instance. Looks at the header, and at the pixels' unused bits (`scan` is of its pixels). */
-export const dispositionOf = (file: DicomFile, scan: PixelScan | undefined = scanOf(file.dataset)): Disposition => {
+/** What becomes of one instance. Looks at the header, and at the pixels: `seen`, or 'before' when the survey did. */
+export const dispositionOf = (file: DicomFile, seen: SeenPixels | 'before' | undefined = seenPixels(file)): Disposition => {
   const { dataset } = file;
   const sopClass = text(dataset, TAG.SOPClassUID) ?? '';
   if (CAPTURES.test(sopClass)) return dropped('SECONDARY_CAPTURE');
@@ -29,7 +30,7 @@ export const dispositionOf = (file: DicomFile, scan: PixelScan | undefined = sca
   for (const tag of [TAG.SOPInstanceUID, TAG.StudyInstanceUID, TAG.SeriesInstanceUID])
     if (text(dataset, tag) === undefined) return dropped('MISSING_UID');
   if (sopClass !== SOP_CLASS.CTImageStorage) return dropped('NOT_PRIMARY_AXIAL_CT');
-  return ofImageType(texts(dataset, TAG.ImageType).map((value) => value.trim().toUpperCase())) ?? ofPixels(file, scan);
+  return ofImageType(texts(dataset, TAG.ImageType).map((value) => value.trim().toUpperCase())) ?? ofPixels(file, seen);
 };
 
 // PS3.3 C.8.2.1.1.1: value 2 PRIMARY, value 3 AXIAL or LOCALIZER. DERIVED\PRIMARY\AXIAL stays: that is
@@ -41,12 +42,14 @@ const ofImageType = (type: readonly string[]): Disposition | undefined => {
   return undefined;
 };
 
-const ofPixels = (file: DicomFile, scan: PixelScan | undefined): Disposition => {
+const ofPixels = (file: DicomFile, seen: SeenPixels | 'before' | undefined): Disposition => {
   const { dataset } = file;
   const pixels = dataset.elements.get(TAG.PixelData);
   if (pixels === undefined || (pixels.value.length === 0 && (pixels.fragments?.length ?? 0) < 2)) return dropped('NO_PIXELS');
   if ((number(dataset, TAG.NumberOfFrames) ?? 1) !== 1 || number(dataset, TAG.SamplesPerPixel) !== 1)
     return dropped('NOT_PRIMARY_AXIAL_CT');
   if ((text(dataset, TAG.BurnedInAnnotation) ?? '').toUpperCase() === 'YES') return dropped('BURNED_IN_TEXT');
-  return hasBitsOutside(dataset, scan) ? dropped('EMBEDDED_OVERLAY') : KEPT;
+  if (seen === 'before') return KEPT;
+  if (hasBitsOutside(dataset, seen?.scan)) return dropped('EMBEDDED_OVERLAY');
+  return isJudgeable(dataset, seen) ? KEPT : dropped('NOT_JUDGED_PIXELS');
 };

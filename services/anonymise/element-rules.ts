@@ -7,7 +7,9 @@ import { cleanText } from './clean-text.ts';
 import { shiftDate, shiftDateTime, shiftTime } from './dates.ts';
 import type { Judged, Walk } from './deidentify.ts';
 import { decodings } from './decoding.ts';
-import { areCodeStrings, areNumbers, isBinaryNumber, withoutNames } from './keep-check.ts';
+import { isClosedTag, isClosedValue, isOpenImageType } from './closed-values.ts';
+import { areNumbers, isBinaryNumber, namesByNumber } from './keep-check.ts';
+import { CODE_TAGS } from './public-codes.ts';
 import type { Rule } from './profile/profile.ts';
 import { remembered, valueKey } from './value-key.ts';
 
@@ -61,7 +63,7 @@ const byAction = (one: Subject, source: Dataset, rule: Rule, walk: Walk): Elemen
     case 'clean':
       return clean(one, source, walk);
     case 'keep':
-      return keep(one, source, walk);
+      return keep(one, walk);
     case 'characteristic':
       return characteristic(one, source);
     default:
@@ -91,7 +93,9 @@ const shift = (one: Subject, source: Dataset, walk: Walk): Element | undefined =
   const moved = values.map((value, i) => {
     if (value.trim() === '') return '';
     if (one.vr === 'DA') return shiftDate(walk.clock, value, times[i]);
-    return one.vr === 'TM' ? shiftTime(walk.clock, value) : shiftDateTime(walk.clock, value);
+    if (one.vr === 'DT') return shiftDateTime(walk.clock, value);
+    // Nobody knows by how much: it would stay as it was.
+    return walk.clock.start === undefined ? undefined : shiftTime(walk.clock, value);
   });
   return moved.some((value) => value === undefined)
     ? undefined
@@ -144,22 +148,19 @@ const union = (person: Set<string>, other: Set<string>): Set<string> => {
   return both;
 };
 
-const keep = (one: Subject, source: Dataset, walk: Walk): Element | undefined => {
+const keep = (one: Subject, walk: Walk): Element | undefined => {
   if (one.tag === TAG.PixelData) return one.original;
   if (isBinaryNumber(one.vr)) return one.original;
   if (one.vr === 'UI') return mapUids(one, walk);
-  if (one.vr === 'DS' || one.vr === 'IS') return areNumbers(asciiOf(one.value)) ? one.original : undefined;
-  if (one.vr === 'CS') return areCodeStrings(asciiOf(one.value), walk.identifiers) ? one.original : undefined;
-  if (!LONG_TEXT.has(one.vr)) return undefined;
-  const reading = decodings(one.value, source.charset, one.vr)[0] ?? '';
-  // Technical words are ASCII; anything else here was typed by a person.
-  const values = reading
-    .replace(/\P{ASCII}+/gu, ' ')
-    .split('\\')
-    .map((value) => withoutNames(value, walk.identifiers));
-  const text = values.join('\\');
-  if (values.every((value) => value === '')) return undefined;
-  return text === reading ? one.original : textElement(one, text, walk);
+  const text = asciiOf(one.value);
+  if (one.vr === 'DS' || one.vr === 'IS') {
+    const { person, other } = walk.identifiers;
+    return areNumbers(text) && !namesByNumber(text, one.vr, person, other) ? one.original : undefined;
+  }
+  if (isOpenImageType(one.tag, text)) return element(one.tag, 'CS', text.split('\\').slice(0, 3));
+  if (isClosedTag(one.tag)) return isClosedValue(one.tag, text) ? one.original : element(one.tag, one.vr, new Uint8Array(0));
+  // Codes of public schemes: their items were judged whole.
+  return CODE_TAGS.has(one.tag) ? one.original : undefined;
 };
 
 const textElement = (one: Subject, text: string, walk: Walk): Element => {

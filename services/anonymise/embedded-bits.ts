@@ -1,5 +1,5 @@
 // Overlays hidden in the pixels: bits outside BitsStored (PS3.3 C.9.2, retired form), or bytes behind
-// the last pixel. Only for native pixels; a compressed stream holds no more bits than its precision.
+// the last pixel. A compressed stream may have more bits than are stored, so its decoded words count too.
 import { TAG } from '../dicom/dictionary.ts';
 import { number } from '../dicom/values.ts';
 import type { Dataset } from '../dicom/model.ts';
@@ -10,15 +10,15 @@ import type { PixelScan } from './pixel-scan.ts';
 export const hasBitsOutside = (dataset: Dataset, scan: PixelScan | undefined = scanOf(dataset)): boolean => {
   if (hasOverlayInPixels(dataset)) return true;
   const pixels = dataset.elements.get(TAG.PixelData);
-  if (pixels === undefined || pixels.fragments !== undefined) return false;
+  if (pixels === undefined) return false;
   const need = (tag: number): number => number(dataset, tag) ?? 0;
   const [allocated, stored, high] = [need(TAG.BitsAllocated), need(TAG.BitsStored), need(TAG.HighBit)];
   const count = need(TAG.Rows) * need(TAG.Columns);
   const sizeBytes = (count * allocated) / 8;
   // One byte of padding to an even length; anything more is not image.
-  if (pixels.value.length > sizeBytes + (sizeBytes % 2)) return true;
+  if (pixels.fragments === undefined && pixels.value.length > sizeBytes + (sizeBytes % 2)) return true;
   if (stored === allocated) return false;
-  if (allocated !== 16 || stored < 1 || stored > 16 || high !== stored - 1) return true;
+  if (stored > allocated || stored < 1 || stored > 16 || high !== stored - 1) return true;
   const isSigned = need(TAG.PixelRepresentation) === 1;
   return scan !== undefined && hasHighBits(scan, stored, isSigned);
 };

@@ -169,5 +169,25 @@ export const patientKeyOf = (
     if (city && id !== undefined && id !== '') return { namespace: city.namespace, patientId: id };
   }
   const issuer = stated.issuer?.trim().normalize('NFC');
-  return { namespace: issuer ? `issuer:${issuer}` : rules.namespaceOfCentre(centre), patientId };
+  return { namespace: issuer ? `issuer:${issuer}` : namespaceForm(rules.namespaceOfCentre(centre)), patientId };
+};
+
+// A configured namespace and the same issuer in a file are one thing; 'centre:c01' is no issuer's name.
+const namespaceForm = (namespace: string): string =>
+  /^(?:centre|issuer):/.test(namespace) ? namespace : `issuer:${namespace.trim().normalize('NFC')}`;
+
+/**
+ * What one file of a study says, filled up by the others: a dose sheet often states the id and nothing
+ * else. Issuer and other ids come from files with the same id, when those agree.
+ */
+export const filledUp = (stated: StatedIdentity, study: readonly StatedIdentity[]): StatedIdentity => {
+  const same = study.filter(({ patientIds }) => JSON.stringify(patientIds) === JSON.stringify(stated.patientIds));
+  const only = <T>(values: readonly T[]): T | undefined =>
+    new Set(values.map((value) => JSON.stringify(value))).size === 1 ? values[0] : undefined;
+  const issuers = same.flatMap(({ issuer }) => (issuer?.trim() ? [issuer.trim()] : []));
+  return {
+    ...stated,
+    issuer: stated.issuer?.trim() ? stated.issuer : only(issuers),
+    others: stated.others.length > 0 ? stated.others : (only(same.flatMap(({ others }) => (others.length > 0 ? [others] : []))) ?? []),
+  };
 };

@@ -3,8 +3,11 @@ import { readDicom } from '../dicom/read.ts';
 import { TAG } from '../dicom/dictionary.ts';
 import { text } from '../dicom/values.ts';
 import { writeDicom, writeDicomParts } from '../dicom/write.ts';
+import { isClosedTag } from './closed-values.ts';
 import { deidentifyInstance } from './deidentify.ts';
 import type { StudySubject } from './deidentify.ts';
+import { dispositionOf } from './disposition.ts';
+import { Refusal } from './refusal.ts';
 import { verifyInstance } from './verify/verify.ts';
 import type { Finding } from './verify/verify.ts';
 import type { SourceFacts } from './verify/source-facts.ts';
@@ -18,6 +21,8 @@ export interface CleanInstance {
   sopClassUid: string;
   transferSyntaxUid: string;
   modality: string;
+  /** Attributes whose value was none of their closed list, so that they were emptied. */
+  emptied: number;
   /** Any finding holds the study. */
   findings: readonly Finding[];
 }
@@ -43,7 +48,12 @@ export const cleanInstance = (
   facts?: SourceFacts,
   room?: Room,
 ): CleanInstance => {
-  const file = deidentifyInstance(readDicom(original), subject);
+  const source = readDicom(original);
+  // The survey judged a file of this name; that it is this one is not taken on trust. Compressed pixels were decoded there.
+  const isNative = source.dataset.elements.get(TAG.PixelData)?.fragments === undefined;
+  const disposition = isNative ? dispositionOf(source) : dispositionOf(source, 'before');
+  if (disposition.kind === 'dropped') throw new Refusal(disposition.code, 'an instance that may not cross the boundary');
+  const file = deidentifyInstance(source, subject);
   const bytes = room === undefined ? writeDicom(file) : joinedIn(room, writeDicomParts(file));
   const findings = verifyInstance(
     original,
@@ -53,6 +63,7 @@ export const cleanInstance = (
       profile: subject.profile,
       pseudonym: subject.identity.pseudonym,
       shiftDays: subject.clock.shiftDays,
+      timeOffsetUs: subject.clock.start === undefined ? 'unknown' : subject.clock.timeOffsetUs,
     },
     facts,
   );
@@ -64,6 +75,9 @@ export const cleanInstance = (
     sopClassUid: value(TAG.SOPClassUID),
     transferSyntaxUid: file.transferSyntaxUid,
     modality: value(TAG.Modality),
+    emptied: [...file.dataset.elements.values()].filter(
+      ({ tag, value: after }) => isClosedTag(tag) && after.length === 0 && (source.dataset.elements.get(tag)?.value.length ?? 0) > 0,
+    ).length,
     findings,
   };
 };

@@ -1,37 +1,35 @@
-// A value that may stay still has to look like what its attribute holds: numbers are numbers, code
-// strings are code strings, and no word in a text names this patient or place.
+// A value that may stay still has to look like what its attribute holds: numbers are numbers, and no
+// id of this patient or place. Code strings and technical texts are in closed-values.ts.
 import type { Vr } from '../dicom/model.ts';
-import { fold, MANUFACTURERS, VOCABULARY } from './vocabulary.ts';
-import type { Identifiers } from './survey.ts';
 
 const NUMBER = /^ *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *$/;
-// PS3.5 6.2 allows upper case, digits, space and underscore; scanners add these.
-const CODE_STRING = /^[A-Za-z0-9 _.+\-/]*$/;
 const BINARY: ReadonlySet<Vr> = new Set<Vr>(['US', 'SS', 'UL', 'SL', 'FL', 'FD', 'AT', 'UV', 'SV']);
-const TOKEN = /[\p{L}\p{M}\p{N}]+/gu;
 
 export const isBinaryNumber = (vr: Vr): boolean => BINARY.has(vr);
 
 /** DS or IS: every value a number, empty ones allowed. */
 export const areNumbers = (value: string): boolean => value.split('\\').every((one) => one.trim() === '' || NUMBER.test(one));
 
-/** CS: every value of the form, and no word of it a person's name that no scanner writes. */
-export const areCodeStrings = (value: string, identifiers: Identifiers): boolean =>
-  CODE_STRING.test(value.replaceAll('\\', ' ')) &&
-  value.split('\\').every((one) => one.trim().length <= 16) &&
-  (fold(value).match(TOKEN) ?? []).every((word) => !names(word, identifiers));
+const named = new WeakMap<Set<string>, { size: number; numbers: Set<string> }>();
 
-/** Short technical text without the words that name this patient or place; control characters go too. */
-export const withoutNames = (text: string, identifiers: Identifiers): string =>
-  text
-    .replace(/\p{Cc}/gu, ' ')
-    .replace(TOKEN, (word) => (names(fold(word), identifiers) ? '' : word))
-    .replace(/ {2,}/g, ' ')
-    .trim();
+/** Numbers among the words that name, without leading zeros. */
+const numbersOf = (words: Set<string>): ReadonlySet<string> => {
+  const known = named.get(words);
+  if (known?.size === words.size) return known.numbers;
+  const numbers = new Set([...words].filter((word) => /^\d+$/.test(word)).map((word) => word.replace(/^0+/, '')));
+  named.set(words, { size: words.size, numbers });
+  return numbers;
+};
 
-// One letter is an initial, and a kernel (L, B); alone it names nobody.
-const names = (word: string, { person, other }: Identifiers): boolean =>
-  word.length > 1 && !VOCABULARY.has(word) && !MANUFACTURERS.has(word) && !CS_TERMS.has(word) && (person.has(word) || other.has(word));
+/** Digits from which on a number that equals an identifier is taken for it: a shorter one is in every header. */
+const MIN_DIGITS = { IS: 4, DS: 6 } as const;
+
+/** Whether a whole value of IS, or the integer part of one of DS, is a number of one of the word lists. */
+export const namesByNumber = (value: string, vr: 'IS' | 'DS', ...words: readonly Set<string>[]): boolean =>
+  value.split('\\').some((one) => {
+    const digits = (/^[ +-]*0*(\d*)/.exec(one)?.[1] ?? '').trim();
+    return digits.length >= MIN_DIGITS[vr] && words.some((list) => numbersOf(list).has(digits));
+  });
 
 /** Words of code strings in CT headers that are no clinical words; a person may have such a name. */
 export const CS_TERMS: ReadonlySet<string> = new Set(

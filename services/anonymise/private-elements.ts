@@ -2,15 +2,16 @@
 // safe and its value has the numeric form that the maker documents.
 import { text } from '../dicom/values.ts';
 import type { Dataset, Element, Vr } from '../dicom/model.ts';
-import { areNumbers } from './keep-check.ts';
+import { areNumbers, namesByNumber } from './keep-check.ts';
 import { creatorTagOf, safePrivate } from './profile/private-tags.ts';
+import type { Identifiers } from './survey.ts';
 
 const WIDTH: Readonly<Record<'US' | 'SS' | 'UL' | 'SL' | 'FL' | 'FD', number>> = { US: 2, SS: 2, UL: 4, SL: 4, FL: 4, FD: 8 };
 /** More numbers than any of the listed elements has. */
 const MAX_NUMBERS = 16;
 
 /** The element as it stands when it is safe, else undefined. */
-export const safePrivateElement = (one: Element, dataset: Dataset): Element | undefined => {
+export const safePrivateElement = (one: Element, dataset: Dataset, identifiers: Identifiers): Element | undefined => {
   if ((one.tag & 0xffff) <= 0xff || one.items !== undefined || one.fragments !== undefined) return undefined;
   const creator = text(dataset, creatorTagOf(one.tag));
   const known = creator === undefined ? undefined : safePrivate(one.tag, creator);
@@ -18,14 +19,19 @@ export const safePrivateElement = (one: Element, dataset: Dataset): Element | un
   // Implicit VR and some archives leave UN; another VR than the maker's means another meaning.
   const stated: Vr = one.vr;
   if (stated !== known.vr && stated !== 'UN') return undefined;
-  return hasForm(one.value, known.vr) ? one : undefined;
+  return hasForm(one.value, known.vr, identifiers) ? one : undefined;
 };
 
-const hasForm = (value: Uint8Array, vr: Vr): boolean => {
+const hasForm = (value: Uint8Array, vr: Vr, { person, other }: Identifiers): boolean => {
   if (vr === 'DS' || vr === 'IS') {
     const ascii = Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1').replace(/\0$/, '');
     // Eight digits in a row may be a date or a number of a person.
-    return areNumbers(ascii) && ascii.split('\\').length <= MAX_NUMBERS && !/^\d{8,}$/m.test(ascii.trim());
+    return (
+      areNumbers(ascii) &&
+      ascii.split('\\').length <= MAX_NUMBERS &&
+      !/^\d{8,}$/m.test(ascii.trim()) &&
+      !namesByNumber(ascii, vr, person, other)
+    );
   }
   if (!(vr in WIDTH)) return false;
   const width = WIDTH[vr as keyof typeof WIDTH];

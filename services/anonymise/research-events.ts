@@ -37,7 +37,8 @@ export const anonymisedEvent = ({ manifest, sha256 }: Published<ResearchManifest
       manifestSha256: sha256,
       instanceCount: instances.length,
       dropped,
-      sizeBytes: instances.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+      // Whole megabytes, as in the clinical archive: the exact sum would join the study to a file listing.
+      sizeBytes: Math.round(instances.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) / 1e6) * 1e6,
       ageBand,
       sex,
       manufacturer,

@@ -5,7 +5,7 @@ import { siteId } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { ResearchRevision, ResearchStudyId } from '../kernel/ids.ts';
 import { publishManifest, readManifest } from '../kernel/manifest.ts';
-import type { ManifestStore, StudyManifest } from '../kernel/manifest.ts';
+import type { ManifestInstance, ManifestSeries, ManifestStore, StudyManifest } from '../kernel/manifest.ts';
 import { emit, reject, skip } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
@@ -64,7 +64,7 @@ async function handle({ value }: Stored, ports: AnonymisePorts, signal: AbortSig
     throw new Fault('OBJECT_CORRUPT', true, 'the manifest does not have the hash that the event says');
   const survey = newSurvey(ports.profile, value.centre, ports.rules);
   for (const series of input.manifest.series)
-    for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) surveyInstance(survey, entry.sopInstanceUid, bytes);
+    for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) surveyInstance(survey, nameOf(series, entry), bytes);
   const conclusion = conclude(survey);
   if (conclusion.kind === 'refused') return reject(conclusion.code, conclusion.detail);
   const subject = await ports.vault.subject(conclusion.key, signal);
@@ -74,6 +74,10 @@ async function handle({ value }: Stored, ports: AnonymisePorts, signal: AbortSig
     cross({ value, manifest: input.manifest, survey, conclusion, subject }, ports, signal),
   );
 }
+
+/** An instance by its place: two of a study may have one SOP Instance UID, and only one of them may cross. */
+const nameOf = (series: ManifestSeries, { sopInstanceUid, offset }: ManifestInstance): string =>
+  `${series.seriesInstanceUid}/${sopInstanceUid}/${offset}`;
 
 interface Crossing {
   value: Stored['value'];
@@ -124,10 +128,11 @@ async function cleanStudy(
   const identity = subjectIdentity(subject.secret);
   const study = { identity, clock: studyClock(identity.shiftDays, survey.start), identifiers: survey.identifiers, profile: ports.profile };
   for (const series of manifest.series) {
-    if (!series.instances.some(({ sopInstanceUid }) => conclusion.kept.has(sopInstanceUid))) continue;
+    if (!series.instances.some((entry) => conclusion.kept.has(nameOf(series, entry)))) continue;
     for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) {
-      if (!conclusion.kept.has(entry.sopInstanceUid)) continue;
-      const clean = cleanOrRefuse(() => cleanInstance(bytes, study, survey.verifierIdentifiers, survey.sources.get(entry.sopInstanceUid)));
+      const name = nameOf(series, entry);
+      if (!conclusion.kept.has(name)) continue;
+      const clean = cleanOrRefuse(() => cleanInstance(bytes, study, survey.verifierIdentifiers, survey.sources.get(name)));
       if ('kind' in clean) return clean;
       if (clean.findings.length > 0) await hold(value, clean.findings, ports.store, signal);
       await spool.add(clean);

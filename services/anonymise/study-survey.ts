@@ -13,11 +13,11 @@ import { textDetector } from './burned-in-text.ts';
 import type { SeriesStrokes, TextDetector } from './burned-in-text.ts';
 import { ageBandOf } from './dates.ts';
 import type { Moment } from './dates.ts';
+import { makerOf } from './closed-values.ts';
 import { dispositionOf } from './disposition.ts';
-import { patientKeyOf } from './identity.ts';
+import { filledUp, patientKeyOf } from './identity.ts';
 import type { IdentityRules, StatedIdentity } from './identity.ts';
-import { withoutNames } from './keep-check.ts';
-import { scanOf } from './pixel-scan.ts';
+import { seenPixels } from './pixels-seen.ts';
 import type { Profile } from './profile/profile.ts';
 import { ageOf, collectIdentifiers, earlier, noIdentifiers, startOf, statedIdentity } from './survey.ts';
 import type { Identifiers } from './survey.ts';
@@ -59,7 +59,7 @@ export interface StudySurvey {
   sources: Map<string, SourceFacts>;
   /** Values whose words are in `identifiers`, and those in `verifierIdentifiers`. */
   isNew: { ours: FirstSight; verifiers: FirstSight };
-  /** Facts of the kept instance whose UID comes first, so that the order of arrival does not matter; the manufacturer as it stands. */
+  /** Facts of the kept instance whose UID comes first, so that the order of arrival does not matter. */
   facts: (StudyFacts & { sopInstanceUid: string }) | undefined;
 }
 
@@ -98,8 +98,10 @@ export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Ar
   } catch {
     // A kept instance that the second reader can't read is held when it is verified.
   }
-  const scan = scanOf(file.dataset);
-  const disposition = dispositionOf(file, scan);
+  // The header first: what it drops is not decoded.
+  const byHeader = dispositionOf(file, 'before');
+  const seen = byHeader.kind === 'kept' ? seenPixels(file) : undefined;
+  const disposition = byHeader.kind === 'kept' ? dispositionOf(file, seen) : byHeader;
   noteIdentity(survey, file, disposition.kind === 'kept');
   if (disposition.kind === 'dropped') {
     if (POISONS_SERIES.has(disposition.code)) survey.refusedSeries.set(text(file.dataset, TAG.SeriesInstanceUID) ?? '', disposition.code);
@@ -109,7 +111,7 @@ export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Ar
   const series = text(file.dataset, TAG.SeriesInstanceUID) ?? '';
   survey.kept.push({ series, name });
   if (facts !== undefined) survey.sources.set(name, facts);
-  if (!isRepeat) survey.detector.add(series, file.dataset, scan);
+  survey.detector.add(series, file.dataset, seen, isRepeat);
   noteFacts(survey, file);
   return undefined;
 };
@@ -187,8 +189,9 @@ const noteIdentity = (survey: StudySurvey, file: DicomFile, isKept: boolean): vo
 const patientsOf = ({ stated, centre, rules }: StudySurvey): { keys: PatientKey[]; hasNoIdentity: boolean } => {
   const keys = new Map<string, PatientKey>();
   let hasNoIdentity = false;
+  const all = [...stated.values()].map(({ identity }) => identity);
   for (const { identity, isKept } of stated.values()) {
-    const key = patientKeyOf(identity, centre, rules);
+    const key = patientKeyOf(filledUp(identity, all), centre, rules);
     // A screen without a patient says nothing against the others; an image without one can't be placed.
     if (key === 'NO_PATIENT_IDENTITY') hasNoIdentity ||= isKept;
     else keys.set(JSON.stringify([key.namespace, key.patientId]), key);
@@ -205,7 +208,7 @@ const noteFacts = (survey: StudySurvey, file: DicomFile): void => {
     sopInstanceUid,
     ageBand: ageBandOf(ageOf(dataset)),
     sex: /^[MFO]$/.test(sex) ? sex : 'unknown',
-    manufacturer: (text(dataset, TAG.Manufacturer) ?? '').replace(/[^\x20-\x7e]/g, ''),
+    manufacturer: makerOf(text(dataset, TAG.Manufacturer) ?? ''),
   };
 };
 
@@ -230,14 +233,22 @@ export const conclude = (survey: StudySurvey): Conclusion => {
     return { kind: 'refused', code: reasonForNothing(list.map(({ code }) => code)), detail };
   const [key] = keys;
   if (key === undefined || hasNoIdentity) return { kind: 'refused', code: 'NO_PATIENT_IDENTITY', detail: '(0010,0020)' };
-  const { ageBand, sex } = survey.facts;
-  // Cleaned only now: any file of the study may name somebody.
-  const manufacturer = withoutNames(survey.facts.manufacturer, survey.identifiers).slice(0, 64) || 'unknown';
+  const { ageBand, sex, manufacturer } = survey.facts;
   return { kind: 'accepted', key, kept, dropped: list, facts: { ageBand, sex, manufacturer } };
 };
 
 /** When nothing is kept, the most telling of the codes, else NOTHING_KEPT. */
 const reasonForNothing = (codes: readonly Code[]): Code =>
   (
-    ['BURNED_IN_TEXT', 'EMBEDDED_OVERLAY', 'MISSING_UID', 'NO_PIXELS', 'TRUNCATED', 'BAD_ELEMENT', 'LIMIT_EXCEEDED', 'NOT_DICOM'] as const
+    [
+      'BURNED_IN_TEXT',
+      'EMBEDDED_OVERLAY',
+      'NOT_JUDGED_PIXELS',
+      'MISSING_UID',
+      'NO_PIXELS',
+      'TRUNCATED',
+      'BAD_ELEMENT',
+      'LIMIT_EXCEEDED',
+      'NOT_DICOM',
+    ] as const
   ).find((code) => codes.includes(code)) ?? 'NOTHING_KEPT';

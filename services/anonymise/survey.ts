@@ -30,24 +30,35 @@ const issuerOf = (dataset: Dataset): string | undefined => {
   return text(dataset, TAG.IssuerOfPatientID) ?? (qualifiers ? text(qualifiers, TAG.UniversalEntityID) : undefined);
 };
 
-/** When the study began, by this instance: StudyDate and StudyTime, else the earliest time it has. */
+const PAIRS: readonly (readonly [date: number, time: number])[] = [
+  [TAG.StudyDate, TAG.StudyTime],
+  [TAG.SeriesDate, TAG.SeriesTime],
+  [TAG.AcquisitionDate, TAG.AcquisitionTime],
+  [TAG.ContentDate, TAG.ContentTime],
+];
+
+/** When the study began, by this instance: the earliest of its times. */
 export const startOf = (dataset: Dataset): Moment | undefined => {
-  const pairs: readonly (readonly [date: number, time: number])[] = [
-    [TAG.StudyDate, TAG.StudyTime],
-    [TAG.SeriesDate, TAG.SeriesTime],
-    [TAG.AcquisitionDate, TAG.AcquisitionTime],
-    [TAG.ContentDate, TAG.ContentTime],
-  ];
-  for (const [date, time] of pairs) {
-    const timeUs = parseTime(text(dataset, time) ?? '');
-    if (timeUs !== undefined) return { day: parseDate(text(dataset, date) ?? ''), timeUs };
-  }
-  return undefined;
+  const pairs = PAIRS.map(([date, time]) => momentOf(text(dataset, date) ?? '', text(dataset, time) ?? ''));
+  const stamp = /^(\d{8})(\d{2}[\d.]*)/.exec(text(dataset, TAG.AcquisitionDateTime) ?? '');
+  const moments = [...pairs, momentOf(stamp?.[1] ?? '', stamp?.[2] ?? '')].filter((moment) => moment !== undefined);
+  let first: Moment | undefined;
+  for (const moment of moments) first = earlier(first, moment);
+  return first;
 };
 
-/** The earlier of two moments; a known day goes before an unknown one. */
+const momentOf = (date: string, time: string): Moment | undefined => {
+  const timeUs = parseTime(time);
+  return timeUs === undefined ? undefined : { day: parseDate(date), timeUs };
+};
+
+/**
+ * The earlier of two moments; a known day goes before an unknown one. Midnight to the second is what
+ * consoles write for 'no time', so it counts only when nothing else does.
+ */
 export const earlier = (a: Moment | undefined, b: Moment | undefined): Moment | undefined => {
   if (a === undefined || b === undefined) return a ?? b;
+  if ((a.timeUs === 0n) !== (b.timeUs === 0n)) return a.timeUs === 0n ? b : a;
   if (a.day === undefined || b.day === undefined) return a.day === undefined && b.day !== undefined ? b : a;
   return a.day < b.day || (a.day === b.day && a.timeUs <= b.timeUs) ? a : b;
 };

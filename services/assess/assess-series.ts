@@ -7,7 +7,7 @@ import { judgeGeometry, type VolumeGeometry } from './geometry.ts';
 import { downSample, type Grid } from './grid.ts';
 import { contrastOf, kernelClass, type Contrast, type KernelClass } from './header-gates.ts';
 import { DEFAULT_LIMITS, type AssessLimits, type LungLimits } from './limits.ts';
-import { DecodeError } from './decode/decode-error.ts';
+import { DecodeError } from '../pixels/decode-error.ts';
 import { findLungs, type Lungs } from './lungs.ts';
 import { decodePixels } from './pixels.ts';
 import { readSliceHeader, type SliceHeader } from './slice-header.ts';

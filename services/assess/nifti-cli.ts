@@ -13,7 +13,7 @@ import { readDicom } from '../dicom/read.ts';
 import { uid } from '../dicom/values.ts';
 import { assessEligible, buildVolume, judgeSource, rankSeries, type JudgedSeries, type SeriesSource } from './assess-series.ts';
 import type { Estimate } from './estimate.ts';
-import { DecodeError } from './decode/decode-error.ts';
+import { DecodeError } from '../pixels/decode-error.ts';
 import { DEFAULT_LIMITS, type AssessLimits } from './limits.ts';
 import { niftiChunks, niftiGzip, niftiSha256 } from './nifti.ts';
 

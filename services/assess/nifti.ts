@@ -1,5 +1,5 @@
 // NIfTI-1 single files (nifti1.h): sform = qform, one volume, little endian; and a small reader for checks.
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { createGzip, gunzipSync } from 'node:zlib';
 import type { Volume } from './volume.ts';
 
@@ -95,6 +95,13 @@ export function niftiSha256(volume: Volume): string {
   const hash = createHash('sha256');
   for (const chunk of niftiChunks(volume)) hash.update(chunk);
   return hash.digest('hex');
+}
+
+/** HMAC-SHA-256 (hex) of the uncompressed file under a salt (hex): a name of the volume that only who knows the salt can check. */
+export function niftiDigest(volume: Volume, saltHex: string): string {
+  const mac = createHmac('sha256', Buffer.from(saltHex, 'hex'));
+  for (const chunk of niftiChunks(volume)) mac.update(chunk);
+  return mac.digest('hex');
 }
 
 const GZIP_LEVEL = 6;

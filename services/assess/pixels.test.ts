@@ -6,9 +6,9 @@ import type { DicomFile } from '../dicom/model.ts';
 import { element, encapsulated } from '../dicom/values.ts';
 import { readDicom } from '../dicom/read.ts';
 import { withElements, writeDicom } from '../dicom/write.ts';
-import { joinFragments } from './decode/fragments.ts';
-import { rleWords } from './decode/rle.ts';
-import { storedValues, type PixelLayout } from './decode/stored-values.ts';
+import { joinFragments } from '../pixels/fragments.ts';
+import { rleWords } from '../pixels/rle.ts';
+import { storedValues, type PixelLayout } from '../pixels/stored-values.ts';
 import { decodePixels } from './pixels.ts';
 import { syntheticSeries } from './synthetic-series.ts';
 

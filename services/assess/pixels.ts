@@ -1,14 +1,14 @@
 // Decodes the PixelData of one single-frame monochrome instance to stored values, for the transfer syntaxes
-// that CT arrives in. The decoders are leaves in decode/.
+// that CT arrives in. The decoders are leaves in services/pixels/.
 import { TAG } from '../dicom/dictionary.ts';
 import type { DicomFile, Element } from '../dicom/model.ts';
-import { DecodeError } from './decode/decode-error.ts';
-import { joinFragments } from './decode/fragments.ts';
-import { jpegLosslessWords } from './decode/jpeg-lossless.ts';
-import { nativeWords } from './decode/native.ts';
-import { rleWords } from './decode/rle.ts';
-import { storedValues, type PixelLayout } from './decode/stored-values.ts';
-import { wasmFrame } from './decode/wasm-codecs.ts';
+import { DecodeError } from '../pixels/decode-error.ts';
+import { joinFragments } from '../pixels/fragments.ts';
+import { jpegLosslessWords } from '../pixels/jpeg-lossless.ts';
+import { nativeWords } from '../pixels/native.ts';
+import { rleWords } from '../pixels/rle.ts';
+import { storedValues, type PixelLayout } from '../pixels/stored-values.ts';
+import { wasmFrame } from '../pixels/wasm-codecs.ts';
 import { readSliceHeader, type SliceHeader } from './slice-header.ts';
 
 export type StoredPixels = {

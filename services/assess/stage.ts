@@ -10,7 +10,8 @@ import type { ObjectStore } from '../ports/object-store.ts';
 import { assessStudy, type SeriesVerdict, type StudyAssessment } from './assess-study.ts';
 import type { AssessLimits } from './limits.ts';
 import { storedSeries } from './series-reader.ts';
-import { assessmentKey, putVolume, type Assessment, type StoredVolume } from './stored-assessment.ts';
+import { assessmentKey, putVolume, volumeSalt, type Assessment, type StoredVolume } from './stored-assessment.ts';
+import type { Volume } from './volume.ts';
 
 const BUCKET = 'ct-research';
 
@@ -72,6 +73,9 @@ function assessmentOf(value: Anonymised['value'], attempt: string, study: Eligib
     format: 'ctstream-assessment/1',
     attempt,
     event,
+    volumeSha256: stored.volumeSha256,
+    volumeSalt: stored.volumeSalt,
+    affine: stored.affine,
     volumeSeries: chosen.series.source.series,
     estimateSeries: study.estimateSeries,
     crop: chosen.crop,
@@ -98,7 +102,10 @@ async function handle(event: Anonymised, { store, random, limits }: AssessPorts,
     modality: one.modality,
     instances: one.instances.length,
   }));
-  const study = await assessStudy(series, (chosen) => putVolume(store, BUCKET, value, attempt, chosen.volume, signal), limits, signal);
+  const salt = volumeSalt(input.manifest);
+  const keep = ({ volume }: { readonly volume: Volume }): Promise<StoredVolume> =>
+    putVolume(store, BUCKET, value, attempt, volume, salt, signal);
+  const study = await assessStudy(series, keep, limits, signal);
   if (!study.eligible) return reject(study.code, describe(study.verdicts));
   if (await isSuperseded(store, value, signal)) return skip('SUPERSEDED', 'a later revision of the study is assessed');
   return eventOf(key, await publishManifest(store, BUCKET, key, assessmentOf(value, attempt, study), signal));

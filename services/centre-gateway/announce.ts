@@ -1,6 +1,7 @@
 // At a study's deadline: is it in scope, does it stand still, is this revision new? Then it is announced.
 import { revisionOf } from '../kernel/digest.ts';
 import type { ListedInstance } from '../kernel/digest.ts';
+import type { ClinicalRevision } from '../kernel/ids.ts';
 import type { FoundInstance, FoundStudy } from '../ports/dicomweb.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
@@ -41,13 +42,28 @@ async function withHashes(
 export async function announceDue(state: State, link: CentreLink, row: StudyRow, signal: AbortSignal): Promise<void> {
   const { centre, quiet } = link;
   const rows = await link.web.study(row.uid, signal);
-  if (rows.length === 0) return settle(state, centre, row, 'unlisted', null);
+  if (rows.length === 0) {
+    // Ingest found it changed and its account waits for what comes next: that is nothing, and ingest will say so.
+    if (row.status_code === 'STUDY_CHANGED') return announce(state, link, row, { rows, list: [], revision: revisionOf([]) });
+    return settle(state, centre, row, 'unlisted', null);
+  }
   if (!link.inScope(rows)) return settle(state, centre, row, 'outOfScope', countOf(rows));
   const list = await countedTwice(link, rows, row, signal);
   const listed = list === undefined ? undefined : await withHashes(link, row, list, signal);
   if (list === undefined || listed === undefined) return postpone(state, centre, row, quiet);
   const revision = revisionOf(listed);
   if (revision === row.revision) return settle(state, centre, row, 'announced', list.length);
+  await announce(state, link, row, { rows, list, revision });
+}
+
+async function announce(
+  state: State,
+  link: CentreLink,
+  row: StudyRow,
+  o: { rows: readonly FoundStudy[]; list: readonly FoundInstance[]; revision: ClinicalRevision },
+): Promise<void> {
+  const { centre } = link;
+  const { rows, list, revision } = o;
   await link.span('announce', async (traceparent) => {
     const announced = state.transaction(() => {
       // An instance that came while we counted set a new deadline: that one decides.

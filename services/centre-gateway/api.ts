@@ -43,27 +43,32 @@ const refusalsShape = z.object({
     .max(10_000),
 });
 
-/** True for a caller on this machine that knows the token; otherwise answers 403. A page in a browser can't send the header. */
-async function allowed(deps: ApiDeps, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+/** Only in the header: an address with a token in it stands in logs and histories. */
+function hasToken(deps: ApiDeps, request: FastifyRequest): boolean {
   const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
   // Digests have one length, so the comparison tells nothing of the token's.
-  const same = deps.token !== undefined && timingSafeEqual(Buffer.from(sha256Hex(given)), Buffer.from(sha256Hex(deps.token)));
-  if (same && LOOPBACK.has(request.ip)) return true;
+  return deps.token !== undefined && timingSafeEqual(Buffer.from(sha256Hex(given)), Buffer.from(sha256Hex(deps.token)));
+}
+
+/** True for a caller on this machine that knows the token; otherwise answers 403. A page in a browser can't send the header. */
+async function allowed(deps: ApiDeps, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+  if (hasToken(deps, request) && LOOPBACK.has(request.ip)) return true;
   await reply.code(403).send({ error: 'only from this machine, with the GATEWAY_TOKEN as bearer token' });
   return false;
 }
 
 /** Adds the routes to a server. */
 export function gatewayRoutes(server: FastifyInstance, deps: ApiDeps): void {
-  const reports = (): ReturnType<typeof reportOf>[] => deps.centres.map((c) => reportOf(deps.state, c.link));
-  server.get('/', async (_request, reply) =>
+  const reports = (request: FastifyRequest): ReturnType<typeof reportOf>[] =>
+    deps.centres.map((c) => reportOf(deps.state, c.link, hasToken(deps, request)));
+  server.get('/', async (request, reply) =>
     reply
       .type('text/html; charset=utf-8')
       .header('cache-control', 'no-store')
       .header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'")
-      .send(statusPage(reports())),
+      .send(statusPage(reports(request))),
   );
-  server.get('/status.json', async (_request, reply) => reply.header('cache-control', 'no-store').send({ centres: reports() }));
+  server.get('/status.json', async (request, reply) => reply.header('cache-control', 'no-store').send({ centres: reports(request) }));
 
   server.post<{ Querystring: { centre?: string } }>('/census', async (request, reply) => {
     if (!(await allowed(deps, request, reply))) return reply;

@@ -32,9 +32,20 @@ export async function takeCensus(state: State, link: CentreLink, signal: AbortSi
   const outboxSequence = state.transaction(() => {
     for (const row of unnamed) refuseUnnamed(state, link.centre, row);
     const studies = uids.map((uid) => censusStudy(state, link, uid, found.get(uid) ?? []));
-    forgetUnlisted(state, link, new Set(uids));
+    const listed = new Set<string>(uids);
+    forgetUnlisted(state, link, listed);
+    studies.push(...vanishedStudies(state, link, listed));
+    notePending(state, link, studies);
+    studies.sort((a, b) => (a.studyInstanceUid < b.studyInstanceUid ? -1 : 1));
     const pages = Math.max(1, Math.ceil(studies.length / PAGE));
-    const common = { centre: link.centre, censusId, takenAtMs, pages, total: studies.length, digest: digestOfParts(uids) };
+    const common = {
+      centre: link.centre,
+      censusId,
+      takenAtMs,
+      pages,
+      total: studies.length,
+      digest: digestOfParts(studies.map((s) => s.studyInstanceUid)),
+    };
     let last = 0;
     for (let page = 1; page <= pages; page += 1) {
       const value = { ...common, page, studies: studies.slice((page - 1) * PAGE, page * PAGE) };
@@ -47,7 +58,7 @@ export async function takeCensus(state: State, link: CentreLink, signal: AbortSi
       'UPDATE centre SET census_ms = ?, census_id = ?, census_total = ? WHERE centre = ?',
       takenAtMs,
       censusId,
-      studies.length,
+      uids.length,
       link.centre,
     );
     return last;
@@ -99,9 +110,30 @@ function noteOutOfScope(state: State, link: CentreLink, uid: StudyInstanceUid, i
   );
 }
 
-/** Studies that waited and are not in the PACS any more have nothing to wait for. */
+/**
+ * Studies that an earlier census listed as pending and that are gone before they were announced: told once more, as
+ * nothing that comes, or their account would wait for ever.
+ */
+function vanishedStudies(state: State, link: CentreLink, listed: ReadonlySet<string>): CensusStudy[] {
+  return state
+    .all<{ uid: StudyInstanceUid }>('SELECT uid FROM census_pending WHERE centre = ?', link.centre)
+    .filter(({ uid }) => !listed.has(uid) && studyRow(state, link.centre, uid)?.sequence == null)
+    .map(({ uid }) => ({ studyInstanceUid: uid, instanceCount: 0, state: 'outOfScope', code: 'STUDY_VANISHED' }));
+}
+
+/** Keeps the studies that this census calls pending, for the next one. */
+function notePending(state: State, link: CentreLink, studies: readonly CensusStudy[]): void {
+  state.run('DELETE FROM census_pending WHERE centre = ?', link.centre);
+  for (const s of studies)
+    if (s.state === 'pending') state.run('INSERT INTO census_pending (centre, uid) VALUES (?, ?)', link.centre, s.studyInstanceUid);
+}
+
+/** Studies that waited and are not in the PACS any more have nothing to wait for; of one that ingest found changed it is still to be told. */
 function forgetUnlisted(state: State, link: CentreLink, listed: ReadonlySet<string>): void {
-  for (const row of state.all<StudyRow>("SELECT * FROM study WHERE centre = ? AND state IN ('pending', 'outOfScope')", link.centre)) {
+  for (const row of state.all<StudyRow>(
+    "SELECT * FROM study WHERE centre = ? AND state IN ('pending', 'outOfScope') AND status_code IS NOT 'STUDY_CHANGED'",
+    link.centre,
+  )) {
     if (!listed.has(row.uid)) settle(state, link.centre, row, 'unlisted', null);
   }
 }

@@ -84,4 +84,11 @@ describe('preflight', () => {
     expect(new Set(one.refused.map((r) => r.intakeId)).size).toBe(3);
     for (const { paths: _paths, ...event } of one.refused) expect(JSON.stringify(event)).not.toContain('PLANTED');
   });
+
+  test('the same paths in another tree with other files are refused under other ids', async () => {
+    const tree = (pixel: number) => preflight(files({ 'x/1': dicom({ study: '', pixel }), readme: Buffer.from(`hello ${pixel}`) }));
+    const ids = [...(await tree(1)).refused, ...(await tree(2)).refused].map((r) => r.intakeId);
+    expect(ids).toHaveLength(4);
+    expect(new Set(ids).size).toBe(4);
+  });
 });

@@ -1,6 +1,6 @@
 // Pre-flight of a tree of files before a PACS gets them: grouped by study, and what can't go is refused with a code.
 // Only names, UIDs and hashes are kept, so a tree of any size fits.
-import { sha256Hex } from '../kernel/digest.ts';
+import { digestOfParts, sha256Hex } from '../kernel/digest.ts';
 import type { Code } from '../kernel/codes.ts';
 import { DicomError, readDicom } from '../dicom/read.ts';
 import { uid } from '../dicom/values.ts';
@@ -47,9 +47,9 @@ interface Named {
 
 type Seen =
   | { readonly kind: 'named'; readonly file: Named }
-  | { readonly kind: 'unnamed'; readonly missing: string }
+  | { readonly kind: 'unnamed'; readonly missing: string; readonly sha256: string }
   | { readonly kind: 'directory' }
-  | { readonly kind: 'broken'; readonly code: Code; readonly detail: string };
+  | { readonly kind: 'broken'; readonly code: Code; readonly detail: string; readonly sha256: string };
 
 function folderOf(path: string): string {
   const slash = path.lastIndexOf('/');
@@ -64,6 +64,7 @@ const FILE_CODES: Readonly<Record<string, Code>> = {
 };
 
 function look(file: IntakeFile): Seen {
+  const sha256 = sha256Hex(file.bytes);
   try {
     const dicom = readDicom(file.bytes);
     if (uid(dicom.meta, MEDIA_STORAGE_SOP_CLASS_UID) === DIRECTORY) return { kind: 'directory' };
@@ -73,14 +74,15 @@ function look(file: IntakeFile): Seen {
       series === '' ? 'SeriesInstanceUID (0020,000E)' : '',
       sop === '' ? 'SOPInstanceUID (0008,0018)' : '',
     ].filter((m) => m !== '');
-    if (missing.length > 0) return { kind: 'unnamed', missing: missing.join(', ') };
-    return { kind: 'named', file: { path: file.path, study: study ?? '', sop: sop ?? '', sha256: sha256Hex(file.bytes) } };
+    if (missing.length > 0) return { kind: 'unnamed', missing: missing.join(', '), sha256 };
+    return { kind: 'named', file: { path: file.path, study: study ?? '', sop: sop ?? '', sha256 } };
   } catch (error) {
     if (!(error instanceof DicomError)) throw error;
-    return { kind: 'broken', code: FILE_CODES[error.code] ?? 'BAD_ELEMENT', detail: error.message };
+    return { kind: 'broken', code: FILE_CODES[error.code] ?? 'BAD_ELEMENT', detail: error.message, sha256 };
   }
 }
 
+/** The same refusal at each run. A path is relative, so another tree has it too: what it holds goes in with it. */
 function intakeId(...what: string[]): string {
   return sha256Hex(['intake', ...what].join('\n')).slice(0, 32);
 }
@@ -96,17 +98,17 @@ function grouped<T>(items: Iterable<T>, keyOf: (item: T) => string): [string, T[
  */
 export async function preflight(files: AsyncIterable<IntakeFile>): Promise<Intake> {
   const named: Named[] = [];
-  const unnamed: { path: string; missing: string }[] = [];
+  const unnamed: { path: string; missing: string; sha256: string }[] = [];
   const refused: IntakeRefusal[] = [];
   let directories = 0;
   for await (const file of files) {
     const seen = look(file);
     if (seen.kind === 'named') named.push(seen.file);
-    else if (seen.kind === 'unnamed') unnamed.push({ path: file.path, missing: seen.missing });
+    else if (seen.kind === 'unnamed') unnamed.push({ path: file.path, missing: seen.missing, sha256: seen.sha256 });
     else if (seen.kind === 'directory') directories += 1;
     else
       refused.push({
-        intakeId: intakeId('file', file.path),
+        intakeId: intakeId('file', file.path, seen.sha256),
         unit: 'file',
         code: seen.code,
         files: 1,
@@ -117,7 +119,7 @@ export async function preflight(files: AsyncIterable<IntakeFile>): Promise<Intak
   for (const [folder, group] of grouped(unnamed, (f) => folderOf(f.path))) {
     const missing = [...new Set(group.map((f) => f.missing))].sort().join('; ');
     refused.push({
-      intakeId: intakeId('folder', folder),
+      intakeId: intakeId('folder', folder, digestOfParts(group.map((f) => f.sha256).sort())),
       unit: 'study',
       code: 'MISSING_UID',
       files: group.length,

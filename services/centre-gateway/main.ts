@@ -79,6 +79,8 @@ async function serveApi(state: State, centres: readonly Served[], ctx: ProcessCo
 }
 
 await runProcess({ name: 'centre-gateway', zone: 'clinical', env }, async (ctx) => {
+  let up = false;
+  ctx.health.ready(() => up || 'the API is not up yet');
   const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
   const centres = readCentresFile(env.CENTRES_FILE);
   const missing = centres
@@ -97,6 +99,7 @@ await runProcess({ name: 'centre-gateway', zone: 'clinical', env }, async (ctx) 
     for (const { watch } of served) watch.census().catch(() => ctx.log.warn('a census that SIGUSR2 asked for failed; see the status page'));
   });
   await serveApi(state, served, ctx);
+  up = true;
   await Promise.all(
     served.flatMap(({ centre, link, watch }) => {
       const bus = busOf(centre, ctx);

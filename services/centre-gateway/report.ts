@@ -1,4 +1,5 @@
 // The centre's view of itself: sent, acknowledged, waiting, refused and why. No patient's values.
+import { createHmac } from 'node:crypto';
 import { CODES, isCode } from '../kernel/codes.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
@@ -15,18 +16,25 @@ export interface CentreReport {
   readonly waiting: number;
   readonly refused: number;
   readonly outOfScope: number;
+  /** Were in the PACS, and were taken out of it before they could be announced. */
+  readonly vanished: number;
   /** Count per code, of waiting and refused ones. */
   readonly reasons: Readonly<Record<string, number>>;
   readonly pacs: { readonly usable: boolean; readonly code: string | null; readonly detail: string | null; readonly since: string | null };
   readonly census: { readonly takenAt: string; readonly total: number; readonly id: string } | null;
   /** Events that wait for Kafka. */
   readonly outbox: number;
+  /** Answers of ingest that this gateway could not read, per code. */
+  readonly unreadAnswers: Readonly<Record<string, number>>;
   /** Studies that wait or were refused, newest first, at most 200. */
   readonly studies: readonly StudyReport[];
 }
 
 export interface StudyReport {
-  readonly studyInstanceUid: string;
+  /** Short name of the study, to speak of it and to find it with the UIDs; tells nothing by itself. */
+  readonly reference: string;
+  /** Only for who has the token. */
+  readonly studyInstanceUid?: string;
   readonly state: 'waiting' | 'refused';
   readonly code: string | null;
   readonly instances: number;
@@ -50,8 +58,8 @@ const CODE = `CASE WHEN status_code IS NOT NULL THEN status_code WHEN revision I
 
 const iso = (ms: number | null | undefined): string | null => (ms === null || ms === undefined ? null : new Date(ms).toISOString());
 
-/** The report of one centre. */
-export function reportOf(state: State, link: CentreLink): CentreReport {
+/** The report of one centre; `withUids` only for a caller who has shown the token. */
+export function reportOf(state: State, link: CentreLink, withUids = false): CentreReport {
   const { centre } = link;
   const groups = state.all<Group>(
     `SELECT ${KIND} AS kind, ${CODE} AS code, count(*) AS n FROM study WHERE centre = ? GROUP BY 1, 2`,
@@ -86,6 +94,7 @@ export function reportOf(state: State, link: CentreLink): CentreReport {
     waiting,
     refused,
     outOfScope: sum('outOfScope'),
+    vanished: sum('gone'),
     reasons,
     pacs: {
       usable: row?.pacs_code === null && row.census_ms !== null,
@@ -98,11 +107,16 @@ export function reportOf(state: State, link: CentreLink): CentreReport {
         ? null
         : { takenAt: iso(row.census_ms) ?? '', total: row.census_total ?? 0, id: row.census_id ?? '' },
     outbox: outboxDepth(state, centre),
-    studies: openStudies(state, centre),
+    unreadAnswers: Object.fromEntries(
+      state
+        .all<{ code: string; n: number }>('SELECT code, count(*) AS n FROM unread_status WHERE centre = ? GROUP BY code', centre)
+        .map((u) => [u.code, u.n]),
+    ),
+    studies: openStudies(state, centre, withUids),
   };
 }
 
-function openStudies(state: State, centre: string): StudyReport[] {
+function openStudies(state: State, centre: string, withUids: boolean): StudyReport[] {
   const rows = state.all<{
     uid: string;
     kind: 'waiting' | 'refused';
@@ -114,12 +128,18 @@ function openStudies(state: State, centre: string): StudyReport[] {
     centre,
   );
   return rows.map((r) => ({
-    studyInstanceUid: r.uid,
+    reference: referenceOf(state, r.uid),
+    ...(withUids ? { studyInstanceUid: r.uid } : {}),
     state: r.kind,
     code: r.code,
     instances: r.instance_count ?? 0,
     firstSeen: iso(r.first_seen_ms) ?? '',
   }));
+}
+
+/** Under this database's own random name: who knows a UID and not the gateway can't find it in the page. */
+function referenceOf(state: State, uid: string): string {
+  return createHmac('sha256', `reference|${state.generation}`).update(uid).digest('hex').slice(-6);
 }
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
@@ -143,6 +163,7 @@ function centreSection(report: CentreReport): string {
     ['waiting', report.waiting],
     ['refused', report.refused],
     ['out of scope', report.outOfScope],
+    ['vanished', report.vanished],
   ];
   const reasons = Object.entries(report.reasons).sort(([, a], [, b]) => b - a);
   const reasonRows = reasons
@@ -151,16 +172,19 @@ function centreSection(report: CentreReport): string {
   const studyRows = report.studies
     .map(
       (s) =>
-        `<tr><td><code>${text(s.studyInstanceUid)}</code></td><td>${s.state}</td><td>${text(s.code ?? (s.state === 'waiting' ? 'announced' : ''))}</td><td class="n">${s.instances}</td><td>${text(s.firstSeen)}</td></tr>`,
+        `<tr><td><code>${text(s.studyInstanceUid ?? s.reference)}</code></td><td>${s.state}</td><td>${text(s.code ?? (s.state === 'waiting' ? 'announced' : ''))}</td><td class="n">${s.instances}</td><td>${text(s.firstSeen)}</td></tr>`,
     )
     .join('');
   return `<section id="${text(report.centre)}">
 <h2>${text(report.name)}</h2>
 ${pacsLine(report)}
 ${report.outbox > 0 ? `<p>${report.outbox} events wait to be published.</p>` : ''}
+${Object.entries(report.unreadAnswers)
+  .map(([code, n]) => `<p class="bad">${n} answers could not be read: <b>${text(code)}</b>. ${text(explained(code))}</p>`)
+  .join('')}
 <dl>${tiles.map(([name, n]) => `<div><dt>${text(name ?? '')}</dt><dd>${text(n ?? 0)}</dd></div>`).join('')}</dl>
 ${reasonRows === '' ? '' : `<table><caption>Why studies wait or were refused</caption><thead><tr><th>code</th><th>studies</th><th>meaning and what to do</th></tr></thead><tbody>${reasonRows}</tbody></table>`}
-${studyRows === '' ? '' : `<details><summary>Studies that wait or were refused</summary><table><thead><tr><th>StudyInstanceUID</th><th>state</th><th>code</th><th>instances</th><th>first seen</th></tr></thead><tbody>${studyRows}</tbody></table></details>`}
+${studyRows === '' ? '' : `<details><summary>Studies that wait or were refused</summary><table><thead><tr><th>study</th><th>state</th><th>code</th><th>instances</th><th>first seen</th></tr></thead><tbody>${studyRows}</tbody></table></details>`}
 </section>`;
 }
 

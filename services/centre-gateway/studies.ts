@@ -11,7 +11,7 @@ export interface Quiet {
   readonly stableSaidMs: number;
 }
 
-/** Longest pause between two looks at a study that keeps changing under ingest's hands. */
+/** Longest pause between two looks at a study that keeps changing under ingest's hands, or that the PACS fails on. */
 const LONGEST_BACKOFF_MS = 3_600_000;
 
 /** Something of the study came: (re)start its deadline. */
@@ -61,6 +61,21 @@ export function postpone(state: State, centre: CentreId, row: StudyRow, quiet: Q
     row.uid,
     row.deadline_ms,
   );
+}
+
+/** The PACS answers, and fails on this study: each time later, so that it holds up the others less and less. */
+export function setBack(state: State, centre: CentreId, row: StudyRow, quiet: Quiet): void {
+  state.run(
+    'UPDATE study SET tries = tries + 1, deadline_ms = ? WHERE centre = ? AND uid = ? AND deadline_ms IS ?',
+    state.nowMs() + backoffMs(row.tries, quiet),
+    centre,
+    row.uid,
+    row.deadline_ms,
+  );
+}
+
+function backoffMs(tries: number, quiet: Quiet): number {
+  return Math.min(quiet.stableAfterMs * 2 ** Math.min(tries, 20), LONGEST_BACKOFF_MS);
 }
 
 /** Ends the wait without an announcement. No effect when the study was touched since `row` was read. */
@@ -141,10 +156,9 @@ export function applyStatus(state: State, centre: CentreId, told: Told, quiet: Q
       row.uid,
     );
     if (told.code === 'STUDY_CHANGED') {
-      const backoff = Math.min(quiet.stableAfterMs * 2 ** Math.min(row.tries, 20), LONGEST_BACKOFF_MS);
       state.run(
         "UPDATE study SET state = 'pending', revision = NULL, tries = tries + 1, deadline_ms = max(coalesce(deadline_ms, 0), ?) WHERE centre = ? AND uid = ?",
-        now + backoff,
+        now + backoffMs(row.tries, quiet),
         centre,
         row.uid,
       );

@@ -1,5 +1,6 @@
 // The watch over one centre's PACS: notice, wait for quiet, announce, count. One loop per centre.
 import { Fault } from '../kernel/fault.ts';
+import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { FoundStudy } from '../ports/dicomweb.ts';
 import { announceDue, countOf } from './announce.ts';
 import { takeCensus } from './census.ts';
@@ -7,7 +8,7 @@ import type { CensusDone } from './census.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
 import type { State, StudyRow } from './state.ts';
-import { dueStudies, markStable, markTouched, postpone, studyRow } from './studies.ts';
+import { dueStudies, markStable, markTouched, setBack, studyRow } from './studies.ts';
 const CHANGES_PER_PAGE = 500;
 const PAGES_PER_ROUND = 20;
 const STUDIES_PER_ROUND = 64;
@@ -61,19 +62,11 @@ export function watchCentre(state: State, link: CentreLink): Watch {
       throw new Fault('BUS_UNAVAILABLE', true, 'the outbox is full: nothing more is taken in until Kafka answers');
     await notice(signal);
     if (asked.length > 0 || state.nowMs() >= censusDueMs) await census(signal);
-    let failed: Fault | undefined;
     const due = dueStudies(state, link.centre, STUDIES_PER_ROUND);
     for (let i = 0; i < due.length; i += STUDIES_AT_A_TIME) {
-      const looked = await Promise.allSettled(due.slice(i, i + STUDIES_AT_A_TIME).map((row) => announceDue(state, link, row, signal)));
-      for (const [at, result] of looked.entries()) {
-        if (result.status === 'fulfilled') continue;
-        // One study that the server chokes on must not hold up the others.
-        if (!(result.reason instanceof Fault) || result.reason.code !== 'PACS_ERROR') throw result.reason;
-        postpone(state, link.centre, due[i + at] as StudyRow, link.quiet);
-        failed = result.reason;
-      }
+      // Each of them took its whole time: the feed goes on first, and the rest has its turn in the next round.
+      if (!(await lookAt(state, link, due.slice(i, i + STUDIES_AT_A_TIME), signal))) return;
     }
-    if (failed !== undefined) throw failed;
   };
 
   return {
@@ -102,6 +95,30 @@ export function watchCentre(state: State, link: CentreLink): Watch {
       for (const w of asked.splice(0)) w.reject(new Fault('PACS_UNREACHABLE', true, 'the gateway is stopping'));
     },
   };
+}
+
+/** No server has this study: any answer but a fault shows that the PACS answers. */
+const NO_STUDY = '2.25.0' as StudyInstanceUid;
+
+/**
+ * Looks at due studies side by side. One that the PACS fails on or does not answer for is set back alone; when all of them
+ * fail, a question about no study tells whether it is they or the PACS. False when all failed.
+ * @throws Fault when the PACS answers nothing; the studies then keep their deadlines
+ */
+async function lookAt(state: State, link: CentreLink, due: readonly StudyRow[], signal: AbortSignal): Promise<boolean> {
+  const looked = await Promise.allSettled(due.map((row) => announceDue(state, link, row, signal)));
+  const failed: StudyRow[] = [];
+  for (const [at, result] of looked.entries()) {
+    if (result.status === 'fulfilled') continue;
+    if (!(result.reason instanceof Fault) || !result.reason.code.startsWith('PACS_')) throw result.reason;
+    const row = due[at];
+    if (row !== undefined) failed.push(row);
+    // Without the study: a log is read by more people than the status page.
+    link.log('warn', { centre: link.centre, code: result.reason.code, fault: result.reason.message }, 'the PACS failed on a study');
+  }
+  if (failed.length === due.length) await link.web.study(NO_STUDY, signal);
+  for (const row of failed) setBack(state, link.centre, row, link.quiet);
+  return failed.length < due.length;
 }
 
 /** Takes in what the change feed tells; true when a census is needed because the feed starts anew. */

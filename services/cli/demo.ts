@@ -5,7 +5,8 @@ import { openDuckDb } from '../event-log/parquet.ts';
 import { createViews, runQuery } from '../event-log/query.ts';
 import type { Account } from '../kernel/accounting.ts';
 import { CODES, isCode } from '../kernel/codes.ts';
-import { centreNames, deployLocal, type Running } from './demo/deploy.ts';
+import { abortOnSignals } from './demo/abort-on-signals.ts';
+import { centreNames, deployLocal, stopLocal, type Running } from './demo/deploy.ts';
 import { feedCentres } from './demo/feed-centres.ts';
 import { funnelTable, reasonLines } from './demo/funnel.ts';
 import { liveView } from './demo/live-view.ts';
@@ -13,8 +14,9 @@ import { parseDemoOptions, type DemoOptions } from './demo/options.ts';
 import { EXAMPLE_QUERIES } from './demo/queries.ts';
 import { demoReport, equationHolds, equationLine, type DemoReport, type Fed } from './demo/report.ts';
 import { startReaders } from './demo/readers.ts';
+import { restarts } from './demo/restarts.ts';
 import { buildAndApprove, flushArchives, requestCensus } from './demo/steps.ts';
-import { operatorPorts, type OperatorPorts } from './deployment.ts';
+import { DEFAULT_DIR, operatorPorts, stagesDir, type OperatorPorts } from './deployment.ts';
 import { followLog, type LogFollower } from './follow-log.ts';
 import { tableText } from './table-text.ts';
 
@@ -53,8 +55,12 @@ async function runStudies(
   const view = liveView();
   const started = performance.now();
   const readers = startReaders(running, o.seed, signal);
+  // Ends the watching when the feeding fails, and the other way round.
+  const giveUp = new AbortController();
+  const both = AbortSignal.any([signal, giveUp.signal]);
+  const work: Promise<unknown>[] = [];
   try {
-    const feeding = feedCentres(o, running, view.note, signal);
+    const feeding = feedCentres(o, running, view.note, both);
     let expected = Number.POSITIVE_INFINITY;
     void feeding.then(
       (f) => {
@@ -62,9 +68,9 @@ async function runStudies(
       },
       () => undefined,
     );
-    const watching = until(follower, (a) => settled(a, expected), view.show, limitMsOf(o), signal);
-    const fed = await feeding;
-    const ready = await watching;
+    const watching = until(follower, (a) => settled(a, expected), view.show, limitMsOf(o), both);
+    work.push(feeding, watching);
+    const [fed, ready] = await Promise.all([feeding, watching]);
     const dataset = await buildAndApprove(running, o.out, ready, view.note);
     await requestCensus(running);
     const last = await until(
@@ -76,6 +82,8 @@ async function runStudies(
     );
     return { account: last, fed, dataset, studySeconds: (performance.now() - started) / 1000 };
   } finally {
+    giveUp.abort(new Error('the demo ends'));
+    await Promise.allSettled(work);
     view.end();
     await readers.stop();
   }
@@ -120,9 +128,15 @@ function tellEnd(report: DemoReport, account: Account, o: DemoOptions, running: 
   say(`Logs:       ${join(o.out, 'logs')}`);
   if (o.keep) {
     say(`Centres:    ${running.stages.apiUrl('centre-gateway')}/`);
+    if (running.platform.prometheusUrl !== undefined) say(`Metrics:    ${running.platform.prometheusUrl}`);
     if (running.platform.zipkinUrl !== undefined) say(`Traces:     ${running.platform.zipkinUrl}`);
-    say('Everything still runs: npm run -s ctstream -- account | lag | centres | query. Ctrl-C ends it.');
+    say(`Everything still runs: npm run -s ctstream -- account | lag | centres | query${dirWord(o)}. Ctrl-C ends it, 'down' too.`);
   }
+}
+
+/** The other commands look in the default folder unless told. */
+function dirWord(o: DemoOptions): string {
+  return o.dir === DEFAULT_DIR ? '' : `, each with --dir ${o.dir}`;
 }
 
 function meaning(code: string): string {
@@ -132,11 +146,10 @@ function meaning(code: string): string {
 async function main(): Promise<number> {
   const o = parseDemoOptions(process.argv.slice(2));
   const started = performance.now();
-  const abort = new AbortController();
-  process.once('SIGINT', () => abort.abort(new Error('interrupted')));
-  process.once('SIGTERM', () => abort.abort(new Error('terminated')));
+  const abort = abortOnSignals(say);
   for (const part of ['dataset', 'event-log', 'logs']) await rm(join(o.out, part), { recursive: true, force: true });
   await mkdir(o.out, { recursive: true });
+  const again = restarts({ limit: 1, firstWaitMs: 1000, say });
   const running = await deployLocal({
     dir: o.dir,
     centres: centreNames(o.centres),
@@ -144,27 +157,30 @@ async function main(): Promise<number> {
     readers: 6,
     datasetDir: join(o.out, 'dataset'),
     say,
-    onExit: (e) => say(`the stage ${e.name} ended unexpectedly (${e.signal ?? e.code}); see its log`),
+    restarts: again,
+    signal: abort,
   });
   try {
     const ports = await operatorPorts(running.platform, running.provisioned);
     try {
-      const { account, fed, dataset, studySeconds } = await runStudies(o, running, ports, abort.signal);
+      const { account, fed, dataset, studySeconds } = await runStudies(o, running, ports, abort);
       const report = demoReport(account, fed, (performance.now() - started) / 1000, studySeconds, running.phases, dataset);
-      await flushArchives(ports, join(o.out, 'event-log'), abort.signal);
+      await flushArchives(ports, join(o.out, 'event-log'), abort);
       await showQueries(o);
       tellEnd(report, account, o, running);
       await writeFile(join(o.out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
       if (o.json !== undefined) await writeFile(o.json, await readFile(join(o.out, 'report.json')));
-      if (o.keep) await new Promise((done) => abort.signal.addEventListener('abort', done, { once: true }));
+      if (o.keep && !abort.aborted) await new Promise((done) => abort.addEventListener('abort', done, { once: true }));
       return equationHolds(report.studies) && report.studies.unaccounted === 0 && report.missing.length === 0 ? 0 : 1;
     } finally {
       await ports.close();
     }
   } finally {
-    await running.stages.stop();
-    await cp(join(o.dir, 'stages', 'logs'), join(o.out, 'logs'), { recursive: true });
-    await running.platform.stop();
+    try {
+      await stopLocal({ ...running, restarts: again });
+    } finally {
+      await cp(join(stagesDir(o.dir), 'logs'), join(o.out, 'logs'), { recursive: true });
+    }
   }
 }
 

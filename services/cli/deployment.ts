@@ -34,6 +34,11 @@ export function platformDir(dir: string): string {
   return join(dir, 'platform');
 }
 
+/** Logs, records and the state of the stages. */
+export function stagesDir(dir: string): string {
+  return join(dir, 'stages');
+}
+
 export function secretsDir(dir: string): string {
   return join(dir, 'secrets');
 }

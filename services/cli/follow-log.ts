@@ -1,10 +1,11 @@
 // Reads the log on from where it stopped and folds it to the account: what `account`, `status` and the demo show.
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { researchStudyId } from '../anonymise/identity.ts';
-import { account, type Account, type Parked } from '../kernel/accounting.ts';
+import { account, type Account, type BadRecord, type Parked } from '../kernel/accounting.ts';
 import { isCode } from '../kernel/codes.ts';
 import { clinicalKey, type ClinicalKey, type ResearchStudyId } from '../kernel/ids.ts';
-import { typeOfTopic } from '../kernel/route.ts';
+import { Fault } from '../kernel/fault.ts';
+import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn } from '../kernel/stage.ts';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
 import type { OperatorPorts } from './deployment.ts';
@@ -40,7 +41,35 @@ function parkedOf(record: BusRecord): Parked {
     code: isCode(code) ? code : 'UNEXPECTED',
     eventId: record.headers['ce_id'] ?? '',
     dead: record.topic.endsWith('.dead'),
+    topic: record.topic,
+    partition: record.partition,
+    offset: record.offset,
+    timeMs: record.timestampMs,
   };
+}
+
+/** A record that the codec refuses. It is counted: one bad record of one centre must not hide all others' studies. */
+function badOf(record: BusRecord, code: BadRecord['code']): BadRecord {
+  const { topic, partition, timestampMs: timeMs, headers } = record;
+  const sequence = headers['ce_sequence'];
+  const source = headers['ce_source'];
+  if (source === undefined || sequence === undefined || !/^\d{1,19}$/.test(sequence)) return { topic, code };
+  return { topic, code, drawn: { source, sequence: BigInt(sequence), topic, partition, timeMs, seen: true } };
+}
+
+/** Topic name with `<centre>` in the place of the centre, as schemas/topics.json has it. */
+function templateOf(topic: string): string {
+  const centre = centreOfTopic(topic);
+  return centre === undefined ? topic : topic.replace(`.${centre}.`, '.<centre>.');
+}
+
+const RETENTION_MS = new Map(topicsFile.topics.map((t) => [t.name as string, t.retentionMs]));
+
+/** Since when a partition whose start has moved has all its records; undefined for one that has lost none, and for a
+ * topic that is kept for ever: there a moved start is a loss. */
+function keptSince(end: TopicEnd, nowMs: number): number | undefined {
+  const retentionMs = RETENTION_MS.get(templateOf(end.topic));
+  return end.first > 0n && retentionMs !== undefined && retentionMs > 0 ? nowMs - retentionMs : undefined;
 }
 
 function consumersOf(stage: string): string[] {
@@ -52,25 +81,47 @@ export function followLog(ports: OperatorPorts): LogFollower {
   const next = new Map<string, bigint>();
   const events: EventIn[] = [];
   const parked: Parked[] = [];
+  const bad: BadRecord[] = [];
+  const moved = new Map<string, number>();
+
+  const note = (record: BusRecord): void => {
+    if (typeOfTopic(record.topic) === undefined) {
+      parked.push(parkedOf(record));
+      return;
+    }
+    try {
+      events.push(ports.codec.decode(record));
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      bad.push(badOf(record, error.code));
+    }
+  };
 
   const readNew = async (patterns: readonly string[], signal: AbortSignal): Promise<void> => {
     const ends = await ports.bus.ends(await ports.bus.topics(patterns));
+    for (const e of ends) {
+      const since = keptSince(e, Date.now());
+      if (since !== undefined) moved.set(place(e.topic, e.partition), since);
+    }
     const fresh: TopicEnd[] = ends
       .map((e) => ({ ...e, first: next.get(place(e.topic, e.partition)) ?? e.first }))
       .filter((e) => e.first < e.end);
     if (fresh.length === 0) return;
-    for await (const record of ports.bus.read(fresh, signal)) {
-      if (typeOfTopic(record.topic) === undefined) parked.push(parkedOf(record));
-      else events.push(ports.codec.decode(record));
-    }
+    for await (const record of ports.bus.read(fresh, signal)) note(record);
     for (const e of fresh) next.set(place(e.topic, e.partition), e.end);
   };
 
   const committedOffsets = async (): Promise<Map<string, bigint>> => {
     const found = new Map<string, bigint>();
-    for (const stage of STAGES) {
+    for (const [stage, zone] of Object.entries(topicsFile.stages)) {
       const topics = await ports.bus.topics(consumersOf(stage));
-      for (const c of await ports.bus.committed(stage, topics)) found.set(`${stage}#${place(c.topic, c.partition)}`, c.offset);
+      const retries = await ports.bus.topics([`ct.${zone}.${stage}.retry.*`]);
+      for (const [group, names] of [
+        [stage, topics],
+        [`${stage}.retry`, retries],
+      ] as const) {
+        for (const c of await ports.bus.committed(group, names)) found.set(`${group}#${place(c.topic, c.partition)}`, c.offset);
+      }
     }
     return found;
   };
@@ -88,9 +139,11 @@ export function followLog(ports: OperatorPorts): LogFollower {
       await readNew([...REST, ...PARKED_TOPICS], signal);
       return account({
         events,
+        bad,
         parked,
+        moved,
         lineage: await lineage(signal),
-        committed: (stage, topic, partition) => committed.get(`${stage}#${place(topic, partition)}`) ?? 0n,
+        committed: (group, topic, partition) => committed.get(`${group}#${place(topic, partition)}`) ?? 0n,
       });
     },
     async lag(signal) {
@@ -99,9 +152,7 @@ export function followLog(ports: OperatorPorts): LogFollower {
       return STAGES.map((stage) => {
         const names = new Set(consumersOf(stage));
         const open = events.filter((e) => {
-          const centre = 'centre' in e.value ? e.value.centre : '';
-          const logical = centre === '' ? e.topic : e.topic.replace(`.${centre}.`, '.<centre>.');
-          return (names.has(e.topic) || names.has(logical)) && e.offset >= (committed.get(`${stage}#${place(e.topic, e.partition)}`) ?? 0n);
+          return names.has(templateOf(e.topic)) && e.offset >= (committed.get(`${stage}#${place(e.topic, e.partition)}`) ?? 0n);
         });
         const oldest = Math.min(...open.map((e) => e.timeMs));
         return { stage, records: open.length, oldestMs: open.length === 0 ? 0 : Math.max(0, Date.now() - oldest) };

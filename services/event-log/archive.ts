@@ -3,6 +3,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import schemaIds from '../../schemas/ids.json' with { type: 'json' };
+import { isCode, type Code } from '../kernel/codes.ts';
 import { Fault } from '../kernel/fault.ts';
 import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn, Zone } from '../kernel/stage.ts';
@@ -55,8 +56,39 @@ function envelope(e: EventIn): RedactedEvent {
 
 const isoTime = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').replace('Z', '');
 
+/** Row of a record that is no good event: where it lies and why. Nothing else of it can be believed, or shown. */
+function badRow(record: BusRecord, topic: string, code: Code): Record<string, unknown> {
+  return {
+    topic,
+    partition: record.partition,
+    record_offset: record.offset,
+    event_time: isoTime(Math.max(0, record.timestampMs)),
+    bad_code: code,
+  };
+}
+
+/** Last millisecond of the year 9999, and the greatest BIGINT: what a column can hold. */
+const LATEST_MS = Date.UTC(10_000, 0, 1) - 1;
+const GREATEST = 2n ** 63n - 1n;
+
+/** The event, or why it is none: as the stages judge it, and what no column can hold. */
+function judge(record: BusRecord, codec: EventCodec): EventIn | Code {
+  let event: EventIn;
+  try {
+    event = codec.decode(record);
+  } catch (error) {
+    if (error instanceof Fault && (error.code === 'BAD_EVENT' || error.code === 'SCHEMA_AHEAD')) return error.code;
+    throw error;
+  }
+  if (typeOfTopic(record.topic) !== event.type || event.timeMs < 0 || event.timeMs > LATEST_MS) return 'BAD_EVENT';
+  if (event.sequence !== undefined && event.sequence > GREATEST) return 'BAD_EVENT';
+  const centre = centreOfTopic(record.topic);
+  return centre !== undefined && 'centre' in event.value && event.value.centre !== centre ? 'CENTRE_MISMATCH' : event;
+}
+
 async function eventRow(record: BusRecord, ports: ArchivePorts, zone: Zone): Promise<Record<string, unknown>> {
-  const event = ports.codec.decode(record);
+  const event = judge(record, ports.codec);
+  if (typeof event === 'string') return badRow(record, shownTopic(record.topic, ports), event);
   let kept = envelope(event);
   if (zone === 'clinical') {
     if (ports.tokens === undefined) throw new Error("the clinical archiver needs the vault's tokens");
@@ -71,7 +103,9 @@ async function eventRow(record: BusRecord, ports: ArchivePorts, zone: Zone): Pro
     event_type: event.type,
     event_source: kept.source,
     event_time: isoTime(event.timeMs),
-    event_sequence: event.sequence ?? null,
+    // In the clinical zone the gateway's database holds it beside the study's UID.
+    event_sequence: zone === 'clinical' ? null : (event.sequence ?? null),
+    bad_code: null,
     ...(snakeRow(kept.value) as Record<string, unknown>),
   };
 }
@@ -80,28 +114,38 @@ async function eventRow(record: BusRecord, ports: ArchivePorts, zone: Zone): Pro
 function parkedRow(record: BusRecord, zone: Zone): Record<string, unknown> {
   const h = record.headers;
   const research = zone === 'research';
+  const code = h['ct-code'] ?? '';
+  const type = h['ce_type'] ?? '';
+  const attempts = Number(h['ct-attempt'] ?? 0);
   return {
     topic: record.topic,
     partition: record.partition,
     record_offset: record.offset,
     record_key: research ? record.key : null,
     event_id: research ? (h['ce_id'] ?? null) : null,
-    event_type: h['ce_type'] ?? null,
+    // A bad event is parked with the headers that its writer gave it: only what is known is shown.
+    event_type: schemas.has(type) ? type : null,
     event_source: null,
-    event_time: isoTime(record.timestampMs),
+    event_time: isoTime(Math.max(0, record.timestampMs)),
     event_sequence: null,
-    stage: h['ct-stage'] ?? null,
-    code: h['ct-code'] ?? null,
-    attempts: Number(h['ct-attempt'] ?? 0),
+    bad_code: null,
+    stage: record.topic.split('.')[2] ?? null,
+    code: isCode(code) ? code : null,
+    attempts: Number.isInteger(attempts) && attempts >= 0 && attempts < 2 ** 31 ? attempts : null,
     origin_topic: research ? (h['ct-origin-topic'] ?? null) : null,
   };
 }
 
-function objectPrefix(topic: string, partition: number, ports: ArchivePorts): string {
+/** The topic's name with the centre's pseudonym in it. */
+function shownTopic(topic: string, ports: ArchivePorts): string {
   const centre = centreOfTopic(topic);
-  const shown = centre === undefined || ports.tokens === undefined ? topic : topic.replace(`.${centre}.`, `.${ports.tokens.site(centre)}.`);
-  return `${shown}/${partition}/`;
+  return centre === undefined || ports.tokens === undefined ? topic : topic.replace(`.${centre}.`, `.${ports.tokens.site(centre)}.`);
 }
+
+const firstOfName = (key: string): bigint | undefined => {
+  const digits = /(\d{20})\.parquet$/.exec(key)?.[1];
+  return digits === undefined ? undefined : BigInt(digits);
+};
 
 const fileName = (first: bigint): string => `${first.toString().padStart(20, '0')}.parquet`;
 
@@ -114,22 +158,44 @@ async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal
   if (last === undefined) return undefined;
   const bytes = await ports.store.getBytes(LOG_BUCKET, last, 1 << 30, signal);
   if (bytes === undefined) throw new Fault('OBJECT_CORRUPT', true, `${last} is listed and can't be read`);
-  return nextOffsetOf(ports.db, bytes);
+  const name = last;
+  return nextOffsetOf(ports.db, bytes, firstOfName(name)).catch((error: unknown) => {
+    throw new Fault('OBJECT_CORRUPT', false, `${name} can't be followed by another file`, { cause: error });
+  });
 }
 
 export interface ArchiveState {
   /** Next offset of each partition, filled from the bucket at first sight. */
   readonly next: Map<string, bigint>;
+  /** Partitions (`<topic>/<partition>`) that the last pass could not archive, and why. */
+  readonly failed: Map<string, Fault>;
 }
 
+/** What a pass wrote: records, and how many of them are no good events, by code. */
+export interface Archived {
+  readonly written: number;
+  readonly bad: Readonly<Partial<Record<Code, number>>>;
+}
+
+const place = (topic: string, partition: number): string => `${topic}/${partition}`;
+
+/** @throws Fault LOG_TRUNCATED or OBJECT_CORRUPT, which concern this partition alone. */
 async function startOf(ports: ArchivePorts, state: ArchiveState, end: TopicEnd, prefix: string, signal: AbortSignal): Promise<bigint> {
-  const at = `${end.topic}/${end.partition}`;
+  const at = place(end.topic, end.partition);
   const known = state.next.get(at) ?? (await resumeAt(ports, prefix, signal)) ?? end.first;
+  const shown = place(shownTopic(end.topic, ports), end.partition);
   if (known < end.first) {
     throw new Fault(
       'LOG_TRUNCATED',
       false,
-      `${at}: the archive ends at ${known}, the log now starts at ${end.first}: records between were never archived`,
+      `${shown}: the archive ends at ${known}, the log now starts at ${end.first}: records between were never archived`,
+    );
+  }
+  if (known > end.end) {
+    throw new Fault(
+      'LOG_TRUNCATED',
+      false,
+      `${shown}: the archive ends at ${known}, the log already at ${end.end}: the topic was made anew`,
     );
   }
   state.next.set(at, known);
@@ -144,11 +210,25 @@ interface Pending {
   rows: Record<string, unknown>[];
 }
 
-const place = (topic: string, partition: number): string => `${topic}/${partition}`;
+/** Every file begins where the one before it ended, and holds the offsets that its name and metadata claim, in order. */
+function assertFollows(state: ArchiveState, p: Pending, next: bigint): void {
+  let after = p.first;
+  const wrong = state.next.get(place(p.end.topic, p.end.partition)) !== p.first;
+  const unordered = p.rows.some((row) => {
+    const offset = row['record_offset'];
+    if (typeof offset !== 'bigint' || offset < after) return true;
+    after = offset + 1n;
+    return false;
+  });
+  if (wrong || unordered || after > next)
+    throw new Error('the archive would have a gap or an overlap: a file must begin where the last ended');
+}
 
-/** Writes the rows gathered so far. On 412 another archiver was first: the batch is dropped, we go on after the winner's. */
-async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next: bigint, signal: AbortSignal): Promise<number> {
+/** Writes the rows gathered so far; undefined on 412: another archiver was first, so the batch is dropped and the
+ * partition left to the next pass, which reads on from the end of the winner's file. */
+async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next: bigint, signal: AbortSignal): Promise<number | undefined> {
   if (p.rows.length === 0) return 0;
+  assertFollows(state, p, next);
   const bytes = await toParquet(ports.db, { columns: p.columns, rows: p.rows, firstOffset: p.first, nextOffset: next });
   const result = await ports.store.put(LOG_BUCKET, p.prefix + fileName(p.first), bytes, {
     ifNoneMatch: true,
@@ -156,10 +236,13 @@ async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next:
     signal,
   });
   const at = place(p.end.topic, p.end.partition);
-  const count = result === 'created' ? p.rows.length : 0;
-  if (result === 'created') state.next.set(at, next);
-  else state.next.delete(at);
-  p.first = result === 'created' ? next : await startOf(ports, state, p.end, p.prefix, signal);
+  if (result !== 'created') {
+    state.next.delete(at);
+    return undefined;
+  }
+  const count = p.rows.length;
+  state.next.set(at, next);
+  p.first = next;
   p.rows = [];
   return count;
 }
@@ -171,28 +254,56 @@ async function findPending(
   signal: AbortSignal,
 ): Promise<Map<string, Pending>> {
   const found = new Map<string, Pending>();
+  const failed = new Map<string, Fault>();
   for (const end of await ports.bus.ends(await ports.bus.topics([`ct.${options.zone}.*`]))) {
-    if (end.end === 0n) continue;
-    const prefix = objectPrefix(end.topic, end.partition, ports);
-    const first = await startOf(ports, state, end, prefix, signal);
-    if (first < end.end) found.set(place(end.topic, end.partition), { end, prefix, columns: columnsOfTopic(end.topic), first, rows: [] });
+    const at = place(end.topic, end.partition);
+    if (end.end === 0n && (state.next.get(at) ?? 0n) === 0n) continue;
+    const prefix = `${shownTopic(end.topic, ports)}/${end.partition}/`;
+    try {
+      const first = await startOf(ports, state, end, prefix, signal);
+      if (first < end.end) found.set(at, { end, prefix, columns: columnsOfTopic(end.topic), first, rows: [] });
+    } catch (error) {
+      // One partition's hole is no reason to let the others' records expire too.
+      if (!(error instanceof Fault) || (error.code !== 'LOG_TRUNCATED' && error.code !== 'OBJECT_CORRUPT')) throw error;
+      failed.set(at, error);
+    }
   }
+  // At once: /readyz may ask at any time.
+  state.failed.clear();
+  for (const [at, fault] of failed) state.failed.set(at, fault);
   return found;
 }
 
-/** Archives everything up to the ends at its start. Returns how many records were written. */
-export async function archiveOnce(ports: ArchivePorts, options: ArchiveOptions, state: ArchiveState, signal: AbortSignal): Promise<number> {
+/** Archives everything up to the ends at its start. @throws Fault of bus, store or vault; what was written stands. */
+export async function archiveOnce(
+  ports: ArchivePorts,
+  options: ArchiveOptions,
+  state: ArchiveState,
+  signal: AbortSignal,
+): Promise<Archived> {
   const pending = await findPending(ports, options, state, signal);
-  if (pending.size === 0) return 0;
+  const bad: Partial<Record<Code, number>> = {};
   let written = 0;
+  const write = async (at: string, p: Pending, next: bigint): Promise<void> => {
+    const codes = p.rows.map((row) => row['bad_code']);
+    const count = await flush(ports, state, p, next, signal);
+    if (count === undefined) {
+      pending.delete(at);
+      return;
+    }
+    written += count;
+    for (const code of codes) if (typeof code === 'string' && isCode(code)) bad[code] = (bad[code] ?? 0) + 1;
+  };
+  if (pending.size === 0) return { written, bad };
   const ranges = [...pending.values()].map((p) => ({ ...p.end, first: p.first }));
   for await (const record of ports.bus.read(ranges, signal)) {
-    const p = pending.get(place(record.topic, record.partition));
+    const at = place(record.topic, record.partition);
+    const p = pending.get(at);
     if (p === undefined || record.offset < p.first) continue;
     const parked = typeOfTopic(record.topic) === undefined;
     p.rows.push(parked ? parkedRow(record, options.zone) : await eventRow(record, ports, options.zone));
-    if (p.rows.length >= options.maxRecords) written += await flush(ports, state, p, record.offset + 1n, signal);
+    if (p.rows.length >= options.maxRecords) await write(at, p, record.offset + 1n);
   }
-  for (const p of pending.values()) written += await flush(ports, state, p, p.end.end, signal);
-  return written;
+  for (const [at, p] of pending) await write(at, p, p.end.end);
+  return { written, bad };
 }

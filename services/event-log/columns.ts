@@ -48,7 +48,8 @@ export function duckType(type: AvroType): string {
   throw new Error(`no column type for ${JSON.stringify(type)}`);
 }
 
-/** Columns that every record has, whatever its event. `record_offset` is Kafka's offset. */
+/** Columns that every record has, whatever its event. `record_offset` is Kafka's offset; `bad_code` says why a record
+ * is no good event, and then the event's own columns are null. */
 export const ENVELOPE: readonly Column[] = [
   { name: 'topic', type: 'VARCHAR' },
   { name: 'partition', type: 'INTEGER' },
@@ -59,6 +60,7 @@ export const ENVELOPE: readonly Column[] = [
   { name: 'event_source', type: 'VARCHAR' },
   { name: 'event_time', type: 'TIMESTAMP' },
   { name: 'event_sequence', type: 'BIGINT' },
+  { name: 'bad_code', type: 'VARCHAR' },
 ];
 
 /** Columns of retry and dead topics: metadata only, never the value. */

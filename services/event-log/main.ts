@@ -10,7 +10,8 @@ import type { CentreId, StudyInstanceUid } from '../kernel/ids.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
 import { kafkaOptions, readEnv, secretOf, storeOptions } from '../runtime/env.ts';
 import { runProcess } from '../runtime/process.ts';
-import { archiveOnce, type ArchivePorts, type ArchiveState } from './archive.ts';
+import type { ArchivePorts } from './archive.ts';
+import { runArchiver } from './archiver.ts';
 import { eventLogEnv } from './env.ts';
 import { openDuckDb } from './parquet.ts';
 import type { TokenSource } from './redact.ts';
@@ -42,13 +43,5 @@ await runProcess({ name, zone: env.ZONE, env }, async (ctx) => {
     ctx.onStop(() => vault.close());
     withTokens = { ...ports, tokens };
   }
-  const state: ArchiveState = { next: new Map() };
-  while (!ctx.signal.aborted) {
-    const written = await archiveOnce(withTokens, { zone: env.ZONE, maxRecords: env.ARCHIVE_MAX_RECORDS }, state, ctx.signal);
-    if (written > 0) {
-      ctx.telemetry.counter('ctstream_archived_records', written, { zone: env.ZONE });
-      ctx.log.info({ written }, 'archived');
-    }
-    await ctx.clock.sleep(env.ARCHIVE_EVERY_MS, ctx.signal);
-  }
+  await runArchiver(withTokens, { zone: env.ZONE, maxRecords: env.ARCHIVE_MAX_RECORDS }, { ctx, everyMs: env.ARCHIVE_EVERY_MS });
 });

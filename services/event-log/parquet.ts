@@ -50,16 +50,17 @@ export async function toParquet(db: DuckDBConnection, batch: Batch): Promise<Uin
   });
 }
 
-/** First offset after those in the file. @throws Error when it is not one of ours. */
-export async function nextOffsetOf(db: DuckDBConnection, bytes: Uint8Array): Promise<bigint> {
+/** First offset after those in the file. @throws Error when it is not one of ours, or begins elsewhere than its name says. */
+export async function nextOffsetOf(db: DuckDBConnection, bytes: Uint8Array, expectedFirst?: bigint): Promise<bigint> {
   return withTempFiles(async (path) => {
     const file = path('parquet');
     await writeFile(file, bytes, { mode: 0o600 });
-    const result = await db.runAndReadAll(
-      `SELECT value::VARCHAR AS value FROM parquet_kv_metadata(${quote(file)}) WHERE key::VARCHAR = 'next_offset'`,
-    );
-    const value = result.getRowObjectsJson()[0]?.['value'];
-    if (typeof value !== 'string') throw new Error('the Parquet file does not say its next_offset');
-    return BigInt(value);
+    const result = await db.runAndReadAll(`SELECT key::VARCHAR AS key, value::VARCHAR AS value FROM parquet_kv_metadata(${quote(file)})`);
+    const values = new Map(result.getRowObjectsJson().map((row) => [row['key'], row['value']]));
+    const [first, next] = [values.get('first_offset'), values.get('next_offset')];
+    if (typeof first !== 'string' || typeof next !== 'string') throw new Error('the Parquet file does not say its offsets');
+    if (expectedFirst !== undefined && BigInt(first) !== expectedFirst)
+      throw new Error(`the Parquet file begins at ${first}, its name says ${expectedFirst}`);
+    return BigInt(next);
   });
 }

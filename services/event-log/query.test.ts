@@ -71,6 +71,28 @@ test('typed rows, a row per id, and the offset where the next file starts', asyn
   ).toEqual([{ r: 4, e: 3 }]);
 });
 
+test('bad records stand in `records` alone, and files from before a column still answer', async () => {
+  const topic = 'ct.research.study-labelled.v1';
+  const columns = columnsOfTopic(topic);
+  const badRow = { topic, partition: 0, record_offset: 1, event_time: '2026-01-02 03:04:05', bad_code: 'BAD_EVENT' };
+  const write = async (offset: number, bytes: Uint8Array): Promise<void> => {
+    await mkdir(join(dir, 'more', topic, '0'), { recursive: true });
+    await writeFile(join(dir, 'more', topic, '0', `${String(offset).padStart(20, '0')}.parquet`), bytes);
+  };
+  const old = columns.filter((c) => c.name !== 'bad_code');
+  const first = { topic, partition: 0, record_offset: 0, event_id: 'a', event_time: '2026-01-02 03:04:05', study_id: 's' };
+  await write(0, await toParquet(db, { columns: old, rows: [first], firstOffset: 0n, nextOffset: 1n }));
+  await createViews(db, join(dir, 'more'));
+  expect((await runQuery(db, 'SELECT bad_code, study_id FROM research.study_labelled')).rows).toEqual([{ bad_code: null, study_id: 's' }]);
+  await write(1, await toParquet(db, { columns, rows: [badRow], firstOffset: 1n, nextOffset: 2n }));
+  await createViews(db, join(dir, 'more'));
+  expect((await runQuery(db, 'SELECT study_id FROM research.study_labelled')).rows).toEqual([{ study_id: 's' }]);
+  expect((await runQuery(db, 'SELECT bad_code FROM records ORDER BY record_offset')).rows).toEqual([
+    { bad_code: null },
+    { bad_code: 'BAD_EVENT' },
+  ]);
+});
+
 test('equal rows give equal bytes', async () => {
   const batch = { columns: columnsOfTopic('ct.research.study-excluded.v1'), rows: [row(0, 'a')], firstOffset: 0n, nextOffset: 1n };
   expect(Buffer.compare(await toParquet(db, batch), await toParquet(db, batch))).toBe(0);

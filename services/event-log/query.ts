@@ -65,9 +65,13 @@ function tableSql(table: Table, dir: string, folders: readonly string[]): string
   const empty = `SELECT ${columns.map((c) => `NULL::${c.type} AS "${c.name}"`).join(', ')} WHERE false`;
   if (folders.length === 0) return empty;
   const files = folders.map((f) => quote(join(dir, f, '*', '*.parquet'))).join(', ');
-  const rows = `SELECT ${columns.map((c) => `"${c.name}"::${c.type} AS "${c.name}"`).join(', ')} FROM read_parquet([${files}], union_by_name=true)`;
-  // Kafka may hold an event twice: a row per id. Parked records have no id of their own.
-  return table.topic === undefined ? rows : `${rows} QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY record_offset) = 1`;
+  // The empty part names every column, also those that came after the oldest files.
+  const all = `(${empty} UNION ALL BY NAME SELECT * FROM read_parquet([${files}], union_by_name=true))`;
+  const rows = `SELECT ${columns.map((c) => `"${c.name}"::${c.type} AS "${c.name}"`).join(', ')} FROM ${all}`;
+  // Kafka may hold an event twice: a row per id; a bad record is no event. Parked records have no id of their own.
+  return table.topic === undefined
+    ? rows
+    : `${rows} WHERE event_id IS NOT NULL QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY record_offset) = 1`;
 }
 
 /** Makes the views: one per event type, `records` (a row per offset) and `events` (a row per id). */
@@ -79,10 +83,11 @@ export async function createViews(db: DuckDBConnection, dir: string): Promise<vo
   }
   const names = ENVELOPE.map((c) => `"${c.name}"`).join(', ');
   const any = [...folders.values()].flat().map((f) => quote(join(dir, f, '*', '*.parquet')));
+  const empty = `SELECT ${ENVELOPE.map((c) => `NULL::${c.type} AS "${c.name}"`).join(', ')} WHERE false`;
   const records =
     any.length === 0
-      ? `SELECT ${ENVELOPE.map((c) => `NULL::${c.type} AS "${c.name}"`).join(', ')} WHERE false`
-      : `SELECT ${names} FROM read_parquet([${any.join(', ')}], union_by_name=true)`;
+      ? empty
+      : `SELECT ${names} FROM (${empty} UNION ALL BY NAME SELECT * FROM read_parquet([${any.join(', ')}], union_by_name=true))`;
   await db.run(`CREATE OR REPLACE VIEW records AS ${records}`);
   await db.run(
     `CREATE OR REPLACE VIEW events AS SELECT * FROM records WHERE event_id IS NOT NULL AND topic NOT LIKE '%.retry.%' AND topic NOT LIKE '%.dead' QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_time, record_offset) = 1`,

@@ -60,3 +60,37 @@ test('a field without a rule is an error', async () => {
   const odd = { ...census, value: { ...census.value, patientName: 'A' } } as unknown as EventIn;
   await expect(redactClinical(odd, tokens)).rejects.toThrow('patientName');
 });
+
+test('what a centre writes freely is kept only when it is in a list', async () => {
+  const available = {
+    ...census,
+    type: 'ctstream.clinical.v1.StudyAvailable',
+    topic: 'ct.clinical.c01.study-available.v1',
+    source: 'Ivanov/c01',
+    value: { centre: 'c01', studyInstanceUid: '1.2.3', modalities: ['SR', 'Ivanov', 'CT'], noticedBy: 'Ivanov' },
+  } as unknown as EventIn;
+  const { value, source } = await redactClinical(available, tokens);
+  expect([value['modalities'], value['noticedBy'], source]).toEqual([['CT', 'SR', 'other'], 'other', 'site-x/other']);
+  const status = { ...available, value: { centre: 'c01', studyInstanceUid: '1.2.3', state: 'stored', code: null, stage: 'x', unit: 'u' } };
+  expect((await redactClinical(status as unknown as EventIn, tokens)).value).toMatchObject({
+    state: 'stored',
+    code: null,
+    stage: 'other',
+    unit: 'other',
+  });
+});
+
+test('the topic says whose event it is, not the value', async () => {
+  const sites: TokenSource = { ...tokens, site: (centre) => `site-of-${centre}` };
+  const lied = { ...census, value: { ...census.value, centre: 'c02' } } as unknown as EventIn;
+  const { value, topic } = await redactClinical(lied, sites);
+  expect([value['centre'], topic]).toEqual(['site-of-c01', 'ct.clinical.site-of-c01.census.v1']);
+});
+
+test('a census tells neither the order of its UIDs nor its number in the outbox', async () => {
+  const named: TokenSource = { ...tokens, study: async (_, uid) => ({ token: uid === '1.1' ? 'z' : 'a', secret: new Uint8Array(32) }) };
+  const two = ['1.1', '1.2'].map((studyInstanceUid) => ({ studyInstanceUid, instanceCount: 3, state: 'announced', code: null }));
+  const { value } = await redactClinical({ ...census, value: { ...census.value, studies: two } } as unknown as EventIn, named);
+  expect((value['studies'] as { studyInstanceUid: string }[]).map((s) => s.studyInstanceUid)).toEqual(['a', 'z']);
+  expect(value['outboxSequence']).toBeNull();
+});

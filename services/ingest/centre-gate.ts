@@ -1,9 +1,13 @@
 // The connection limit and the breaker of one centre: a PACS that does not answer holds up its own studies only.
 import { Fault } from '../kernel/fault.ts';
 import type { Clock } from '../ports/clock.ts';
+import { places } from './places.ts';
 
 export interface CentreGate {
-  /** Runs `work` when a place is free. @throws Fault PACS_UNREACHABLE at once while the breaker is open. */
+  /**
+   * Runs `work` when a place is free. @throws Fault at once while the breaker is open, with the code that opened it:
+   * PACS_UNREACHABLE or PACS_UNAUTHORISED.
+   */
   enter<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>;
 }
 
@@ -12,71 +16,54 @@ export interface GateLimits {
   readonly places: number;
   /** Failures in a row that open the breaker. */
   readonly failures: number;
-  /** How long it stays open; then one job may try. */
+  /** How long it stays open; then one job may try, and the others wait for what becomes of it. */
   readonly openMs: number;
 }
 
+/** A wrong password too: asked again and again, many a server locks the account. */
+const OPENING = new Set(['PACS_UNREACHABLE', 'PACS_UNAUTHORISED']);
+
 export function centreGate(centre: string, limits: GateLimits, clock: Clock): CentreGate {
-  let free = limits.places;
   let failures = 0;
   let openUntilMs = 0;
-  const queue: (() => void)[] = [];
-
-  const place = async (signal: AbortSignal): Promise<void> => {
-    signal.throwIfAborted();
-    if (free > 0) {
-      free -= 1;
-      return;
-    }
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => {
-        queue.splice(queue.indexOf(go), 1);
-        reject(signal.reason as Error);
-      };
-      const go = (): void => {
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      };
-      queue.push(go);
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
-  };
-
-  const leave = (): void => {
-    const next = queue.shift();
-    if (next === undefined) free += 1;
-    else next();
-  };
+  let last: Fault['code'] = 'PACS_UNREACHABLE';
+  // After too many failures one at a time, until one succeeds.
+  const inside = places(() => (failures >= limits.failures ? 9 : limits.places));
 
   const check = (): void => {
-    if (clock.nowMs() < openUntilMs)
+    const leftMs = openUntilMs - clock.nowMs();
+    if (failures >= limits.failures && leftMs > 0)
       throw new Fault(
-        'PACS_UNREACHABLE',
+        last,
         true,
-        `the PACS of centre ${centre} did not answer ${failures} times in a row; asked again in ${Math.ceil((openUntilMs - clock.nowMs()) / 1000)} s`,
+        `the PACS of centre ${centre} failed ${failures} times in a row; asked again in ${Math.ceil(leftMs / 1000)} s`,
       );
+  };
+
+  const note = (error: unknown): void => {
+    // What is no Fault is the study's: then the PACS has answered.
+    if (!(error instanceof Fault)) failures = 0;
+    else if (OPENING.has(error.code)) {
+      failures += 1;
+      last = error.code;
+      if (failures >= limits.failures) openUntilMs = clock.nowMs() + limits.openMs;
+    }
   };
 
   return {
     async enter(signal, work) {
       check();
-      await place(signal);
-      try {
+      return await inside.run(signal, async () => {
         check();
-        const result = await work();
-        failures = 0;
-        return result;
-      } catch (error) {
-        if (error instanceof Fault && error.code === 'PACS_UNREACHABLE') {
-          failures += 1;
-          if (failures >= limits.failures) openUntilMs = clock.nowMs() + limits.openMs;
-        } else if (!(error instanceof Fault)) {
+        try {
+          const result = await work();
           failures = 0;
+          return result;
+        } catch (error) {
+          if (!signal.aborted) note(error);
+          throw error;
         }
-        throw error;
-      } finally {
-        leave();
-      }
+      });
     },
   };
 }

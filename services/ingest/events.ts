@@ -21,6 +21,8 @@ export interface IngestFacts extends Record<string, unknown> {
   readonly transcodedBySource: number;
   /** Instances that came twice with the same bytes and are kept once. */
   readonly duplicates: number;
+  /** Revision as it was announced, when the study is stored under another (see standing.ts). */
+  readonly announced?: string;
 }
 
 export type ClinicalManifest = StudyManifest & { readonly facts: IngestFacts };
@@ -61,7 +63,14 @@ export function storedEvents(published: Published<ClinicalManifest>): NewEvent[]
     {
       type: 'ctstream.clinical.v1.StudyStatus',
       cause: sha256,
-      value: { ...study, state: 'stored', code: null, instanceCount: facts.instanceCount },
+      // The gateway knows the revision that it announced.
+      value: {
+        ...study,
+        revision: (facts.announced ?? manifest.revision) as ClinicalRevision,
+        state: 'stored',
+        code: null,
+        instanceCount: facts.instanceCount,
+      },
     },
   ];
 }

@@ -9,11 +9,12 @@ import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
 import { readIngestEnv } from './env.ts';
 import { HEADER_BYTES } from './instance-header.ts';
-import { centrePacs } from './ports.ts';
+import { centrePacs, limitedWork } from './ports.ts';
 import { ingestStage } from './stage.ts';
 import { CLINICAL_BUCKET } from './store-series.ts';
 
 const env = readIngestEnv();
+const JOB_TIMEOUT_MS = 30 * 60_000;
 
 await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
   const centres = readCentresFile(env.CENTRES_FILE);
@@ -40,13 +41,16 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
     ),
     random: ctx.random,
     spill: { folder: env.SPILL_FOLDER, memoryBytes: env.SPILL_MEMORY_BYTES, headBytes: HEADER_BYTES, maxBytes: env.INSTANCE_LIMIT_BYTES },
+    work: limitedWork(env.CONCURRENCY, env.JOB_TIMEOUT_MS ?? JOB_TIMEOUT_MS),
     count: (name: string, n: number, labels: Readonly<Record<string, string>>) => ctx.telemetry.counter(name, n, labels),
   };
-  await runStage({ ...ingestStage, jobTimeoutMs: env.JOB_TIMEOUT_MS ?? ingestStage.jobTimeoutMs }, ports, {
+  await runStage(ingestStage, ports, {
     bus,
     codec: await openCodec(env.SCHEMA_REGISTRY_URL),
     ctx,
-    concurrency: env.CONCURRENCY,
+    // What waits for a place at its PACS must not keep out the studies of others: `work` limits what runs, and the
+    // window per partition what is in hand.
+    concurrency: Number.MAX_SAFE_INTEGER,
     window: env.WINDOW,
     retryDelaysMs: env.RETRY_DELAYS_MS,
   });

@@ -2,8 +2,8 @@
 import type { Code } from '../kernel/codes.ts';
 import { revisionOf } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
-import type { CentreId } from '../kernel/ids.ts';
-import { publishManifest, readManifest } from '../kernel/manifest.ts';
+import type { CentreId, ClinicalRevision } from '../kernel/ids.ts';
+import { publishManifest } from '../kernel/manifest.ts';
 import { emit, reject, skip } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import { centreOfTopic } from '../kernel/route.ts';
@@ -16,6 +16,7 @@ import { contentDigest, manifestKeyOf, statusEvent, storedEvents } from './event
 import type { Available, ClinicalManifest, IngestFacts } from './events.ts';
 import { asManifestStore } from './manifest-store.ts';
 import type { SpillLimits } from './spill.ts';
+import { isSuperseded, judge, manifestsOf } from './standing.ts';
 import { CLINICAL_BUCKET, storeSeries, StudyProblem } from './store-series.ts';
 import type { SeriesStored } from './store-series.ts';
 
@@ -30,6 +31,8 @@ export interface IngestPorts {
   pacs(centre: string): CentrePacs | undefined;
   readonly random: Randomness;
   readonly spill: SpillLimits;
+  /** Runs work in one of the process's places and within the longest time of a job; waiting for the place takes none of it. */
+  work<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
   /** Counts for /metrics. */
   count(name: string, n: number, labels: Readonly<Record<string, string>>): void;
 }
@@ -44,7 +47,8 @@ export const ingestStage: Stage<'ctstream.clinical.v1.StudyAvailable', IngestPor
     'ct.clinical.study-rejected.v1',
     'ct.clinical.study-skipped.v1',
   ],
-  jobTimeoutMs: 30 * 60_000,
+  // With the wait for a place at the PACS, in which nothing is held but the record; the work itself has `ports.work`'s limit.
+  jobTimeoutMs: 24 * 3_600_000,
   handle: ingest,
 };
 
@@ -59,36 +63,61 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal)
   // They become parts of object names.
   if (!UID.test(value.studyInstanceUid) || !REVISION.test(value.revision))
     throw new Fault('BAD_EVENT', false, 'StudyInstanceUID or revision is malformed');
-  const key = manifestKeyOf(centre, value.studyInstanceUid, value.revision);
-  const manifests = asManifestStore(ports.store);
-  const before = await readManifest<ClinicalManifest>(manifests, CLINICAL_BUCKET, key, signal);
-  if (before !== undefined) return emit(storedEvents(before));
-  if (await isSuperseded(ports.store, event, signal)) return skip('SUPERSEDED', 'a later revision is stored');
+  const before = await ports.work(signal, async (s) => judge(event, await manifestsOf(ports.store, event, s)));
+  if (before.kind === 'stored') return emit(storedEvents(before.published));
+  if (before.kind === 'superseded') return superseded();
   const pacs = ports.pacs(centre);
   if (pacs === undefined) throw new Fault('PACS_UNREACHABLE', true, `the centres file has no centre ${centre}`);
-  const attempt = ports.random.attempt();
-  const pulled = await pullOrDiscard(event, pacs, ports, attempt, signal);
+  // The centre's place first: a slow PACS then holds as many of the process's places as it has connections, and no more.
+  return await pacs.gate.enter(signal, () => ports.work(signal, (s) => store(event, before.revision, pacs.web, ports, s)));
+}
+
+const superseded = (): Outcome => skip('SUPERSEDED', 'a later revision is stored');
+
+/** Pulls the study and publishes its manifest under `revision`. */
+async function store(
+  event: Available,
+  revision: ClinicalRevision,
+  web: DicomWeb,
+  ports: IngestPorts,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { centre, studyInstanceUid } = event.value;
+  const job = { revision, attempt: ports.random.attempt() };
+  const pulled = await pullOrDiscard(event, web, ports, job, signal);
   if ('kind' in pulled) return pulled;
+  // The pull may have taken minutes: a later announcement may stand by now.
+  if (isSuperseded(event, await manifestsOf(ports.store, event, signal))) {
+    await discard(ports.store, event, job);
+    return superseded();
+  }
   // From here on a failure leaves the objects: the manifest may stand although its answer was lost.
-  const published = await publishManifest<ClinicalManifest>(manifests, CLINICAL_BUCKET, key, pulled, signal);
-  if (published.manifest.attempt !== attempt) await discard(ports.store, event, attempt);
+  const key = manifestKeyOf(centre, studyInstanceUid, revision);
+  const published = await publishManifest<ClinicalManifest>(asManifestStore(ports.store), CLINICAL_BUCKET, key, pulled, signal);
+  if (published.manifest.attempt !== job.attempt) await discard(ports.store, event, job);
   ports.count('ingest_stored_bytes_total', published.manifest.facts.sizeBytes, { centre });
   return emit(storedEvents(published));
 }
 
+/** Where an attempt's objects go. */
+interface Job {
+  readonly revision: ClinicalRevision;
+  readonly attempt: string;
+}
+
 async function pullOrDiscard(
   event: Available,
-  pacs: CentrePacs,
+  web: DicomWeb,
   ports: IngestPorts,
-  attempt: string,
+  job: Job,
   signal: AbortSignal,
 ): Promise<ClinicalManifest | Outcome> {
   try {
-    const pulled = await pacs.gate.enter(signal, () => pull(event, pacs.web, ports, attempt, signal));
-    if ('kind' in pulled) await discard(ports.store, event, attempt);
+    const pulled = await pull(event, web, ports, job, signal);
+    if ('kind' in pulled) await discard(ports.store, event, job);
     return pulled;
   } catch (error) {
-    await discard(ports.store, event, attempt);
+    await discard(ports.store, event, job);
     if (error instanceof StudyProblem) return refused(event, error.code, error.message);
     throw error;
   }
@@ -117,23 +146,12 @@ function changed(event: Available, detail: string): Outcome {
   return skip('STUDY_CHANGED', detail, [statusEvent(event, event.value.centre, 'waiting', 'STUDY_CHANGED')]);
 }
 
-/** True when a manifest of a later announcement of the study stands. */
-async function isSuperseded(store: ObjectStore, event: Available, signal: AbortSignal): Promise<boolean> {
-  const manifests = asManifestStore(store);
-  for await (const { key } of store.list(CLINICAL_BUCKET, `${event.value.centre}/${event.value.studyInstanceUid}/`, signal)) {
-    if (!key.endsWith('/manifest.json')) continue;
-    const other = await readManifest<ClinicalManifest>(manifests, CLINICAL_BUCKET, key, signal);
-    if (other !== undefined && other.manifest.facts.sequence > event.value.sequence) return true;
-  }
-  return false;
-}
-
 /** The manifest of what was pulled, or the outcome that ends the job. */
 async function pull(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  attempt: string,
+  job: Job,
   signal: AbortSignal,
 ): Promise<ClinicalManifest | Outcome> {
   const { value } = event;
@@ -156,18 +174,18 @@ async function pull(
   }
   const stored: SeriesStored[] = [];
   for (const seriesInstanceUid of [...bySeries.keys()].sort()) {
-    stored.push(await pullSeries(event, web, ports, { attempt, seriesInstanceUid, listed: bySeries.get(seriesInstanceUid) ?? [] }, signal));
+    stored.push(await pullSeries(event, web, ports, { job, seriesInstanceUid, listed: bySeries.get(seriesInstanceUid) ?? [] }, signal));
   }
   const verified = verifiedBy(event, stored);
   if (verified === undefined) return changed(event, 'the instances that came are not the announced ones');
-  return manifestOf(event, attempt, stored, verified);
+  return manifestOf(event, job, stored, verified);
 }
 
 async function pullSeries(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  o: { attempt: string; seriesInstanceUid: string; listed: readonly FoundInstance[] },
+  o: { job: Job; seriesInstanceUid: string; listed: readonly FoundInstance[] },
   signal: AbortSignal,
 ): Promise<SeriesStored> {
   const study = event.value.studyInstanceUid;
@@ -183,7 +201,7 @@ async function pullSeries(
         study,
         seriesInstanceUid: o.seriesInstanceUid,
         listed,
-        objectKey: `${attemptPrefix(event, o.attempt)}${o.seriesInstanceUid}.tar`,
+        objectKey: `${attemptPrefix(event, o.job)}${o.seriesInstanceUid}.tar`,
         spill: ports.spill,
         signal,
       });
@@ -209,20 +227,15 @@ function verifiedBy(event: Available, stored: readonly SeriesStored[]): IngestFa
   return revisionOf(instances) === event.value.revision ? 'list' : undefined;
 }
 
-function manifestOf(
-  event: Available,
-  attempt: string,
-  stored: readonly SeriesStored[],
-  verified: IngestFacts['verified'],
-): ClinicalManifest {
+function manifestOf(event: Available, job: Job, stored: readonly SeriesStored[], verified: IngestFacts['verified']): ClinicalManifest {
   const { value } = event;
   const series = stored.map((s) => s.series);
   const instances = series.flatMap((s) => s.instances);
   return {
     format: 'ctstream-manifest/1',
     study: value.studyInstanceUid,
-    revision: value.revision,
-    attempt,
+    revision: job.revision,
+    attempt: job.attempt,
     series,
     facts: {
       centre: value.centre,
@@ -233,19 +246,20 @@ function manifestOf(
       verified,
       transcodedBySource: stored.reduce((sum, s) => sum + s.transcoded, 0),
       duplicates: stored.reduce((sum, s) => sum + s.duplicates, 0),
+      ...(job.revision === value.revision ? {} : { announced: value.revision }),
     },
   };
 }
 
-function attemptPrefix(event: Available, attempt: string): string {
-  return `${event.value.centre}/${event.value.studyInstanceUid}/${event.value.revision}/${attempt}/`;
+function attemptPrefix(event: Available, job: Job): string {
+  return `${event.value.centre}/${event.value.studyInstanceUid}/${job.revision}/${job.attempt}/`;
 }
 
 /** Removes what an attempt stored and nobody will name. At best: the sweeper finds the rest. */
-async function discard(store: ObjectStore, event: Available, attempt: string): Promise<void> {
+async function discard(store: ObjectStore, event: Available, job: Job): Promise<void> {
   try {
     const keys: string[] = [];
-    for await (const { key } of store.list(CLINICAL_BUCKET, attemptPrefix(event, attempt), AbortSignal.timeout(10_000))) keys.push(key);
+    for await (const { key } of store.list(CLINICAL_BUCKET, attemptPrefix(event, job), AbortSignal.timeout(10_000))) keys.push(key);
     if (keys.length > 0) await store.remove(CLINICAL_BUCKET, keys, AbortSignal.timeout(10_000));
   } catch {
     // The store may be what failed.

@@ -3,6 +3,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { account, type AccountInput, type Parked, type StudyState } from './accounting.ts';
 import type { Code } from './codes.ts';
+import { outgoingId } from './event-ids.ts';
 import { centreId, clinicalKey, type ClinicalKey, type ResearchStudyId, type StudyInstanceUid } from './ids.ts';
 import { topicOf } from './route.ts';
 import type { EventIn } from './stage.ts';
@@ -18,6 +19,9 @@ interface Extra {
   offset?: bigint;
   source?: string;
   sequence?: bigint;
+  topic?: string;
+  partition?: number;
+  timeMs?: number;
 }
 let counter = 0;
 
@@ -29,9 +33,9 @@ function event(type: EventRecord['type'], value: Record<string, unknown>, extra:
     ...record,
     id: extra.id ?? `e${counter}`,
     source: extra.source ?? 'x',
-    timeMs: 0,
-    topic: topicOf(record),
-    partition: 0,
+    timeMs: extra.timeMs ?? 0,
+    topic: extra.topic ?? topicOf(record),
+    partition: extra.partition ?? 0,
     offset: extra.offset ?? 0n,
     key: 'k',
     ...(extra.sequence === undefined ? {} : { sequence: extra.sequence }),
@@ -79,7 +83,8 @@ function way(n: number, steps: number): EventIn[] {
 }
 
 function input(events: EventIn[], more: Partial<AccountInput> = {}): AccountInput {
-  return { events, parked: [], lineage: new Map([1, 2, 3, 4, 5, 6, 7, 8].map((n) => [K(n), S(n)])), committed: () => 0n, ...more };
+  const lineage = new Map([1, 2, 3, 4, 5, 6, 7, 8].map((n) => [K(n), S(n)]));
+  return { events, bad: [], parked: [], lineage, committed: () => 0n, moved: new Map(), ...more };
 }
 
 function stateOf(events: EventIn[], more: Partial<AccountInput> = {}): [StudyState, string] {
@@ -126,8 +131,39 @@ test('a round that was cut after the study and did not decide it has lost it', (
 
 test('a parked record is waiting with its code', () => {
   const [available] = way(1, 1);
-  const parked: Parked = { stage: 'ingest', key: K(1), code: 'PACS_UNREACHABLE' as Code, eventId: available?.id ?? '', dead: false };
-  expect(stateOf([available as EventIn], { ...finished, parked: [parked] })).toEqual(['waiting', 'PACS_UNREACHABLE']);
+  expect(stateOf([available as EventIn], { ...finished, parked: [park(available?.id)] })).toEqual(['waiting', 'PACS_UNREACHABLE']);
+});
+
+/** A record in ingest's first retry topic, not yet consumed. */
+function park(eventId = '', more: Partial<Parked> = {}): Parked {
+  return {
+    stage: 'ingest',
+    key: K(1),
+    code: 'PACS_UNREACHABLE',
+    eventId,
+    dead: false,
+    topic: 'ct.clinical.ingest.retry.30s',
+    partition: 0,
+    offset: 10n,
+    timeMs: 1,
+    ...more,
+  };
+}
+
+test('a retry that was consumed and led to nothing is a loss; the newest record counts', () => {
+  const [available] = way(1, 1) as [EventIn];
+  const { id } = available;
+  const consumed = park(id, { offset: 9n });
+  const with_ = (...parked: Parked[]): [StudyState, string] => stateOf([available], { ...finished, parked });
+  expect(with_(consumed)).toEqual(['unaccounted', 'PACS_UNREACHABLE']);
+  const later = park(id, { topic: 'ct.clinical.ingest.retry.5m', code: 'PACS_ERROR', timeMs: 2 });
+  expect(with_(later, consumed)).toEqual(['waiting', 'PACS_ERROR']);
+  const dead = park(id, { topic: 'ct.clinical.ingest.dead', dead: true, offset: 0n, timeMs: 3, code: 'JOB_TIMEOUT' });
+  expect(with_(consumed, dead)).toEqual(['waiting', 'JOB_TIMEOUT']);
+  // Replayed: it lies in the dead letters still, and its newest record was consumed without an outcome.
+  expect(with_(dead, park(id, { offset: 9n, timeMs: 4 }))).toEqual(['unaccounted', 'PACS_UNREACHABLE']);
+  const stored = event('ctstream.clinical.v1.StudyStored', clinical(1), { offset: 11n });
+  expect(stateOf([available, stored], { ...finished, parked: [dead] })).toEqual(['waiting', 'IN_QUEUE']);
 });
 
 test('verdicts: rejected, excluded, withdrawn, out of scope, changed', () => {
@@ -140,8 +176,97 @@ test('verdicts: rejected, excluded, withdrawn, out of scope, changed', () => {
   const gone = event('ctstream.research.v1.SubjectWithdrawn', { subjectId: 'P1' });
   expect(stateOf([...way(1, 7), gone], finished)).toEqual(['withdrawn', 'PATIENT_WITHDRAWN']);
   expect(stateOf([census([{ n: 1, state: 'outOfScope' }])])).toEqual(['outOfScope', 'OUT_OF_SCOPE']);
-  const changed = event('ctstream.clinical.v1.StudySkipped', clinical(1, { stage: 'ingest', code: 'STUDY_CHANGED' }));
-  expect(stateOf([...way(1, 1), changed], finished)).toEqual(['waiting', 'STUDY_CHANGED']);
+  const [available] = way(1, 1) as [EventIn];
+  expect(stateOf([available, skipOf(available, 'STUDY_CHANGED')], finished)).toEqual(['waiting', 'STUDY_CHANGED']);
+});
+
+/** Ingest's skip of an announcement, with the id that the runtime gives it. */
+function skipOf(available: EventIn, code: Code): EventIn {
+  const type = 'ctstream.clinical.v1.StudySkipped';
+  return event(type, clinical(1, { stage: 'ingest', code }), { id: outgoingId('ingest', available.id, type, 0) });
+}
+
+test('a skip is about one announcement: the same revision announced again and lost is a loss', () => {
+  const [first] = way(1, 1) as [EventIn];
+  const again = event('ctstream.clinical.v1.StudyAvailable', clinical(1, { sequence: 2 }), { offset: 1n });
+  const skipped = skipOf(first, 'STUDY_CHANGED');
+  expect(stateOf([first, skipped, again], finished)[0]).toBe('unaccounted');
+  expect(stateOf([first, skipped, again])).toEqual(['waiting', 'IN_QUEUE']);
+  expect(stateOf([first, skipped, again, skipOf(again, 'SUPERSEDED')], finished)).toEqual(['waiting', 'SUPERSEDED']);
+  const rejected = event('ctstream.clinical.v1.StudyRejected', clinical(1, { stage: 'ingest', code: 'STUDY_VANISHED' }));
+  expect(stateOf([first, skipped, again, rejected], finished)).toEqual(['rejected', 'STUDY_VANISHED']);
+});
+
+const AVAILABLE = 'ct.clinical.c01.study-available.v1/0';
+const expired = { ...finished, moved: new Map([[AVAILABLE, 1000]]) };
+
+test('after retention the account says what is still known, and nothing that expired is lost', () => {
+  const listed = census([{ n: 1, state: 'announced' }]);
+  expect(stateOf([listed], expired)).toEqual(['waiting', 'EXPIRED']);
+  expect(stateOf([listed, ...way(1, 7).slice(2)], expired)).toEqual(['released', 'RELEASED']);
+  const rejected = event('ctstream.clinical.v1.StudyRejected', clinical(1, { stage: 'ingest', code: 'STUDY_VANISHED' }));
+  expect(stateOf([listed, rejected], expired)).toEqual(['rejected', 'STUDY_VANISHED']);
+  const status = event('ctstream.clinical.v1.StudyStatus', clinical(1, { state: 'rejected', code: 'NO_PIXELS' }));
+  expect(stateOf([listed, status], expired)).toEqual(['rejected', 'NO_PIXELS']);
+  const stored = { ...finished, moved: new Map([['ct.clinical.study-stored.v1/3', 1000]]) };
+  expect(stateOf(way(1, 1), stored)).toEqual(['waiting', 'EXPIRED']);
+});
+
+test('a study that came after the log began is lost when its announcement is not there', () => {
+  const before = event('ctstream.clinical.v1.Census', { centre: C, takenAtMs: 1000, outboxSequence: 0, studies: [] });
+  const after = event('ctstream.clinical.v1.Census', {
+    centre: C,
+    takenAtMs: 2000,
+    outboxSequence: 0,
+    studies: [{ studyInstanceUid: U(1), state: 'announced', code: null }],
+  });
+  expect(stateOf([before, after], expired)).toEqual(['unaccounted', 'NOT_ANNOUNCED']);
+});
+
+test('a study whose links were deleted by a withdrawal is withdrawn, and only as many as were withdrawn', () => {
+  const events = [...way(1, 3), event('ctstream.research.v1.SubjectWithdrawn', { subjectId: 'P1' })];
+  expect(stateOf(events, { ...finished, lineage: new Map() })).toEqual(['withdrawn', 'PATIENT_WITHDRAWN']);
+  const { totals } = account(input([...events, ...way(2, 2)], { ...finished, lineage: new Map() }));
+  expect([totals.withdrawn, totals.unaccounted]).toEqual([1, 1]);
+});
+
+test('a centre speaks for itself only: a value that names another is bad and changes nothing', () => {
+  const forged = [
+    event('ctstream.clinical.v1.StudyAvailable', clinical(1, { sequence: 99, revision: 'r9' }), {
+      topic: 'ct.clinical.c02.study-available.v1',
+    }),
+    event('ctstream.research.v1.DatasetReleased', { version: 'v9', studies: [S(1)] }, { topic: 'ct.clinical.c02.census.v1' }),
+  ];
+  const [honest, lied] = [account(input(way(1, 4))), account(input([...forged, ...way(1, 4)]))];
+  expect(lied.studies).toEqual(honest.studies);
+  expect(lied.bad).toEqual([
+    { topic: 'ct.clinical.c02.census.v1', code: 'BAD_EVENT', records: 1 },
+    { topic: 'ct.clinical.c02.study-available.v1', code: 'CENTRE_MISMATCH', records: 1 },
+  ]);
+});
+
+test('records that can not be read are counted by topic and code, and are not missing', () => {
+  const topic = 'ct.clinical.c01.study-available.v1';
+  const source = 'centre-gateway/c01';
+  const drawn = { source, sequence: 2n, topic, partition: 0, timeMs: 0, seen: true };
+  const bad = [
+    { topic, code: 'BAD_EVENT' as Code, drawn },
+    { topic, code: 'BAD_EVENT' as Code },
+  ];
+  const result = account(
+    input(
+      [1n, 3n].map((sequence) => event('ctstream.clinical.v1.StudyAvailable', clinical(1), { source, sequence })),
+      { bad },
+    ),
+  );
+  expect([result.bad, result.missing]).toEqual([[{ topic, code: 'BAD_EVENT', records: 2 }], []]);
+});
+
+test('a refusal that is told twice is one', () => {
+  const twice = [1, 2].map(() =>
+    event('ctstream.clinical.v1.IntakeRefused', { centre: C, intakeId: 'a', unit: 'study', code: 'MISSING_UID', files: 20 }),
+  );
+  expect(account(input(twice)).totals.sent).toBe(1);
 });
 
 test('a newer revision counts, not the older one that was rejected', () => {
@@ -162,6 +287,37 @@ test('a deleted outbox row is seen as a gap, also at the end', () => {
   const some = [1n, 3n].map((sequence, i) => event('ctstream.clinical.v1.StudyAvailable', clinical(i + 1), { source, sequence }));
   expect(account(input(some)).missing).toEqual([`${source}#2`]);
   expect(account(input([...some, census([], { source, sequence: 4n }, 5)])).missing).toEqual([`${source}#2`, `${source}#5`]);
+});
+
+test('gaps are ranges: a census that claims 2^53 costs nothing', () => {
+  const source = 'centre-gateway/c01';
+  expect(account(input([census([], { source, sequence: 1n }, Number.MAX_SAFE_INTEGER)])).missing).toEqual([`${source}#2-9007199254740991`]);
+});
+
+test('the first rows of an outbox may not be missing, where the log is whole', () => {
+  const late = event('ctstream.research.v1.StudyExcluded', research(1, { code: 'COHORT_FULL' }), { source: 'select', sequence: 3n });
+  expect(account(input([late])).missing).toEqual(['select#1-2']);
+});
+
+test('a gateway can not make numbers of another source missing', () => {
+  const own = event('ctstream.research.v1.StudyExcluded', research(1, { code: 'COHORT_FULL' }), { source: 'select', sequence: 1n });
+  const forged = census([], { source: 'select', sequence: 5n });
+  expect(account(input([own, forged])).missing).toEqual(['c01/select#1-4']);
+  expect(account(input([own])).missing).toEqual([]);
+});
+
+test('numbers that may have expired are not missing, later ones are', () => {
+  const source = 'centre-gateway/c01';
+  const at = (sequence: bigint, partition: number, timeMs: number): EventIn =>
+    event('ctstream.clinical.v1.StudyAvailable', clinical(1), { source, sequence, partition, timeMs });
+  const events = [at(2n, 1, 0), at(50n, 0, 1000), at(60n, 1, 2000), at(62n, 1, 3000)];
+  // Partition 0 has lost what was below 50; intake-refused/0 is empty now, and all since 2000 would be in it.
+  expect(account(input(events, { moved: new Map([[AVAILABLE, 0]]) })).missing).toEqual([`${source}#51-59`, `${source}#61`]);
+  const moved = new Map([
+    [AVAILABLE, 0],
+    ['ct.clinical.c01.intake-refused.v1/0', 2000],
+  ]);
+  expect(account(input(events, { moved })).missing).toEqual([`${source}#61`]);
 });
 
 test('for any subset of events, in any order and doubled, the states sum to what was sent', () => {

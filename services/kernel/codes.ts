@@ -134,6 +134,11 @@ const rows = {
   },
   // assess
   NOT_CT: { kind: 'final', meaning: 'The series is no CT.', remedy: 'Nothing.' },
+  NOT_JUDGED_PIXELS: {
+    kind: 'final',
+    meaning: 'The pixels could not be looked at for drawn text: no decoder, or numbers that are no CT image.',
+    remedy: 'Send the study uncompressed, or in a lossless syntax of docs/services.',
+  },
   UNSUPPORTED_SYNTAX: {
     kind: 'final',
     meaning: 'No decoder for the transfer syntax.',

@@ -10,7 +10,8 @@ export interface ClaimedTask {
   /** Fencing token: goes with every later call. */
   readonly token: number;
   readonly leaseUntilMs: number;
-  readonly volumeSha256: string;
+  /** Names the volume; opaque to readers, who send it back with the grade. */
+  readonly volumeDigest: string;
   readonly shape: readonly number[];
   readonly spacingMm: readonly number[];
 }
@@ -24,20 +25,20 @@ interface TaskRow {
   readonly task_id: string;
   readonly fence: string;
   readonly until_ms: string;
-  readonly volume_sha256: string;
+  readonly volume_digest: string;
   readonly shape: number[];
   readonly spacing_mm: number[];
 }
 
 const TASK_COLUMNS =
-  't.task_id, t.fence, (extract(epoch FROM t.lease_until) * 1000)::bigint AS until_ms, s.volume_sha256, s.shape, s.spacing_mm';
+  't.task_id, t.fence, (extract(epoch FROM t.lease_until) * 1000)::bigint AS until_ms, s.volume_digest, s.shape, s.spacing_mm';
 
 function claimedTask(row: TaskRow): ClaimedTask {
   return {
     taskId: row.task_id,
     token: Number(row.fence),
     leaseUntilMs: Number(row.until_ms),
-    volumeSha256: row.volume_sha256,
+    volumeDigest: row.volume_digest,
     shape: row.shape,
     spacingMm: row.spacing_mm,
   };
@@ -114,16 +115,16 @@ export async function volumeOf(
   reader: Reader,
   taskId: string,
   token: number,
-): Promise<{ key: string; sha256: string }> {
+): Promise<{ key: string; digest: string }> {
   return await database.transaction(async (tx) => {
-    const [row] = await tx.query<{ volume_key: string; volume_sha256: string }>(
-      `SELECT s.volume_key, s.volume_sha256 FROM task t JOIN study s USING (study_id, revision)
+    const [row] = await tx.query<{ volume_key: string; volume_digest: string }>(
+      `SELECT s.volume_key, s.volume_digest FROM task t JOIN study s USING (study_id, revision)
        WHERE t.task_id = $1 AND t.state = 'leased' AND t.leased_to = $2 AND t.fence = $3 AND t.lease_until > clock_timestamp()`,
       [taskId, reader.id, token],
     );
     if (row === undefined) throw await refusal(tx, taskId);
     await audit(tx, reader.pseudonym, 'volume', { task: taskId, fence: token });
-    return { key: row.volume_key, sha256: row.volume_sha256 };
+    return { key: row.volume_key, digest: row.volume_digest };
   });
 }
 

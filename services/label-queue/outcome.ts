@@ -10,7 +10,7 @@ export interface StudyRow {
   readonly study_id: ResearchStudyId;
   readonly revision: ResearchRevision;
   readonly subject_id: SubjectId;
-  readonly volume_sha256: string;
+  readonly volume_digest: string;
   readonly event_id: string;
   readonly state: 'reading' | 'labelled' | 'rejected';
 }
@@ -103,7 +103,7 @@ async function end(
     value: {
       ...ids,
       subjectId: study.subject_id,
-      volumeSha256: study.volume_sha256,
+      volumeDigest: study.volume_digest,
       grade: next.grade,
       adjudicated: next.adjudicated,
       simulated: said.some((s) => s.simulated),

@@ -36,7 +36,7 @@ const viewing = {
   slicesVisited: z.number().int().min(0).max(100_000).nullable().default(null),
   pageVersion: z.string().max(64).nullable().default(null),
 };
-const readingBody = z.strictObject({ ...viewing, grade: z.number().int().min(0).max(4), volumeSha256: z.string().regex(/^[0-9a-f]{64}$/) });
+const readingBody = z.strictObject({ ...viewing, grade: z.number().int().min(0).max(4), volumeDigest: z.string().regex(/^[0-9a-f]{64}$/) });
 const skipBody = z.strictObject({ ...viewing, seconds: viewing.seconds.default(0), code: z.enum(SKIP_CODE_LIST) });
 const tokenBody = z.strictObject({ token });
 const taskParams = z.object({ id: z.string().regex(/^[0-9a-f]{1,64}$/) });
@@ -131,6 +131,6 @@ async function sendVolume(deps: ServerDeps, reader: Reader, taskId: string, fenc
   return await reply
     .header('content-type', 'application/gzip')
     .header('content-length', info.sizeBytes)
-    .header('x-volume-sha256', volume.sha256)
+    .header('x-volume-digest', volume.digest)
     .send(Readable.from(body));
 }

@@ -15,7 +15,7 @@ export interface SimulatedReaderOptions {
   readonly seed: string | number;
   /** Ends the reader; a task in hand is finished first. */
   readonly signal: AbortSignal;
-  /** Known grade by volume SHA-256, where the volume is a phantom: taken in place of the look, before the disagreement. */
+  /** Known grade by SHA-256 (hex) of the unpacked volume, where the volume is a phantom: taken in place of the look, before the disagreement. */
   readonly truth?: ReadonlyMap<string, number>;
   /** Pause when there is no task; 500 ms by default. */
   readonly idleMs?: number;
@@ -25,7 +25,7 @@ export interface SimulatedReaderOptions {
   readonly onProblem?: (problem: string) => void;
 }
 
-const taskSchema = z.object({ taskId: z.string(), token: z.number(), volumeSha256: z.string(), shape: z.array(z.number()) });
+const taskSchema = z.object({ taskId: z.string(), token: z.number(), volumeDigest: z.string(), shape: z.array(z.number()) });
 const heldSchema = z.object({ tasks: z.array(taskSchema) });
 type Task = z.output<typeof taskSchema>;
 
@@ -97,6 +97,7 @@ async function read(o: SimulatedReaderOptions, task: Task): Promise<number | und
   const started = performance.now();
   const response = await call(o, 'GET', `/tasks/${task.taskId}/volume?token=${task.token}`);
   const volume = gunzipSync(Buffer.from(await response.arrayBuffer()), { maxOutputLength: LARGEST_VOLUME_BYTES });
+  // For truth and seed only; what goes back is the task's own word for the volume.
   const volumeSha256 = sha256Hex(volume);
   const percent = affectedPercent(volume);
   const viewing = {
@@ -112,7 +113,7 @@ async function read(o: SimulatedReaderOptions, task: Task): Promise<number | und
     return undefined;
   }
   const grade = slipped(looked, o, volumeSha256);
-  await call(o, 'POST', `/tasks/${task.taskId}/readings`, { ...viewing, grade, volumeSha256 });
+  await call(o, 'POST', `/tasks/${task.taskId}/readings`, { ...viewing, grade, volumeDigest: task.volumeDigest });
   return grade;
 }
 

@@ -23,7 +23,7 @@ export const labelQueueStage: Stage<'ctstream.research.v1.StudySelected', LabelQ
       if (!(await tx.firstSight(event.id))) return;
       const v = event.value;
       const added = await tx.query(
-        `INSERT INTO study (study_id, revision, subject_id, site, volume_key, volume_sha256, shape, spacing_mm, event_id)
+        `INSERT INTO study (study_id, revision, subject_id, site, volume_key, volume_digest, shape, spacing_mm, event_id)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING study_id`,
         [
           v.studyId,
@@ -31,7 +31,7 @@ export const labelQueueStage: Stage<'ctstream.research.v1.StudySelected', LabelQ
           v.subjectId,
           v.site,
           v.volumeKey,
-          v.volumeSha256,
+          v.volumeDigest,
           JSON.stringify(v.shape),
           JSON.stringify(v.spacingMm),
           event.id,
@@ -40,7 +40,7 @@ export const labelQueueStage: Stage<'ctstream.research.v1.StudySelected', LabelQ
       // A second cohort chose the same revision: it is read once.
       if (added.length === 0) return;
       await openTasks(tx, random, v, ['grade-1', 'grade-2']);
-      await audit(tx, 'label-queue', 'opened', { study: v.studyId, revision: v.revision, volumeSha256: v.volumeSha256 });
+      await audit(tx, 'label-queue', 'opened', { study: v.studyId, revision: v.revision, volumeDigest: v.volumeDigest });
     }, signal);
     return emit([]);
   },

@@ -18,7 +18,7 @@ export interface Viewing {
   readonly pageVersion: string | null;
 }
 
-export type Answer = Viewing & ({ readonly grade: number; readonly volumeSha256: string } | { readonly skip: SkipCode });
+export type Answer = Viewing & ({ readonly grade: number; readonly volumeDigest: string } | { readonly skip: SkipCode });
 
 interface OwnTask {
   readonly state: string;
@@ -48,7 +48,7 @@ export async function submit(
   return await database.transaction(async (tx) => {
     // The study's row first, then the task's: two submissions of one study wait for each other here, never crosswise.
     const [study] = await tx.query<StudyRow>(
-      `SELECT s.study_id, s.revision, s.subject_id, s.volume_sha256, s.event_id, s.state
+      `SELECT s.study_id, s.revision, s.subject_id, s.volume_digest, s.event_id, s.state
        FROM study s JOIN task t USING (study_id, revision) WHERE t.task_id = $1 FOR UPDATE OF s`,
       [taskId],
     );
@@ -56,7 +56,7 @@ export async function submit(
     if (await saidBefore(tx, reader, taskId, answer)) return 'known';
     const [task] = await tx.query<OwnTask>('SELECT state, fence, leased_to, kind FROM task WHERE task_id = $1 FOR UPDATE', [taskId]);
     if (task?.state !== 'leased' || task.leased_to !== reader.id || Number(task.fence) !== token) throw await refusal(tx, taskId);
-    if ('grade' in answer && answer.volumeSha256 !== study.volume_sha256)
+    if ('grade' in answer && answer.volumeDigest !== study.volume_digest)
       throw new ApiProblem('WRONG_VOLUME', 'the grade is for another volume than the one of the task; load it again');
     await insertReading(tx, reader, taskId, answer);
     await tx.query("UPDATE task SET state = 'done', lease_until = NULL WHERE task_id = $1", [taskId]);
@@ -65,7 +65,7 @@ export async function submit(
       task: taskId,
       kind: task.kind,
       fence: token,
-      ...('grade' in answer ? { grade: answer.grade, volumeSha256: answer.volumeSha256 } : { code: answer.skip }),
+      ...('grade' in answer ? { grade: answer.grade, volumeDigest: answer.volumeDigest } : { code: answer.skip }),
       next: next.step,
       simulated: reader.simulated,
     });
@@ -84,7 +84,7 @@ async function saidBefore(tx: Transaction, reader: Reader, taskId: string, answe
 async function insertReading(tx: Transaction, reader: Reader, taskId: string, answer: Answer): Promise<void> {
   const graded = 'grade' in answer;
   await tx.query(
-    `INSERT INTO reading (task_id, reader, grade, skip, seconds, windows, slices_visited, page_version, volume_sha256, simulated)
+    `INSERT INTO reading (task_id, reader, grade, skip, seconds, windows, slices_visited, page_version, volume_digest, simulated)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       taskId,
@@ -95,7 +95,7 @@ async function insertReading(tx: Transaction, reader: Reader, taskId: string, an
       JSON.stringify(answer.windows),
       answer.slicesVisited,
       answer.pageVersion,
-      graded ? answer.volumeSha256 : null,
+      graded ? answer.volumeDigest : null,
       reader.simulated,
     ],
   );

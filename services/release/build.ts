@@ -1,16 +1,13 @@
 // Builds a version: a pure function of the cut, the volumes and release's secret. Same cut, same bytes.
-import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { chmod, cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
 import { sha256Hex } from '../kernel/digest.ts';
 import type { Database } from '../ports/database.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { agreementOf } from './agreement.ts';
 import { changeLog, datasheet, type DocumentFacts, releaseJson, type VersionCut } from './documents.ts';
+import { copyImage } from './copy-image.ts';
 import { contentsOf } from './facts.ts';
 import { ownIds } from './own-ids.ts';
 import { classCounts, type CopiedImage, type Entry, entriesOf, firstPairs, tablesOf } from './registry.ts';
@@ -56,7 +53,6 @@ export interface Built {
 }
 
 export const CANDIDATES = 'ct-release-candidates';
-const RESEARCH = 'ct-research';
 const COPIES_AT_A_TIME = 4;
 
 /**
@@ -149,37 +145,6 @@ async function writeFolder(deps: ReleaseDeps, facts: DocumentFacts, dir: string,
         .join('; '),
     );
   return sha256Hex(text);
-}
-
-/** Copies a volume byte for byte. Gates: it is the volume that was selected and read, and unpacks to those bytes. */
-async function copyImage(store: ObjectStore, entry: Entry, dir: string, signal: AbortSignal | undefined): Promise<CopiedImage> {
-  const { selected, labelled } = entry.member;
-  if (selected.volumeSha256 !== labelled.volumeSha256)
-    throw new ReleaseError('GATE_FAILED', `${entry.study}: the volume that was read is not the one that was selected`);
-  const body = await store.get(RESEARCH, selected.volumeKey, signal === undefined ? {} : { signal });
-  if (body === undefined) throw new ReleaseError('VOLUME_MISSING', `${entry.study}: its volume is not in ${RESEARCH}`);
-  const path = join(dir, entry.file);
-  const packed = createHash('sha256');
-  await pipeline(
-    Readable.from(body),
-    async function* (chunks: AsyncIterable<Buffer>) {
-      for await (const chunk of chunks) {
-        packed.update(chunk);
-        yield chunk;
-      }
-    },
-    createWriteStream(path),
-    signal === undefined ? {} : { signal },
-  );
-  const volume = createHash('sha256');
-  await pipeline(createReadStream(path), createGunzip(), async (chunks: AsyncIterable<Buffer>) => {
-    for await (const chunk of chunks) volume.update(chunk);
-  }).catch(() => {
-    throw new ReleaseError('GATE_FAILED', `${entry.study}: its volume does not unpack`);
-  });
-  if (volume.digest('hex') !== labelled.volumeSha256)
-    throw new ReleaseError('GATE_FAILED', `${entry.study}: its bytes are not those that were read`);
-  return { sha256: packed.digest('hex') };
 }
 
 /** SHA256SUMS goes last: a folder without it is not whole. What an earlier build left behind and this one has not is removed. */

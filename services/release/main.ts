@@ -36,9 +36,11 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
     codeVersion: env.CODE_VERSION,
     stagingDir: env.STAGING_DIR,
     outDir: env.RELEASE_OUT_DIR,
+    token: env.RELEASE_TOKEN,
     failed: (error) => ctx.log.error({ err: error }, 'a request failed'),
   });
   ctx.onStop(() => server.close());
+  if (env.RELEASE_TOKEN === undefined) ctx.log.warn('RELEASE_TOKEN is not set: every process of this machine may build and approve');
   listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });
   ctx.log.info({ listening }, 'releases');
 

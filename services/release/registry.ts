@@ -48,7 +48,6 @@ const REGISTRY_COLUMNS = [
   'estimate_percent',
   'estimate_uncertain',
   'simulated_readers',
-  'volume_sha256',
 ] as const;
 
 /** The studies under the dataset's own ids, sorted by them. @throws Error when two studies get one id. */
@@ -72,6 +71,11 @@ export function entriesOf(contents: Contents, ids: OwnIds): Entry[] {
 }
 
 const fixed = (x: number, digits: number): string => x.toFixed(digits);
+
+const SECONDS_STEP = 5;
+
+/** To 5 s: the log has the exact time of each reading, and a row must not be found there by it. */
+export const coarseSeconds = (seconds: number): number => Math.round(seconds / SECONDS_STEP) * SECONDS_STEP;
 
 function registryRow(e: Entry, image: CopiedImage): Cell[] {
   const { selected: s, labelled: l } = e.member;
@@ -101,7 +105,6 @@ function registryRow(e: Entry, image: CopiedImage): Cell[] {
     fixed(s.affectedPercent, 2),
     s.uncertain,
     l.simulated,
-    l.volumeSha256,
   ];
 }
 
@@ -153,7 +156,7 @@ export function tablesOf(
       ids.reader(r.reader),
       r.role,
       r.grade,
-      fixed(r.seconds, 1),
+      coarseSeconds(r.seconds),
       r.simulated,
     ]),
   );

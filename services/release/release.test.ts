@@ -7,6 +7,7 @@ import { agreementOf } from './agreement.ts';
 import { type Cell, fromCsv, toCsv, toTsv } from './delimited.ts';
 import { contentsOf, type Fact } from './facts.ts';
 import { ownIds, SPLITS } from './own-ids.ts';
+import { coarseSeconds } from './registry.ts';
 import { parseSums, sumsText } from './sums.ts';
 import { compareVersions } from './versions.ts';
 
@@ -30,7 +31,7 @@ const factArb: fc.Arbitrary<Fact> = fc
     if (kind === 2)
       return {
         type: 'ctstream.research.v1.StudyLabelled',
-        value: { ...id(n), subjectId, volumeSha256: 'a', grade: n % 5, adjudicated: false, simulated: false, readings: [] },
+        value: { ...id(n), subjectId, volumeDigest: 'a', grade: n % 5, adjudicated: false, simulated: false, readings: [] },
       };
     if (kind === 3)
       return { type: 'ctstream.research.v1.StudyExcluded', value: { ...id(n), cohort, round: 1, code: 'COHORT_FULL', detail: '' } };
@@ -149,6 +150,10 @@ describe('own ids', () => {
     );
     for (const [i, share] of [0.7, 0.1, 0.2].entries()) expect(Math.abs((counts[i] ?? 0) - share)).toBeLessThan(0.03);
   });
+});
+
+test('reading times are told to 5 seconds', () => {
+  expect([0, 2.4, 2.5, 30.25, 33].map(coarseSeconds)).toEqual([0, 0, 5, 30, 35]);
 });
 
 test('versions are ordered by number', () => {

@@ -1,7 +1,8 @@
-// The HTTP server of release, for operators on loopback: build, approve, look. No login.
+// The HTTP server of release, for operators on loopback: build, approve, look. Changes take the token where one is set.
 import Fastify, { type FastifyInstance } from 'fastify';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { mayChange } from '../kernel/bearer.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { Database } from '../ports/database.ts';
 import { approveRelease } from './approve.ts';
@@ -13,6 +14,8 @@ import { allVersions } from './versions.ts';
 export interface ReleaseServerDeps extends ReleaseDeps {
   /** Folder that datasets are written to besides the buckets. */
   readonly outDir?: string | undefined;
+  /** RELEASE_TOKEN: where it is set, every POST must bring it. */
+  readonly token?: string | undefined;
   /** Told of errors that are not the operator's. */
   readonly failed: (error: unknown) => void;
 }
@@ -59,6 +62,8 @@ export function releaseServer(deps: ReleaseServerDeps): FastifyInstance {
   // A web page must not release data through the browser of someone on this machine.
   server.addHook('onRequest', async (request, reply) => {
     if (request.headers.origin !== undefined) await reply.code(403).send({ error: 'FORBIDDEN', message: 'not for web pages' });
+    else if (request.method !== 'GET' && !mayChange({ ip: request.ip, authorization: request.headers.authorization }, deps.token))
+      await reply.code(403).send({ error: 'FORBIDDEN', message: 'only from this machine, with the RELEASE_TOKEN as bearer token' });
   });
   server.setErrorHandler(async (error, _request, reply) => {
     if (error instanceof ReleaseError)

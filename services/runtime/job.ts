@@ -9,7 +9,7 @@ import type { EventCodec } from '../ports/event-codec.ts';
 import { describeError } from './log.ts';
 import { encodeEvents, eventsOf, InvariantViolation } from './outgoing.ts';
 import type { ProcessContext } from './process.ts';
-import { afterFailure, faultOf, originOf } from './retry.ts';
+import { afterFailure, faultOf, originOf, wholeRecord } from './retry.ts';
 import { traceIdOf, type OpenSpan } from './telemetry.ts';
 
 export interface JobDeps {
@@ -47,7 +47,7 @@ type Result = { readonly outcome: string; readonly code: string };
 
 async function attempt<T extends EventType, P>(stage: Stage<T, P>, ports: P, lease: Lease, deps: JobDeps, span: OpenSpan): Promise<Result> {
   try {
-    const event = decode<T>(lease, deps.codec);
+    const event = await decode(stage, lease, deps);
     span.setAttribute('ctstream.event_id', event.id);
     const outcome = await handleInTime(stage, ports, event, lease, deps);
     const records = await encode(stage, event, outcome, deps, span);
@@ -73,9 +73,14 @@ function letGo(lease: Lease, deps: JobDeps): Result {
 }
 
 /** A topic carries one type: bytes of another type in it are a bad record, however well they decode. */
-function decode<T extends EventType>(lease: Lease, codec: EventCodec): EventIn<T> {
-  const record = originOf(lease.record);
-  const event = codec.decode(record);
+async function decode<T extends EventType, P>(stage: Stage<T, P>, lease: Lease, deps: JobDeps): Promise<EventIn<T>> {
+  const origin = originOf(stage, lease.record);
+  if (origin === undefined) throw new Fault('BAD_EVENT', false, `a record in ${lease.record.topic} does not say where it came from`);
+  const record =
+    origin.reference === undefined
+      ? origin.record
+      : await wholeRecord(deps.bus, origin, AbortSignal.any([lease.signal, deps.giveUp, AbortSignal.timeout(deps.jobTimeoutMs)]));
+  const event = deps.codec.decode(record);
   if (typeOfTopic(record.topic) !== event.type) throw new Fault('BAD_EVENT', false, `a ${event.type} in ${record.topic}`);
   // The stage consumes this topic, so its type is among the stage's.
   return event as EventIn<T>;
@@ -168,8 +173,7 @@ function tell<T extends EventType, P>(stage: Stage<T, P>, event: EventIn<T>, out
 async function handOn<T extends EventType, P>(stage: Stage<T, P>, lease: Lease, error: unknown, deps: JobDeps): Promise<Result> {
   const fault = faultOf(error);
   const failure = afterFailure({
-    stage: stage.name,
-    zone: stage.zone,
+    stage,
     record: lease.record,
     fault,
     nowMs: deps.ctx.clock.nowMs(),

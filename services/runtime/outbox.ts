@@ -16,6 +16,7 @@ export interface OutboxDeps {
 
 const BATCH = 200;
 const LONGEST_WAIT_MS = 10_000;
+const STOP_GRACE_MS = 3000;
 
 /**
  * Publishes until `ctx.signal` aborts. A batch is marked when all of it is in the log, so a crash between the two sends
@@ -27,13 +28,20 @@ export async function runOutbox(source: OutboxSource, deps: OutboxDeps): Promise
   const pollMs = deps.pollMs ?? 200;
   let depth = 0;
   ctx.telemetry.gauge('ctstream_outbox_rows', () => depth, { source: deps.sourceName });
+  // A batch on its way at the stop signal has a moment to arrive and be marked; else it goes again, with the same ids.
+  const giveUp = new AbortController();
+  const stopping = (): void => void setTimeout(() => giveUp.abort(), STOP_GRACE_MS).unref();
+  ctx.signal.addEventListener('abort', stopping, { once: true });
   let waitMs = 0;
   let lookedMs = 0;
   while (!ctx.signal.aborted) {
     try {
       const rows = await source.next(BATCH);
       if (rows.length > 0) {
-        await bus.publish(rows.map((row) => recordOf(row)));
+        await bus.publish(
+          rows.map((row) => recordOf(row)),
+          giveUp.signal,
+        );
         await source.markSent(rows.map((row) => row.sequence));
         ctx.telemetry.counter('ctstream_outbox_published_total', rows.length, { source: deps.sourceName });
       }
@@ -43,6 +51,7 @@ export async function runOutbox(source: OutboxSource, deps: OutboxDeps): Promise
       }
       waitMs = rows.length === 0 ? pollMs : 0;
     } catch (error) {
+      if (giveUp.signal.aborted) return;
       if (!(error instanceof Fault) || !error.retryable) throw error;
       waitMs = Math.min(Math.max(waitMs * 2, 500), LONGEST_WAIT_MS);
       ctx.log.warn({ err: error, source: deps.sourceName }, 'the outbox waits');

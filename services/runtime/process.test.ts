@@ -83,9 +83,21 @@ describe('exit codes', () => {
     await until('it is ready', async () => (await fetch(`${url}/readyz`)).status === 200);
     tiny.child.kill('SIGTERM');
     await until('it stops', () => tiny.out().includes('stopping'));
+    await new Promise((resolve) => setTimeout(resolve, 1200));
     tiny.child.kill('SIGTERM');
     expect(await tiny.exit).toBe(130);
   });
+});
+
+test('a signal that comes twice at once, from the terminal and from the parent, is one: it closes and ends with 0', async () => {
+  const tiny = start({ DO: 'linger' });
+  const url = await urlOf(tiny);
+  await until('it is ready', async () => (await fetch(`${url}/readyz`)).status === 200);
+  tiny.child.kill('SIGINT');
+  await until('it stops', () => tiny.out().includes('stopping'));
+  tiny.child.kill('SIGTERM');
+  expect(await tiny.exit).toBe(0);
+  expect(tiny.err()).toContain('closed');
 });
 
 describe('spans', () => {

@@ -30,6 +30,9 @@ export interface ProcessContext {
   onStop(stop: () => Promise<void> | void): void;
 }
 
+/** A second signal within this time of the first is the same wish, told twice; after it the process ends at once. */
+const SAME_SIGNAL_MS = 1000;
+
 /** Time that closing may take after `main` ended, before the process ends anyway. */
 const CLOSE_LIMIT_MS = 10_000;
 
@@ -43,8 +46,14 @@ export async function runProcess(
 ): Promise<void> {
   const log = createLog(o.name, o.env.LOG_LEVEL);
   const abort = new AbortController();
+  let firstMs = 0;
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (abort.signal.aborted) process.exit(130);
+    if (abort.signal.aborted) {
+      // Ctrl-C reaches the whole process group, and a parent that passes it on makes it come twice.
+      if (performance.now() - firstMs >= SAME_SIGNAL_MS) process.exit(130);
+      return;
+    }
+    firstMs = performance.now();
     log.info({ signal }, 'stopping');
     abort.abort();
   };

@@ -1,12 +1,14 @@
 // Where a record goes that could not be handled: to wait for another try, or to the dead letters. The bytes and
 // headers stay as they were; what happened is added in headers that begin with `ct-`.
+import { createHash } from 'node:crypto';
+import type { EventType } from '../../schemas/events.gen.ts';
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import type { Code } from '../kernel/codes.ts';
 import { isCode } from '../kernel/codes.ts';
 import { Fault } from '../kernel/fault.ts';
-import { deadTopic, retryTopic } from '../kernel/route.ts';
-import type { Zone } from '../kernel/stage.ts';
-import type { BusRecord, OutgoingRecord } from '../ports/event-bus.ts';
+import { centreOfTopic, deadTopic, retryTopic } from '../kernel/route.ts';
+import type { Stage, Zone } from '../kernel/stage.ts';
+import type { BusRecord, EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 
 export const HEADER = {
   originTopic: 'ct-origin-topic',
@@ -16,6 +18,8 @@ export const HEADER = {
   code: 'ct-code',
   due: 'ct-due',
   stage: 'ct-stage',
+  /** The bytes stayed where they were first read; this is their digest. */
+  sha256: 'ct-sha256',
 } as const;
 
 export const RETRY_DELAYS = Object.entries(topicsFile.retry.delays) as [string, number][];
@@ -25,27 +29,58 @@ export function retryTopics(zone: Zone, stage: string): string[] {
   return RETRY_DELAYS.map(([delay]) => retryTopic(zone, stage, delay));
 }
 
-/** A record from a retry topic with the place it was first read from; any other record as it is. */
-export function originOf(record: BusRecord): BusRecord {
-  const topic = record.headers[HEADER.originTopic];
-  if (topic === undefined) return record;
+/** What decides about a stage's waiting records. */
+export type StageTopics = Pick<Stage<EventType, never>, 'name' | 'zone' | 'consumes'>;
+
+/** A record as its stage first read it. */
+export interface Origin {
+  /** Place, key and headers of the first reading; bytes too, unless `reference` is there. */
+  readonly record: BusRecord;
+  /** Tries that failed before this one. */
+  readonly attempts: number;
+  /** SHA-256 of the bytes that stayed in the log at the record's place, because they were too large to be parked. */
+  readonly reference?: string;
+}
+
+/**
+ * Where a record was first read and how often it was tried. Only the stage's own retry topics may say so: whoever writes
+ * a main topic could name another centre's topic in these headers, so there they are taken off and not believed.
+ * Undefined when a waiting record's headers say nothing that can be.
+ */
+export function originOf(stage: StageTopics, record: BusRecord): Origin | undefined {
+  const { headers } = record;
+  const own = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith('ct-')));
+  if (!retryTopics(stage.zone, stage.name).includes(record.topic)) return { record: { ...record, headers: own }, attempts: 0 };
+  const topic = headers[HEADER.originTopic] ?? '';
+  const partition = numberIn(headers[HEADER.originPartition], 9);
+  const offset = numberIn(headers[HEADER.originOffset], 19);
+  const attempts = numberIn(headers[HEADER.attempt], 9);
+  const reference = headers[HEADER.sha256];
+  if (!isConsumed(stage, topic) || partition === undefined || offset === undefined || attempts === undefined) return undefined;
+  if (reference !== undefined && !/^[0-9a-f]{64}$/.test(reference)) return undefined;
   return {
-    ...record,
-    topic,
-    partition: Number(record.headers[HEADER.originPartition] ?? -1),
-    offset: BigInt(record.headers[HEADER.originOffset] ?? -1),
+    record: { ...record, topic, partition: Number(partition), offset, headers: own },
+    attempts: Number(attempts),
+    ...(reference === undefined ? {} : { reference }),
   };
 }
 
-/** Tries that failed before this one. */
-export function attemptsOf(record: BusRecord): number {
-  return Number(record.headers[HEADER.attempt] ?? 0);
+function numberIn(text: string | undefined, digits: number): bigint | undefined {
+  return text !== undefined && text.length <= digits && /^\d+$/.test(text) ? BigInt(text) : undefined;
 }
 
-/** When a waiting record may be tried again, milliseconds since 1970. */
-export function dueOf(record: BusRecord): number {
-  const due = Number(record.headers[HEADER.due] ?? 0);
-  return Number.isFinite(due) ? due : 0;
+function isConsumed(stage: StageTopics, topic: string): boolean {
+  const centre = centreOfTopic(topic);
+  return stage.consumes.includes(topic) || (centre !== undefined && stage.consumes.includes(topic.replace(`.${centre}.`, '.<centre>.')));
+}
+
+/** No stated time to wait is believed beyond this; a timer takes no more than 24 days. */
+const LONGEST_WAIT_MS = 86_400_000;
+
+/** How long a waiting record still has to wait, milliseconds. */
+export function waitOf(record: BusRecord, nowMs: number): number {
+  const wait = Number(record.headers[HEADER.due] ?? 0) - nowMs;
+  return wait > 0 ? Math.min(wait, LONGEST_WAIT_MS) : 0;
 }
 
 /** Code of an error: a fault's own, UNEXPECTED for what nobody foresaw. */
@@ -60,35 +95,77 @@ export interface Failure {
   readonly attempt: number;
 }
 
-/** The retry or dead record after a failed try. SCHEMA_AHEAD is never dead: it waits for the update of this stage. */
+/** A dependency that is away for long must not fill the dead letters: its records wait at the last step, as those of a newer version do. */
+const WAITS_FOR_EVER = /^(?:SCHEMA_AHEAD$|PACS_|STORE_|DATABASE_|VAULT_|BUS_)/;
+
+/** The retry or dead record after a failed try. Never throws: it is what happens to records that nothing else can take. */
 export function afterFailure(o: {
-  stage: string;
-  zone: Zone;
+  stage: StageTopics;
   record: BusRecord;
   fault: Fault;
   nowMs: number;
   delaysMs?: readonly number[] | undefined;
 }): Failure {
-  const { record, fault } = o;
-  const origin = originOf(record);
-  const attempt = attemptsOf(record) + 1;
+  const { stage, record, fault } = o;
+  const origin = originOf(stage, record) ?? { record, attempts: 0 };
+  const attempt = origin.attempts + 1;
   const last = RETRY_DELAYS.length;
-  const dead = !fault.retryable || (attempt > last && fault.code !== 'SCHEMA_AHEAD');
+  const dead = !fault.retryable || (attempt > last && !WAITS_FOR_EVER.test(fault.code));
   const step = Math.min(attempt, last) - 1;
   const [name, stated] = RETRY_DELAYS[step] ?? ['1h', 3_600_000];
-  const headers: Record<string, string> = {
-    ...record.headers,
-    [HEADER.originTopic]: origin.topic,
-    [HEADER.originPartition]: String(origin.partition),
-    [HEADER.originOffset]: String(origin.offset),
+  const ours: Record<string, string> = {
+    [HEADER.originTopic]: origin.record.topic,
+    [HEADER.originPartition]: String(origin.record.partition),
+    [HEADER.originOffset]: String(origin.record.offset),
     [HEADER.attempt]: String(attempt),
     [HEADER.code]: fault.code,
+    ...(dead ? { [HEADER.stage]: stage.name } : { [HEADER.due]: String(o.nowMs + (o.delaysMs?.[step] ?? stated)) }),
   };
-  delete headers[HEADER.due];
-  if (dead) headers[HEADER.stage] = o.stage;
-  else headers[HEADER.due] = String(o.nowMs + (o.delaysMs?.[step] ?? stated));
-  const topic = dead ? deadTopic(o.zone, o.stage) : retryTopic(o.zone, o.stage, name);
-  return { record: { topic, key: record.key, value: record.value, headers }, where: dead ? 'dead' : 'retry', code: fault.code, attempt };
+  const topic = dead ? deadTopic(stage.zone, stage.name) : retryTopic(stage.zone, stage.name, name);
+  return { record: { topic, ...contentOf(record, origin, ours) }, where: dead ? 'dead' : 'retry', code: fault.code, attempt };
+}
+
+/** Most bytes of key, value and headers that are parked as they are: what the retry and dead topics take, less room for the frame. */
+export const PARK_BYTES = Math.min(topicsFile.retry.maxMessageBytes, topicsFile.dead.maxMessageBytes) - 65_536;
+
+/**
+ * Key, bytes and headers as they were; or, when they are more than the topics take (a compressed record may hold any
+ * amount), a reference: no bytes, their SHA-256, and of the headers only those that name the event.
+ */
+function contentOf(record: BusRecord, origin: Origin, ours: Record<string, string>): Omit<OutgoingRecord, 'topic'> {
+  const theirs = origin.record.headers;
+  const whole = { key: record.key, value: record.value, headers: { ...theirs, ...ours } };
+  if (origin.reference !== undefined) return { ...whole, headers: { ...whole.headers, [HEADER.sha256]: origin.reference } };
+  if (recordBytes(whole) <= PARK_BYTES) return whole;
+  const short = Object.entries(theirs).filter(([name, text]) => NAMING.includes(name) && text.length <= 256);
+  const sha256 = createHash('sha256').update(record.value).digest('hex');
+  return {
+    key: Buffer.byteLength(record.key) <= 1024 ? record.key : createHash('sha256').update(record.key).digest('hex'),
+    value: new Uint8Array(),
+    headers: { ...Object.fromEntries(short), ...ours, [HEADER.sha256]: sha256 },
+  };
+}
+
+const NAMING = ['ce_id', 'ce_type', 'ce_source', 'ce_time', 'traceparent'];
+
+/** Size of a record as the log holds it, near enough. */
+function recordBytes(r: Omit<OutgoingRecord, 'topic'>): number {
+  const headers = Object.entries(r.headers).reduce((sum, [k, v]) => sum + Buffer.byteLength(k) + Buffer.byteLength(v) + 10, 0);
+  return r.value.byteLength + Buffer.byteLength(r.key) + headers;
+}
+
+/**
+ * The record that a reference stands for, from its first place.
+ * @throws Fault BAD_EVENT when that place no longer has them.
+ */
+export async function wholeRecord(bus: EventBus, origin: Origin, signal: AbortSignal): Promise<BusRecord> {
+  const { topic, partition, offset } = origin.record;
+  for await (const found of bus.read([{ topic, partition, first: offset, end: offset + 1n }], signal)) {
+    if (createHash('sha256').update(found.value).digest('hex') !== origin.reference) break;
+    const headers = Object.fromEntries(Object.entries(found.headers).filter(([name]) => !name.startsWith('ct-')));
+    return { ...found, headers };
+  }
+  throw new Fault('BAD_EVENT', false, `${topic}/${partition}: offset ${offset} no longer has the bytes that wait`);
 }
 
 /** The record as it was before it failed, to be handled again at once: for `dead replay`. */

@@ -1,5 +1,6 @@
 // The loop on the bus in memory: what becomes of a record, whatever its handler does.
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { createHash } from 'node:crypto';
 import { memoryBroker, type MemoryBroker } from '../../test/shared/memory-bus.ts';
 import { manualClock } from '../../test/shared/manual-clock.ts';
 import { testContext, until, type TestContext } from '../../test/shared/test-context.ts';
@@ -13,7 +14,7 @@ import { deadTopic, retryTopic } from '../kernel/route.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
 import type { BusRecord } from '../ports/event-bus.ts';
 import type { Clock } from '../ports/clock.ts';
-import { replayRecord } from './retry.ts';
+import { PARK_BYTES, replayRecord } from './retry.ts';
 import { runStage, type StageDeps } from './stage-loop.ts';
 
 const codec = avroCodec();
@@ -220,7 +221,7 @@ describe('faults', () => {
       async (event) => {
         tries++;
         expect([event.topic, event.partition, event.offset]).toEqual([AVAILABLE, original?.partition, original?.offset]);
-        throw new Fault('PACS_UNREACHABLE', true, 'connect');
+        throw new Fault('MANIFEST_MISSING', true, 'connect');
       },
       { clock },
     );
@@ -235,7 +236,7 @@ describe('faults', () => {
       await until(`the record in ${topic}`, () => broker.records(topic).length === 1);
       expect(broker.records(topic)[0]?.headers).toMatchObject({
         'ct-attempt': String(i + 1),
-        'ct-code': 'PACS_UNREACHABLE',
+        'ct-code': 'MANIFEST_MISSING',
         'ct-due': String(clock.nowMs() + ms),
         'ct-origin-topic': AVAILABLE,
       });
@@ -256,7 +257,7 @@ describe('faults', () => {
       'ct-origin-partition': String(original?.partition),
       'ct-origin-offset': '0',
       'ct-attempt': '4',
-      'ct-code': 'PACS_UNREACHABLE',
+      'ct-code': 'MANIFEST_MISSING',
       'ct-stage': 'ingest',
     });
     await until(
@@ -328,6 +329,141 @@ describe('faults', () => {
     expect(broker.records(deadTopic('clinical', 'ingest'))).toHaveLength(2);
   });
 
+  test('a dependency that is away makes no dead letters: its records wait at the last step for as long as it takes', async () => {
+    const broker = world();
+    const clock = manualClock();
+    await announce(broker, '1');
+    let away = true;
+    run(
+      broker,
+      async (event) => {
+        if (away) throw new Fault('PACS_UNREACHABLE', true, 'connect');
+        return emit([status(event)]);
+      },
+      { clock },
+    );
+    for (let i = 0; i < 6; i++) {
+      await until('it waits', () => clock.sleepers() > 0);
+      await clock.advance(3_600_000);
+    }
+    await until('it waits', () => clock.sleepers() > 0);
+    expect(broker.records(deadTopic('clinical', 'ingest'))).toEqual([]);
+    expect(broker.records(retryTopic('clinical', 'ingest', '1h'))).toHaveLength(5);
+    away = false;
+    await clock.advance(3_600_000);
+    await until('the event', () => broker.records(STATUS).length === 1);
+  });
+
+  test('whoever writes a main topic says nothing about its place, its tries or its time: forged headers are taken off', async () => {
+    const broker = world();
+    const good = codec.encode(available('1'), { id: 'x', source: 'gateway-c01', timeMs: 1_800_000_000_000 });
+    const forged = {
+      'ct-origin-topic': 'ct.clinical.c02.study-available.v1',
+      'ct-origin-partition': 'x',
+      'ct-origin-offset': 'x',
+      'ct-attempt': 'x',
+      'ct-due': '99999999999999',
+      'ct-sha256': 'x',
+      'ct-stage': 'anonymise',
+    };
+    await broker.bus().publish([{ ...good, headers: { ...good.headers, ...forged } }]);
+    const [record] = broker.records(AVAILABLE);
+    let place: unknown[] = [];
+    run(broker, async (event) => {
+      place = [event.topic, event.partition, event.offset];
+      throw new Fault('OBJECT_CORRUPT', false, 'hash');
+    });
+    await until('the dead letter', () => broker.records(deadTopic('clinical', 'ingest')).length === 1);
+    expect(place).toEqual([AVAILABLE, record?.partition, record?.offset]);
+    expect(broker.records(deadTopic('clinical', 'ingest'))[0]?.headers).toEqual({
+      ...good.headers,
+      'ct-origin-topic': AVAILABLE,
+      'ct-origin-partition': String(record?.partition),
+      'ct-origin-offset': '0',
+      'ct-attempt': '1',
+      'ct-code': 'OBJECT_CORRUPT',
+      'ct-stage': 'ingest',
+    });
+  });
+
+  test.each([
+    ['ct-origin-topic', 'ct.clinical.study-stored.v1'],
+    ['ct-origin-topic', retryTopic('clinical', 'ingest', '30s')],
+    ['ct-origin-partition', '-1'],
+    ['ct-origin-offset', 'x'],
+    ['ct-origin-offset', '9'.repeat(400)],
+    ['ct-attempt', '1e3'],
+    ['ct-sha256', '../x'],
+  ])('a waiting record whose %s is %s is a dead letter and ends nothing', async (name, value) => {
+    const broker = world();
+    const good = codec.encode(available('1'), { id: 'x', source: 's', timeMs: 1_800_000_000_000 });
+    const place = { 'ct-origin-topic': AVAILABLE, 'ct-origin-partition': '0', 'ct-origin-offset': '0', 'ct-attempt': '1' };
+    const waiting = { ...good, topic: retryTopic('clinical', 'ingest', '30s') };
+    let handled = 0;
+    run(broker, async () => (handled++, emit([])));
+    await broker.bus().publish([{ ...waiting, headers: { ...good.headers, ...place, [name]: value } }]);
+    await until('the dead letter', () => broker.records(deadTopic('clinical', 'ingest')).length === 1);
+    expect(broker.records(deadTopic('clinical', 'ingest'))[0]?.headers['ct-code']).toBe('BAD_EVENT');
+    await broker.bus().publish([{ ...waiting, headers: { ...good.headers, ...place } }]);
+    await until('a good one is handled', () => handled === 1);
+  });
+
+  test('a record too large to be parked waits as a reference, and is handled with its own bytes', async () => {
+    const broker = world();
+    const long = { ...available('1').value, noticedBy: 'poll', modalities: Array.from({ length: 900_000 }, () => 'CT') };
+    const event = { ...available('1'), value: long } as NewEvent;
+    await broker.bus().publish([codec.encode(event, { id: 'large', source: 's', timeMs: 1_800_000_000_000 })]);
+    const [original] = broker.records(AVAILABLE);
+    expect(original?.value.byteLength).toBeGreaterThan(2_500_000);
+    const seen: unknown[] = [];
+    run(
+      broker,
+      async (e) => {
+        seen.push([e.id, e.topic, e.offset, e.key, e.value.modalities.length]);
+        if (seen.length === 1) throw new Fault('PACS_UNREACHABLE', true, 'x');
+        throw new Fault('OBJECT_CORRUPT', false, 'x');
+      },
+      { retryDelaysMs: [1, 1, 1] },
+    );
+    await until('the dead letter', () => broker.records(deadTopic('clinical', 'ingest')).length === 1);
+    expect(seen).toEqual([1, 2].map(() => ['large', AVAILABLE, 0n, original?.key, 900_000]));
+    for (const topic of [retryTopic('clinical', 'ingest', '30s'), deadTopic('clinical', 'ingest')]) {
+      const [parked] = broker.records(topic);
+      expect(parked?.value.byteLength).toBe(0);
+      expect(parked?.headers).toMatchObject({ ce_id: 'large', 'ct-origin-topic': AVAILABLE, 'ct-origin-offset': '0' });
+      expect(parked?.headers['ct-sha256']).toBe(
+        createHash('sha256')
+          .update(original?.value ?? '')
+          .digest('hex'),
+      );
+    }
+  });
+
+  test('the topics where records are parked take more than what is parked whole, and that is more than any broker takes by default', () => {
+    const parked = topicPlans(['c01']).filter((p) => /\.(?:retry\..*|dead)$/.test(p.name));
+    expect(parked).toHaveLength(6 * 4);
+    for (const plan of parked) expect(plan.maxMessageBytes).toBeGreaterThan(PARK_BYTES);
+    expect(PARK_BYTES).toBeGreaterThan(1_048_588);
+  });
+
+  test('a reference whose bytes are no longer there is a dead letter', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    const headers = {
+      'ct-origin-topic': AVAILABLE,
+      'ct-origin-partition': String(broker.records(AVAILABLE)[0]?.partition),
+      'ct-origin-offset': '0',
+      'ct-attempt': '1',
+      'ct-sha256': '0'.repeat(64),
+    };
+    let handled = 0;
+    run(broker, async () => (handled++, emit([])));
+    await broker.bus().publish([{ topic: retryTopic('clinical', 'ingest', '30s'), key: 'k', value: new Uint8Array(), headers }]);
+    await until('the dead letter', () => broker.records(deadTopic('clinical', 'ingest')).length === 1);
+    expect(broker.records(deadTopic('clinical', 'ingest'))[0]?.headers['ct-code']).toBe('BAD_EVENT');
+    expect(handled).toBe(1);
+  });
+
   test('a job that is too long is aborted, and its record waits as JOB_TIMEOUT', async () => {
     const broker = world();
     await announce(broker, '1');
@@ -395,6 +531,37 @@ describe('side by side', () => {
     );
     await until('the quick one is through', () => broker.records(STATUS).length === 1);
   });
+
+  test('with one slot and nothing new to do, waiting records have their turn', async () => {
+    const broker = world();
+    const clock = manualClock();
+    await announce(broker, '1');
+    let tries = 0;
+    run(
+      broker,
+      async (event) => {
+        if (++tries === 1) throw new Fault('PACS_UNREACHABLE', true, 'x');
+        return emit([status(event)]);
+      },
+      { clock, concurrency: 1 },
+    );
+    await until('it waits', () => clock.sleepers() > 0);
+    await clock.advance(30_000);
+    await until('the event', () => broker.records(STATUS).length === 1);
+  });
+});
+
+test('a stage is ready once it has joined its groups', async () => {
+  const broker = world();
+  const bus = broker.bus();
+  let join: (() => void) | undefined;
+  const joins = new Promise<void>((resolve) => (join = resolve));
+  const { ctx } = run(broker, async () => emit([]), {
+    bus: { ...bus, subscribe: async (o) => (o.group.endsWith('.retry') ? joins.then(() => bus.subscribe(o)) : bus.subscribe(o)) },
+  });
+  expect(ctx.waitsFor()).toEqual(['ingest has not joined its consumer groups yet']);
+  join?.();
+  await until('it is ready', () => ctx.waitsFor().length === 0);
 });
 
 describe('the end', () => {

@@ -6,7 +6,7 @@ import type { EventCodec } from '../ports/event-codec.ts';
 import { runJob, type JobDeps } from './job.ts';
 import { describeError } from './log.ts';
 import type { ProcessContext } from './process.ts';
-import { dueOf, retryTopics } from './retry.ts';
+import { retryTopics, waitOf } from './retry.ts';
 
 export interface StageDeps {
   readonly bus: EventBus;
@@ -54,6 +54,8 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
     jobTimeoutMs: deps.jobTimeoutMs ?? stage.jobTimeoutMs,
     giveUp: giveUp.signal,
   };
+  let joined = false;
+  ctx.health.ready(() => joined || `${stage.name} has not joined its consumer groups yet`);
   const main = await bus.subscribe({ group, topics: stage.consumes, window: deps.window });
   const waiting = await bus
     .subscribe({ group: `${group}.retry`, topics: retryTopics(stage.zone, stage.name), window: deps.window })
@@ -61,6 +63,7 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
       await main.stop();
       throw error;
     });
+  joined = true;
   const slots = makeSlots(deps.concurrency);
   const work = (lease: Lease): Promise<void> => runJob(stage, ports, lease, job).finally(slots.free);
   const running = watch(ctx, stage.name, main, slots);
@@ -121,7 +124,7 @@ function makeSlots(size: number): Slots {
 
 type Work = (lease: Lease) => Promise<void>;
 
-/** New events: a slot first, then a lease, so that nothing is leased that can't start. */
+/** New events: a lease first, then a slot: a slot that waited for an event would be missing to the waiting records. */
 async function takeNew(
   subscription: Subscription,
   slots: Slots,
@@ -130,14 +133,15 @@ async function takeNew(
   signal: AbortSignal,
 ): Promise<void> {
   const jobs = new Set<Promise<void>>();
-  while (await slots.wait(signal)) {
+  for (;;) {
     const lease = await subscription.take(signal).catch((error: unknown) => {
       failed(error);
       return undefined;
     });
-    if (lease === undefined) {
-      slots.free();
-      break;
+    if (lease === undefined) break;
+    if (!(await slots.wait(AbortSignal.any([signal, lease.signal])))) {
+      lease.release();
+      continue;
     }
     const running = work(lease)
       .catch(failed)
@@ -159,7 +163,7 @@ async function takeWaiting(
   const jobs = new Set<Promise<void>>();
   const whenDue = async (lease: Lease): Promise<void> => {
     const wake = AbortSignal.any([signal, lease.signal]);
-    await ctx.clock.sleep(Math.max(0, dueOf(lease.record) - ctx.clock.nowMs()), wake);
+    await ctx.clock.sleep(waitOf(lease.record, ctx.clock.nowMs()), wake);
     if (await slots.wait(wake)) await work(lease);
     else lease.release();
   };

@@ -20,7 +20,8 @@ export const selectEnvSchema = z.object({
     .min(0)
     .default(3 * 3_600_000)
     .describe('How long an offset that did not come holds up its partition in the cut; longer than all retries take together.'),
-  API_HOST: z.string().min(1).default('127.0.0.1').describe('Address of POST /rounds. It has no login: keep it on loopback.'),
+  SELECT_TOKEN: z.string().min(16).optional().describe('Bearer token for POST /rounds; where it is set, nobody closes a round without it.'),
+  API_HOST: z.string().min(1).default('127.0.0.1').describe('Address of POST /rounds; only callers on this machine may use it.'),
   API_PORT: z.coerce.number().int().min(0).max(65_535).default(0).describe('Port of POST /rounds; 0 takes any free one.'),
 });
 

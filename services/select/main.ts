@@ -41,6 +41,7 @@ await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async 
   const rounds: RoundDeps = {
     database,
     cohort,
+    token: env.SELECT_TOKEN,
     rules: { everyStudies: env.SELECT_EVERY_STUDIES, everyMs: env.SELECT_EVERY_MS, holeWaitMs: env.SELECT_HOLE_WAIT_MS },
     closed: (r) => {
       ctx.log.info(
@@ -51,6 +52,7 @@ await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async 
     },
     failed: (error) => ctx.log.warn({ err: error }, 'closing a round failed, trying again'),
   };
+  if (env.SELECT_TOKEN === undefined) ctx.log.warn('SELECT_TOKEN is not set: every process of this machine may close rounds');
   const server = controlServer(rounds);
   ctx.onStop(() => server.close());
   listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });

@@ -143,7 +143,7 @@ async function enqueueDecision(tx: Transaction, d: Decision<Assessed>, cohort: s
 }
 
 function selectedValue(v: StudyAssessed, cohort: string, round: number, cell: string): StudySelected {
-  const { studyId, subjectId, site, revision, ordinal, volumeKey, volumeSha256, shape, spacingMm, sliceThicknessMm, kernel, kvp } = v;
+  const { studyId, subjectId, site, revision, ordinal, volumeKey, volumeDigest, shape, spacingMm, sliceThicknessMm, kernel, kvp } = v;
   const { lungVolumeMl, affectedPercent, estimatedClass, distanceToCut, uncertain, ageBand, sex, manufacturer } = v;
   return {
     studyId,
@@ -155,7 +155,7 @@ function selectedValue(v: StudyAssessed, cohort: string, round: number, cell: st
     round,
     cell,
     volumeKey,
-    volumeSha256,
+    volumeDigest,
     shape,
     spacingMm,
     sliceThicknessMm,

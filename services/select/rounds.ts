@@ -1,5 +1,6 @@
-// When rounds close: every N studies, every T ms, or on command over HTTP (loopback, no login).
+// When rounds close: every N studies, every T ms, or on command over HTTP (loopback, with the token where one is set).
 import Fastify, { type FastifyInstance } from 'fastify';
+import { mayChange } from '../kernel/bearer.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Database } from '../ports/database.ts';
@@ -16,6 +17,8 @@ export interface RoundDeps {
   readonly database: Database;
   readonly cohort: CohortFile;
   readonly rules: RoundRules;
+  /** SELECT_TOKEN: where it is set, POST /rounds must bring it. */
+  readonly token?: string | undefined;
   /** Told of every closed round. */
   readonly closed: (round: RoundResult) => void;
   /** Told when the database did not answer; the next look tries again. */
@@ -51,6 +54,8 @@ export function controlServer(deps: RoundDeps): FastifyInstance {
   // A web page must not close rounds through the browser of someone on this machine.
   server.addHook('onRequest', async (request, reply) => {
     if (request.headers.origin !== undefined) await reply.code(403).send({ error: 'not for web pages' });
+    else if (request.method !== 'GET' && !mayChange({ ip: request.ip, authorization: request.headers.authorization }, deps.token))
+      await reply.code(403).send({ error: 'only from this machine, with the SELECT_TOKEN as bearer token' });
   });
   server.post('/rounds', async () => {
     const round = await close(deps);

@@ -2,6 +2,7 @@
 // event id and a volume whose bytes are those that the event says; a bad study is refused with its code.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { spawn, type ChildProcess } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
@@ -164,9 +165,15 @@ test('killed with SIGKILL while it works: nothing lost, nothing doubled', async 
   expect(await assessments()).toEqual(good.map((study) => `${study}/r1/assessment.json`));
   for (const value of studies.values()) {
     const volume = await store.getBytes(BUCKET, value.volumeKey, 1 << 28);
-    expect(sha256Hex(gunzipSync(volume ?? new Uint8Array()))).toBe(value.volumeSha256);
+    const bytes = gunzipSync(volume ?? new Uint8Array());
     const assessment = await store.getBytes(BUCKET, value.manifestKey, 1 << 20);
     expect(sha256Hex(assessment ?? '')).toBe(value.manifestSha256);
+    const { volumeSha256, volumeSalt } = JSON.parse(Buffer.from(assessment ?? '').toString()) as Record<string, string>;
+    expect(sha256Hex(bytes)).toBe(volumeSha256);
+    const digest = createHmac('sha256', Buffer.from(volumeSalt ?? '', 'hex'))
+      .update(bytes)
+      .digest('hex');
+    expect(digest).toBe(value.volumeDigest);
   }
   const rejected = await eventsOf('ct.research.study-rejected.v1');
   expect(new Set(rejected.map(({ id }) => id)).size).toBe(1);

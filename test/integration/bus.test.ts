@@ -1,10 +1,12 @@
 // The contract of the event bus on the real broker, and what only a real broker can show.
 import { afterAll, expect, jest, test } from '@jest/globals';
 import kafkajs from 'kafkajs';
+import { randomBytes } from 'node:crypto';
 import pino from 'pino';
 import { aclsOf, applyTopics, principals, topicPlans } from '../../services/adapters/kafka-topics.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
-import type { EventBus } from '../../services/ports/event-bus.ts';
+import type { EventBus, Lease, Subscription } from '../../services/ports/event-bus.ts';
+import { PARK_BYTES } from '../../services/runtime/retry.ts';
 import { busSuite } from '../contract/bus-suite.ts';
 import { until } from '../shared/test-context.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
@@ -15,6 +17,7 @@ jest.setTimeout(90_000);
 const log = pino({ level: 'silent' });
 const prefix = testPrefix('bus');
 const opened: EventBus[] = [];
+const never = new AbortController().signal;
 
 async function busAs(username?: string): Promise<EventBus> {
   const { kafka } = await testPlatform();
@@ -100,6 +103,31 @@ test('a job that outlasts the session timeout keeps its partition: heartbeats go
   await s.stop();
 });
 
+test('a third consumer takes its share of the partitions and moves no other', async () => {
+  await createTopic('sticky.v1', 8);
+  const bus = await busAs();
+  await bus.publish(Array.from({ length: 80 }, (_, i) => event('sticky.v1', `k${i}`)));
+  const join = async (): Promise<Subscription> => await (await busAs()).subscribe({ group: 'sticky', topics: ['sticky.v1'], window: 64 });
+  const held = new Map<string, Lease>();
+  const isHeld = (): boolean => [...held.values()].filter((l) => !l.signal.aborted).length === 80;
+  const hold = async (s: Subscription): Promise<void> => {
+    for (let lease = await s.take(never); lease !== undefined; lease = await s.take(never)) held.set(lease.record.key, lease);
+  };
+  const one = await join();
+  const two = await join();
+  const holding = [hold(one), hold(two)];
+  await until('all are held by the two', isHeld);
+  const before = [...held.values()];
+  const three = await join();
+  holding.push(hold(three));
+  await until('some went to the third', () => before.some((l) => l.signal.aborted));
+  await until('all are held by the three', isHeld);
+  const moved = new Set(before.filter((l) => l.signal.aborted).map((l) => l.record.partition));
+  expect(moved.size).toBeLessThanOrEqual(3);
+  await Promise.all([one, two, three].map((s) => s.stop()));
+  await Promise.all(holding);
+});
+
 test('LOG_TRUNCATED: a committed offset that the log no longer has stops the consumer, also at the next start', async () => {
   await createTopic('cut.v1', 1);
   const bus = await busAs();
@@ -162,6 +190,14 @@ test('topics.json is applied: a centre writes its own topics only and reads its 
   await (await busAs('ingest')).publish([event('ct.clinical.c1.study-status.v1', 'c1|1')]);
   expect((await own.take(AbortSignal.timeout(15_000)))?.record.topic).toBe('ct.clinical.c1.study-status.v1');
   await own.stop();
+  // What a main topic takes can be parked with what parking adds.
+  const large = { value: randomBytes(PARK_BYTES) };
+  await (
+    await busAs('ingest')
+  ).publish(['ct.clinical.ingest.retry.30s', 'ct.clinical.ingest.dead'].map((t) => ({ ...event(t, 'x'), ...large })));
+  await expect((await busAs('ingest')).publish([{ ...event('ct.clinical.study-stored.v1', 'x'), ...large }])).rejects.toMatchObject({
+    message: expect.stringContaining('MESSAGE_TOO_LARGE'),
+  });
   await expect((await busAs('assess')).publish([event('ct.clinical.study-stored.v1', 'x')])).rejects.toMatchObject(refused);
   await expect((await busAs('assess')).ends(['ct.clinical.study-stored.v1'])).rejects.toMatchObject(refused);
 });

@@ -182,6 +182,27 @@ describe('bytes', () => {
     expect((await storedHashes(before.value.manifestKey)).byRange).toEqual(first.files.map(md5).sort());
     expect((await storedHashes(after.value.manifestKey)).byRange).toEqual(second.files.map(md5).sort());
   }, 90_000);
+
+  test('a study that was corrected and set back is stored a third time, later than the correction', async () => {
+    const first = smallStudy({ slices: 2, seed: 1 });
+    const second = smallStudy({ study: first.study, slices: 2, seed: 2 });
+    const events: EventIn<'ctstream.clinical.v1.StudyStored'>[] = [];
+    for (const { files } of [first, second, first]) {
+      await put(lab.orthanc(A), files);
+      events.push(await storedAnew(first.study, new Set(events.map((e) => e.value.revision))));
+    }
+    const sequences = events.map((e) => e.value.sequence);
+    expect(sequences).toEqual([...sequences].sort((a, b) => a - b));
+    expect(new Set(sequences).size).toBe(3);
+    expect((await storedHashes(events[2]?.value.manifestKey ?? '')).byRange).toEqual(first.files.map(md5).sort());
+    // The gateway knows the answer as that to its own announcement.
+    const last = (await availableOf(lab, A)).findLast((e) => e.value.studyInstanceUid === first.study);
+    expect(last?.value.revision).toBe(events[0]?.value.revision);
+    await eventually('the status of the last announcement', async () => {
+      const told = await eventsOf(lab, 'ctstream.clinical.v1.StudyStatus', TOPICS.status(A));
+      return told.filter((e) => e.value.revision === last?.value.revision && e.value.state === 'stored').length >= 2 ? true : undefined;
+    });
+  }, 90_000);
 });
 
 /** Writes an announcement past the gateway, as a forged or late one would be. */

@@ -14,7 +14,7 @@ import { runOutbox } from '../../services/runtime/outbox.ts';
 import { runStage } from '../../services/runtime/stage-loop.ts';
 import { systemRandom } from '../../services/runtime/system.ts';
 import { thoraxNifti } from '../../services/label-queue/synthetic-volume.ts';
-import { codec, eventually, type Kit, openKit, processContext, selected, type StageDatabase } from './research-kit.ts';
+import { codec, digestOf, eventually, type Kit, openKit, processContext, selected, type StageDatabase } from './research-kit.ts';
 
 const LONG_MS = 3_600_000;
 const READERS: ReaderEntry[] = [
@@ -29,12 +29,12 @@ let database: StageDatabase;
 let server: FastifyInstance;
 let leaseMs = LONG_MS;
 const running: { stop: () => void; done: Promise<unknown> }[] = [];
-const volumes = new Map<number, { sha256: string; gz: Buffer }>();
+const volumes = new Map<number, { digest: string; gz: Buffer }>();
 
 interface Task {
   taskId: string;
   token: number;
-  volumeSha256: string;
+  volumeDigest: string;
 }
 
 beforeAll(async () => {
@@ -104,7 +104,7 @@ const grade = async (reader: string, task: Task, g: number): Promise<{ status: n
     token: task.token,
     grade: g,
     seconds: 12.5,
-    volumeSha256: task.volumeSha256,
+    volumeDigest: task.volumeDigest,
     windows: [{ width: 1500, level: -600 }],
     slicesVisited: 40,
   });
@@ -215,7 +215,7 @@ describe('two blinded grades', () => {
         grade: 3,
         adjudicated: false,
         simulated: false,
-        volumeSha256: 'b'.repeat(64),
+        volumeDigest: 'b'.repeat(64),
         readings: [
           { grade: 3, role: 'first', seconds: 12.5 },
           { grade: 3, role: 'second' },
@@ -281,14 +281,14 @@ describe('two blinded grades', () => {
   test('a grade for other bytes is refused', async () => {
     await open(35);
     const task = await claimed('anna');
-    expect((await grade('anna', { ...task, volumeSha256: 'f'.repeat(64) }, 2)).body).toMatchObject({ error: 'WRONG_VOLUME' });
+    expect((await grade('anna', { ...task, volumeDigest: 'f'.repeat(64) }, 2)).body).toMatchObject({ error: 'WRONG_VOLUME' });
     expect(
       (
         await call('anna', 'POST', `/tasks/${task.taskId}/readings`, {
           token: task.token,
           grade: 5,
           seconds: 1,
-          volumeSha256: task.volumeSha256,
+          volumeDigest: task.volumeDigest,
         })
       ).status,
     ).toBe(400);
@@ -319,8 +319,8 @@ describe('from the log to the log', () => {
     const events = [60, 61, 62].map((n) => {
       const volume = thoraxNifti({ seed: n, affected: [0, 0.1, 0.6][n - 60] ?? 0 });
       const gz = gzipSync(volume);
-      volumes.set(n, { sha256: sha256Hex(volume), gz });
-      return selected(n, { volumeSha256: sha256Hex(volume) });
+      volumes.set(n, { digest: digestOf(volume), gz });
+      return selected(n, { volumeDigest: digestOf(volume) });
     });
     for (const e of events)
       await store.put('ct-research', e.value.volumeKey, volumes.get(Number(e.value.studyId.slice(6)))?.gz ?? Buffer.alloc(0));
@@ -372,7 +372,7 @@ describe('from the log to the log', () => {
     expect(ours.map((v) => v.studyId).sort()).toEqual(['study-60', 'study-61', 'study-62']);
     for (const v of ours) {
       expect(v.simulated).toBe(true);
-      expect(v.volumeSha256).toBe(volumes.get(Number(v.studyId.slice(6)))?.sha256);
+      expect(v.volumeDigest).toBe(volumes.get(Number(v.studyId.slice(6)))?.digest);
     }
     const state = (await server.inject({ method: 'GET', url: '/queue.json' })).json<{ simulatedReadings: number }>();
     expect(state.simulatedReadings).toBeGreaterThanOrEqual(6);

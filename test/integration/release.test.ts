@@ -2,7 +2,7 @@
 // and what is released is whole, immutable and told once.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
-import { appendFile, readFile, rm } from 'node:fs/promises';
+import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { EventRecord, Reading, StudySelected } from '../../schemas/events.gen.ts';
@@ -18,7 +18,18 @@ import { filesUnder } from '../../services/release/sums.ts';
 import { diffReleases, verifyRelease } from '../../services/release/verify.ts';
 import { runOutbox } from '../../services/runtime/outbox.ts';
 import { runStage } from '../../services/runtime/stage-loop.ts';
-import { codec, eventually, type Kit, openKit, processContext, selected, type StageDatabase } from './research-kit.ts';
+import {
+  codec,
+  digestOf,
+  eventually,
+  type Kit,
+  openKit,
+  processContext,
+  putAssessed,
+  selected,
+  sharedWithLog,
+  type StageDatabase,
+} from './research-kit.ts';
 
 let kit: Kit;
 let database: StageDatabase;
@@ -33,9 +44,9 @@ const TYPES = [
 
 const volumeOf = (n: number): Buffer => Buffer.from(`volume ${n} `.repeat(5000 + n));
 const select = (n: number, over: Partial<StudySelected> = {}): EventRecord & { type: 'ctstream.research.v1.StudySelected' } =>
-  selected(n, { volumeSha256: sha256Hex(volumeOf(n)), ...over });
+  selected(n, { volumeDigest: digestOf(volumeOf(n)), ...over });
 
-function label(n: number, grade: number, over: { volumeSha256?: string; second?: number } = {}): EventRecord {
+function label(n: number, grade: number, over: { volumeDigest?: string; second?: number } = {}): EventRecord {
   const { studyId, subjectId, revision } = select(n).value;
   const reading = (reader: string, g: number, role: string): Reading => ({ reader, grade: g, seconds: 30.25, simulated: true, role });
   return {
@@ -44,7 +55,7 @@ function label(n: number, grade: number, over: { volumeSha256?: string; second?:
       studyId,
       subjectId,
       revision,
-      volumeSha256: over.volumeSha256 ?? sha256Hex(volumeOf(n)),
+      volumeDigest: over.volumeDigest ?? digestOf(volumeOf(n)),
       grade,
       adjudicated: false,
       simulated: true,
@@ -86,7 +97,7 @@ beforeAll(async () => {
     stagingDir: join(kit.dir, 'staging'),
   };
   const store = kit.store('assess');
-  for (let n = 1; n <= 9; n += 1) await store.put('ct-research', select(n).value.volumeKey, gzipSync(volumeOf(n)));
+  for (let n = 1; n <= 9; n += 1) await putAssessed(store, select(n).value, volumeOf(n));
 }, 300_000);
 
 afterEach(async () => {
@@ -132,6 +143,10 @@ describe('a version', () => {
     expect(Object.keys(registry[0] ?? {}).slice(0, 4)).toEqual(['study_id', 'category', 'study_file', 'mask_file']);
     expect(registry.map((r) => String(r['category'])).sort()).toEqual(['CT-0', 'CT-1', 'CT-4']);
     expect(registry[0]).toMatchObject({ manufacturer: 'Acme, Inc', simulated_readers: 'true' });
+    for (const r of registry) expect(r['sha256']).toBe(sha256Hex(await readFile(join(first, String(r['study_file'])))));
+    expect(fromCsv(await readFile(join(first, 'readings.csv'), 'utf8')).map((r) => r['seconds'])).toEqual(
+      Array.from({ length: 6 }, () => '30'),
+    );
     expect(
       fromCsv(await readFile(join(first, 'exclusions.csv'), 'utf8'))
         .map((r) => `${r['stage']} ${r['code']}`)
@@ -154,6 +169,20 @@ describe('a version', () => {
         expect([file, id, new RegExp(`(?<![\\w-])${id.replaceAll('|', '\\|')}(?![\\w-])`).test(text)]).toEqual([file, id, false]);
       expect([file, /\d{4}-\d\d-\d\dT|traceparent/.test(text)]).toEqual([file, false]);
     }
+  });
+
+  test('shares no digest or id with the log: nothing in it, packed or not, leads to an event', async () => {
+    const events = await kit.events(...TYPES);
+    expect(await sharedWithLog(events, first)).toEqual([]);
+    // What the log had before: the plain hash of a released volume. And a digest that somebody copied into a table.
+    const [event] = events;
+    if (event === undefined) throw new Error('the log is empty');
+    const plain = { ...event, id: sha256Hex(volumeOf(1)) };
+    expect(await sharedWithLog([plain], first)).toEqual([expect.stringMatching(/^images\/.*: [0-9a-f]{64}$/)]);
+    const copied = { ...event, id: sha256Hex(await readFile(join(first, 'registry.csv'))) };
+    expect(await sharedWithLog([copied], first)).toEqual(
+      expect.arrayContaining([`SHA256SUMS: ${copied.id}`, `registry.csv: ${copied.id}`]),
+    );
   });
 
   test('is the same, byte for byte, built again: here after more came, and from another database that got the events in another order', async () => {
@@ -245,8 +274,18 @@ describe('gates', () => {
   test('a volume that is not the one that was read, or does not unpack, stops the build', async () => {
     await forget();
     await handle(select(8), 50, 0);
-    await handle(label(8, 1, { volumeSha256: 'e'.repeat(64) }), 50, 1);
+    await handle(label(8, 1, { volumeDigest: 'e'.repeat(64) }), 50, 1);
     await expect(buildRelease(deps, { version: 'v2.0.0' })).rejects.toMatchObject({ code: 'GATE_FAILED' });
+    await forget();
+    // Selected and read under one name, and the bytes have another: swapped after the readers saw them.
+    await handle(select(8, { volumeDigest: 'e'.repeat(64) }), 50, 0);
+    await handle(label(8, 1, { volumeDigest: 'e'.repeat(64) }), 50, 1);
+    await expect(buildRelease(deps, { version: 'v2.0.0' })).rejects.toThrow(/not those that were read/);
+    // The bytes are not those of the assessment.
+    await kit.store('assess').put('ct-research', select(8).value.volumeKey, gzipSync(volumeOf(7)));
+    await expect(buildRelease(deps, { version: 'v2.0.0' })).rejects.toThrow(/not those that were assessed/);
+    await kit.store('assess').remove('ct-research', ['study-8/revision-8-1/assessment.json']);
+    await expect(buildRelease(deps, { version: 'v2.0.0' })).rejects.toMatchObject({ code: 'VOLUME_MISSING' });
     await forget();
     await handle(select(9), 50, 0);
     await handle(label(9, 1), 50, 1);
@@ -300,6 +339,9 @@ describe('gates', () => {
     expect(problems.map((p) => `${p.code} ${p.file}`)).toEqual(
       expect.arrayContaining([`WRONG_SUM ${image}`, 'MISSING_FILE datasheet.md', 'UNLISTED_FILE notes.txt']),
     );
+    // A whole volume, but another one.
+    await writeFile(join(dir, image), gzipSync(volumeOf(2)));
+    expect((await verifyRelease(dir)).problems.map((p) => `${p.code} ${p.file}`)).toContain(`WRONG_VOLUME ${image}`);
   });
 });
 

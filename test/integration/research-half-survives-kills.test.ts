@@ -1,13 +1,11 @@
 // Select, label-queue and release as processes, each killed with SIGKILL while it works: every study is decided,
 // labelled and released, nothing is lost or doubled, and no outbox sequence is missing in the log.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { gzipSync } from 'node:zlib';
 import { type RunningStages, startStages } from '../../deploy/local/stages.ts';
-import { sha256Hex } from '../../services/kernel/digest.ts';
 import { runSimulatedReader } from '../../services/label-queue/simulated-reader.ts';
 import { thoraxNifti } from '../../services/label-queue/synthetic-volume.ts';
 import { verifyRelease } from '../../services/release/verify.ts';
-import { assessed, eventually, type Kit, openKit } from './research-kit.ts';
+import { assessed, digestOf, eventually, type Kit, openKit, putAssessed, sharedWithLog } from './research-kit.ts';
 
 const STUDIES = 24;
 const STAGES = ['select', 'label-queue', 'release'] as const;
@@ -67,8 +65,8 @@ test('nothing is lost or doubled', async () => {
   }
   for (let n = 0; n < STUDIES; n += 1) {
     const volume = thoraxNifti({ seed: n, affected: (n % 5) / 5 });
-    const event = assessed(n, { volumeSha256: sha256Hex(volume) });
-    await store.put('ct-research', event.value.volumeKey, gzipSync(volume));
+    const event = assessed(n, { volumeDigest: digestOf(volume) });
+    await putAssessed(store, event.value, volume);
     await kit.publish('assess', [event]);
     // In the middle of the flow, one after the other.
     const victim = STAGES[n / 6 - 1];
@@ -96,6 +94,7 @@ test('nothing is lost or doubled', async () => {
     'ctstream.research.v1.StudyRejected',
     'ctstream.research.v1.StudySkipped',
   );
+  expect(await sharedWithLog(events, String(approved['dir']))).toEqual([]);
   const unique = new Map(events.map((e) => [e.id, e]));
   const studiesOf = (type: string): string[] =>
     [...unique.values()].flatMap((e) => (e.type === type && 'studyId' in e.value ? [e.value.studyId] : []));

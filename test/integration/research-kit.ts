@@ -1,9 +1,11 @@
 // What the tests of select, label-queue and release share: a provisioned corner of the platform, a process context
 // that a test can stop, and events in and out of the real log.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { createHmac } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Platform } from '../../deploy/local/platform.ts';
 import { type DatabaseName, provision, type Provisioned, storeUser } from '../../deploy/local/provision.ts';
 import type { EventRecord, EventType, StudyAssessed, StudySelected } from '../../schemas/events.gen.ts';
@@ -11,9 +13,11 @@ import { avroCodec } from '../../services/adapters/avro-codec.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { postgresDatabase } from '../../services/adapters/postgres-database.ts';
 import { type S3Store, s3Store } from '../../services/adapters/s3-store.ts';
+import { sha256Hex } from '../../services/kernel/digest.ts';
 import type { ResearchRevision, ResearchStudyId, SiteId, SubjectId } from '../../services/kernel/ids.ts';
 import { topicOf } from '../../services/kernel/route.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
+import { filesUnder } from '../../services/release/sums.ts';
 import type { EventBus } from '../../services/ports/event-bus.ts';
 import { createLog } from '../../services/runtime/log.ts';
 import type { ProcessContext } from '../../services/runtime/process.ts';
@@ -158,13 +162,12 @@ export function assessed(n: number, over: Partial<StudyAssessed> = {}): EventRec
     manifestKey: `study-${n}/r/assess.json`,
     manifestSha256: 'a'.repeat(64),
     volumeKey: `study-${n}/r/volume.nii.gz`,
-    volumeSha256: 'b'.repeat(64),
+    volumeDigest: 'b'.repeat(64),
     shape: [64, 64, 40],
     spacingMm: [0.7, 0.7, 5],
     sliceThicknessMm: 5,
     kernel: 'soft',
     kvp: 120,
-    affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
     clampedVoxels: 0,
     lungVolumeMl: 4000,
     affectedPercent: 12.5,
@@ -192,7 +195,7 @@ export function selected(n: number, over: Partial<StudySelected> = {}): EventRec
     revision,
     ordinal,
     volumeKey,
-    volumeSha256,
+    volumeDigest,
     shape,
     spacingMm,
     sliceThicknessMm,
@@ -217,7 +220,7 @@ export function selected(n: number, over: Partial<StudySelected> = {}): EventRec
     round: 1,
     cell: 'CT-1/F/050-059',
     volumeKey,
-    volumeSha256,
+    volumeDigest,
     shape,
     spacingMm,
     sliceThicknessMm,
@@ -234,4 +237,43 @@ export function selected(n: number, over: Partial<StudySelected> = {}): EventRec
     ...over,
   };
   return { type: 'ctstream.research.v1.StudySelected', value };
+}
+
+const SALT = 'd1'.repeat(32);
+
+/** The event's name of a volume that `putAssessed` leaves in the store. */
+export function digestOf(volume: Uint8Array): string {
+  return createHmac('sha256', Buffer.from(SALT, 'hex')).update(volume).digest('hex');
+}
+
+/** Volume and assessment of a study as assess leaves them. */
+export async function putAssessed(
+  store: S3Store,
+  { studyId, revision, volumeKey }: Pick<StudySelected, 'studyId' | 'revision' | 'volumeKey'>,
+  volume: Uint8Array,
+): Promise<void> {
+  await store.put('ct-research', volumeKey, gzipSync(volume));
+  const assessment = { format: 'ctstream-assessment/1', volumeSha256: sha256Hex(volume), volumeSalt: SALT };
+  await store.put('ct-research', `${studyId}/${revision}/assessment.json`, Buffer.from(JSON.stringify(assessment)));
+}
+
+/**
+ * Every word of the log (16 letters or digits and more: hex, base32, base64 without its signs) that stands in a
+ * file of the dataset or is the SHA-256 of one, unpacked too; as `<file>: <word>`. Where none does, no digest or id
+ * leads from the dataset to the log. Left out is what names the dataset as a whole: DatasetReleased.
+ */
+export async function sharedWithLog(events: readonly EventIn[], dir: string): Promise<string[]> {
+  const told = events
+    .filter((e) => e.type !== 'ctstream.research.v1.DatasetReleased')
+    .map((e) => JSON.stringify([e.id, e.key, e.value], (_, v: unknown) => (typeof v === 'bigint' ? String(v) : v)));
+  const words = new Set(told.flatMap((text) => text.match(/[0-9A-Za-z]{16,}/g) ?? []));
+  const found: string[] = [];
+  for (const file of await filesUnder(dir)) {
+    const bytes = await readFile(join(dir, file));
+    for (const one of file.endsWith('.gz') ? [bytes, gunzipSync(bytes)] : [bytes]) {
+      const sum = sha256Hex(one);
+      for (const word of words) if (word.toLowerCase() === sum || one.includes(word)) found.push(`${file}: ${word}`);
+    }
+  }
+  return found;
 }

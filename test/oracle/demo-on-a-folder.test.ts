@@ -142,7 +142,9 @@ test('every released volume equals dcm2niix in HU and affine', async () => {
     process.stderr.write('not compared: dcm2niix is not installed (sudo apt-get install dcm2niix)\n');
     return;
   }
-  const folders = ['good/2', 'good/3', ...(hasReal ? ['chest/philips-brilliance16', 'chest/siemens-sensation10'] : [])];
+  // Of the study with a truncated file, the series of the other kernel is whole and is what is released; the cut one is
+  // no oracle here, so that a release of it fails.
+  const folders = ['good/2', 'good/3', 'truncated/3', ...(hasReal ? ['chest/philips-brilliance16', 'chest/siemens-sensation10'] : [])];
   const oracles = (await Promise.all(folders.map((f) => dcm2niix(join(input, f))))).flat();
   const registry = fromCsv(await readFile(join(dataset, 'registry.csv'), 'utf8'));
   expect(registry.length).toBe(report.studies.released);

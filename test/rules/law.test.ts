@@ -33,6 +33,7 @@ const product = all.filter((f) => f.startsWith('services/') && !f.endsWith('.tes
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   kernel: ['kernel', 'schemas'],
   dicom: ['dicom', 'kernel'],
+  pixels: ['pixels', 'dicom', 'kernel'],
   ports: ['ports', 'kernel', 'schemas'],
   adapters: ['adapters', 'kernel', 'ports', 'schemas'],
   runtime: ['runtime', 'kernel', 'ports', 'schemas'],
@@ -47,6 +48,7 @@ function forbidden(file: string): string[] {
     'kernel',
     'ports',
     'dicom',
+    'pixels',
     'schemas',
     ...(joins ? ['adapters', 'runtime'] : []),
     ...(file.endsWith('/env.ts') ? ['runtime'] : []),

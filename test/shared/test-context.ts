@@ -11,6 +11,8 @@ export interface TestContext extends ProcessContext {
   stop(): void;
   /** Log lines so far. */
   lines(): string[];
+  /** What /readyz would say against it. */
+  waitsFor(): string[];
   /** Runs what was given to onStop, last first. */
   close(): Promise<void>;
 }
@@ -25,6 +27,7 @@ export function testContext(o: { name?: string; clock?: Clock; telemetry?: Telem
       done();
     },
   });
+  const checks: (() => true | string)[] = [];
   const stops: (() => Promise<void> | void)[] = [];
   return {
     name,
@@ -33,7 +36,7 @@ export function testContext(o: { name?: string; clock?: Clock; telemetry?: Telem
     random: systemRandom,
     signal: abort.signal,
     telemetry: o.telemetry ?? apiTelemetry(name),
-    health: { ready: () => undefined },
+    health: { ready: (check) => void checks.push(check) },
     onStop: (stop) => void stops.push(stop),
     stop: () => abort.abort(),
     lines: () =>
@@ -41,6 +44,7 @@ export function testContext(o: { name?: string; clock?: Clock; telemetry?: Telem
         .join('')
         .split('\n')
         .filter((l) => l !== ''),
+    waitsFor: () => checks.map((check) => check()).filter((answer) => answer !== true),
     close: async () => {
       for (const stop of stops.reverse()) await stop();
     },

@@ -36,7 +36,7 @@ describe('the profile', () => {
     ['X/Z, date', 'AcquisitionDate', 'shift', 'remove'],
     ['X/D, date', 'SeriesDate', 'shift', 'remove'],
     ['Z/D, date of type 2', 'ContentDate', 'shift', 'empty'],
-    ['device and date options', 'DateOfLastCalibration', 'shift', 'remove'],
+    ['device and date options', 'DateOfLastCalibration', 'remove', 'remove'],
     ['cleaned text', 'StudyDescription', 'clean', 'remove'],
     ['cleaned text, D', 'StructureSetLabel', 'clean', 'dummy'],
     ['cleaned sequence', 'RequestAttributesSequence', 'recurse', 'remove'],

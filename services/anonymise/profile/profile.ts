@@ -100,6 +100,8 @@ const ruleOfRow = (tag: number, basic: string, options: ReadonlyMap<string, stri
   const fallback = fallbackOf(basic, keyword);
   const rule = (action: Action): Rule => ({ action, fallback, source: 'annex-e' });
   if (keyword !== undefined && (CHARACTERISTICS as readonly string[]).includes(keyword)) return rule('characteristic');
+  // Dates of the device are known outside: moved by the patient's shift they would tell it (decision 0013).
+  if (options.has('retain_device_identity') && SHIFTABLE.has(vr)) return rule(fallback);
   if (options.has('retain_longitudinal_modified_dates') && SHIFTABLE.has(vr)) return rule('shift');
   if (options.has('clean_descriptors') && CLEANABLE.has(vr)) return rule('clean');
   if (options.has('clean_descriptors') && vr === 'SQ') return rule('recurse');

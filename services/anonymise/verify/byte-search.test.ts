@@ -29,4 +29,13 @@ describe('byte search', () => {
       expect(search(Buffer.from(around.join(uids[500] ?? '')))).toBe(true);
     expect(search(Buffer.from('1.2.840.113704.1.111.3959500.50'))).toBe(false);
   });
+
+  test('in values that are all numbers, digits have to be the whole of a number', () => {
+    const search = byteSearch(['12345678']);
+    const inNumbers = (): boolean => true;
+    expect(search(Buffer.from('2.25.9912345678001'))).toBe(true);
+    expect(search(Buffer.from('2.25.9912345678001'), inNumbers)).toBe(false);
+    expect(search(Buffer.from('1.5\\12345678'), inNumbers)).toBe(true);
+    expect(search(Buffer.from('x912345678'), () => false)).toBe(true);
+  });
 });

@@ -29,8 +29,19 @@ const endsHere = (bytes: Uint8Array, end: number, pattern: Uint8Array): boolean 
   return true;
 };
 
-/** A search for any of the patterns (one character a byte), case of ASCII letters aside. */
-export const byteSearch = (patterns: Iterable<string>): ((bytes: Uint8Array) => boolean) => {
+const isDigit = (byte: number | undefined): boolean => byte !== undefined && byte >= 0x30 && byte <= 0x39;
+
+/** Whether a number at start..end is only a part of a longer run of digits. */
+const isPartOfNumber = (bytes: Uint8Array, start: number, end: number): boolean => isDigit(bytes[start - 1]) || isDigit(bytes[end]);
+
+/** Whether the byte at an index belongs to a value that is all numbers (UI, DS, IS). */
+export type IsInNumbers = (index: number) => boolean;
+
+/**
+ * A search for any of the patterns (one character a byte), case of ASCII letters aside. In values that are
+ * all numbers a pattern of digits has to be the whole of a number: long ones hold every short one somewhere.
+ */
+export const byteSearch = (patterns: Iterable<string>): ((bytes: Uint8Array, isInNumbers?: IsInNumbers) => boolean) => {
   const slots = new Map<number, Uint8Array[]>();
   const isUsed = new Uint8Array(SLOTS);
   const short: Uint8Array[] = [];
@@ -44,17 +55,21 @@ export const byteSearch = (patterns: Iterable<string>): ((bytes: Uint8Array) => 
     isUsed[slot] = 1;
     slots.set(slot, [...(slots.get(slot) ?? []), pattern]);
   }
-  const isAny = (bytes: Uint8Array, end: number, candidates: readonly Uint8Array[]): boolean =>
-    candidates.some((pattern) => endsHere(bytes, end, pattern));
-  return (bytes) => {
+  const isAny = (bytes: Uint8Array, end: number, candidates: readonly Uint8Array[], isInNumbers?: IsInNumbers): boolean =>
+    candidates.some((pattern) => {
+      if (!endsHere(bytes, end, pattern)) return false;
+      const isPart = isInNumbers !== undefined && pattern.every(isDigit) && isPartOfNumber(bytes, end - pattern.length + 1, end + 1);
+      return !isPart || !isInNumbers(end);
+    });
+  return (bytes, isInNumbers) => {
     // The last six bytes roll along, so that each byte is looked at once.
     let [near, far] = [0, 0];
     for (let end = 0; end < bytes.length; end++) {
       far = (far << 8) | (near >>> 24);
       near = (near << 8) | (lower[bytes[end] ?? 0] ?? 0);
       const slot = slotOf(near, far);
-      if (isUsed[slot] === 1 && isAny(bytes, end, slots.get(slot) ?? [])) return true;
-      if (short.length > 0 && isAny(bytes, end, short)) return true;
+      if (isUsed[slot] === 1 && isAny(bytes, end, slots.get(slot) ?? [], isInNumbers)) return true;
+      if (short.length > 0 && isAny(bytes, end, short, isInNumbers)) return true;
     }
     return false;
   };

@@ -7,7 +7,7 @@ import { latin1 } from './study-identifiers.ts';
 
 export interface Source {
   syntax: string;
-  /** DA and DT values by path. */
+  /** DA, TM and DT values by path. */
   dates: ReadonlyMap<string, string>;
   pixels: Pixels | undefined;
 }
@@ -27,10 +27,10 @@ const PIXELS = tagOf('PixelData');
 const find = (file: SeenFile, tag: number): SeenElement | undefined => file.elements.find((one) => one.depth === 0 && one.tag === tag);
 const textOf = (element: SeenElement | undefined): string => (element === undefined ? '' : latin1(element.value).replace(/[\0 ]+$/, ''));
 
-const isDateVr = (vr: string | undefined): boolean => vr === 'DA' || vr === 'DT';
+const isDateVr = (vr: string | undefined): boolean => vr === 'DA' || vr === 'DT' || vr === 'TM';
 /** Said so, or known of a value that is UN or text in the file. */
 const isDate = ({ vr, tag, value }: SeenElement): boolean =>
-  isDateVr(vr) || (value.length >= 4 && value.length <= 256 && isDateVr(vrOf(tag)));
+  isDateVr(vr) || (value.length >= 2 && value.length <= 256 && isDateVr(vrOf(tag)));
 
 export const sourceOf = (file: SeenFile): Source => ({
   syntax: textOf(find(file, SYNTAX)),

@@ -124,6 +124,8 @@ const addSpelling = (word: string, into: StudyIdentifiers): void => {
   into.words.add(word);
   const stem = stemOf(word);
   if (stem !== undefined) into.stems.add(stem);
+  // Public words stand in makers and code strings of every header; by element they are still looked for.
+  if (VOCABULARY.has(word) || MANUFACTURERS.has(word)) return;
   const letters = word.replace(/[^\p{L}]/gu, '').length;
   if (letters >= MIN_LETTERS || (/^\d+$/.test(word) && word.length >= MIN_DIGITS))
     for (const form of byteForms(word)) into.byteForms.add(form);

@@ -2,10 +2,11 @@
 // original. Findings name a check and a place, never a value. Any finding holds the study.
 import { tagOf } from '../../dicom/dictionary.ts';
 import { isWellKnownUid } from '../../dicom/uid.ts';
-import { parseDate } from '../dates.ts';
 import { MIN_UNLIKELY, wordsOf } from '../decoding.ts';
 import { DEIDENTIFICATION_METHOD } from '../method.ts';
-import { CS_TERMS } from '../keep-check.ts';
+import { areDefinedCharsets, isClosedTag, isClosedValue } from '../closed-values.ts';
+import { CS_TERMS, namesByNumber } from '../keep-check.ts';
+import { isPublic } from '../public-codes.ts';
 import { safePrivate } from '../profile/private-tags.ts';
 import type { Profile } from '../profile/profile.ts';
 import { tokensOf } from '../clean-text.ts';
@@ -13,7 +14,9 @@ import { remembered, valueKey } from '../value-key.ts';
 import type { FirstSight } from '../value-key.ts';
 import { MANUFACTURERS, VOCABULARY } from '../vocabulary.ts';
 import { byteSearch } from './byte-search.ts';
-import { samePixels } from './pixels.ts';
+import { checkActions } from './actions.ts';
+import { isBareStream, placesForNotes, samePixels } from './pixels.ts';
+import { checkTimes } from './times.ts';
 import { placedIn, sourceFacts, sourceOf } from './source-facts.ts';
 import type { Source, SourceFacts } from './source-facts.ts';
 import { seeFile } from './second-reader.ts';
@@ -37,6 +40,8 @@ export interface Expected {
   pseudonym: string;
   /** Days by which dates moved. */
   shiftDays: number;
+  /** Microseconds by which times moved around the clock; 'unknown': none may stand. Not given: one offset for all. */
+  timeOffsetUs?: bigint | 'unknown';
 }
 
 const T = {
@@ -85,13 +90,16 @@ export const verifyInstance = (original: Uint8Array, written: Uint8Array, expect
   checkTags(result, expected.profile, add);
   checkWords(result, expected, add);
   checkUids(result, expected.identifiers, add);
-  checkDates(source, result, expected, add);
+  checkAge(result, add);
+  checkActions(result, expected.profile, add);
+  checkTimes(source, result, expected, add);
+  checkCodes(result, add);
   checkBytes(result, expected.identifiers, add);
   checkPixels(source, result, add);
   return findings;
 };
 
-type Add = (check: Check, where: string) => void;
+export type Add = (check: Check, where: string) => void;
 
 const find = (file: SeenFile, tag: number): SeenElement | undefined => file.elements.find((one) => one.depth === 0 && one.tag === tag);
 const textOf = (element: SeenElement | undefined): string => (element === undefined ? '' : latin1(element.value).replace(/[\0 ]+$/, ''));
@@ -139,7 +147,24 @@ const checkWords = (result: SeenFile, { identifiers, pseudonym }: Expected, add:
       if (textOf(one) !== pseudonym) add('element', one.path);
       continue;
     }
+    if (one.tag === T.charset) {
+      if (
+        !areDefinedCharsets(
+          textOf(one)
+            .split('\\')
+            .map((term) => term.trim()),
+        )
+      )
+        add('element', one.path);
+      continue;
+    }
+    if ((one.vr === 'IS' || one.vr === 'DS') && namesByNumber(textOf(one), one.vr, identifiers.words)) add('element', one.path);
     if (one.isSequence || one.tag === T.pixels || one.tag >>> 16 === 2 || NUMERIC.has(one.vr) || isOurText(one)) continue;
+    // Whole values of closed lists and grammars: what stands there is no word of anybody's.
+    if (isClosedTag(one.tag)) {
+      if (!isClosedValue(one.tag, textOf(one))) add('element', one.path);
+      continue;
+    }
     const isHit = remembered(memory.judged, valueKey(one.tag, one.vr, charset, one.value), () => hasIdentity(one, charset, identifiers));
     if (isHit) add('element', one.path);
   }
@@ -161,19 +186,7 @@ const identifies = (word: string, one: SeenElement, { words, stems }: StudyIdent
   return !VOCABULARY.has(word) && !CS_TERMS.has(word) && !MANUFACTURERS.has(word) && [...stems].some((stem) => isInflectionOf(word, stem));
 };
 
-const TECHNICAL: ReadonlySet<number> = new Set(
-  [
-    'Manufacturer',
-    'ManufacturerModelName',
-    'SoftwareVersions',
-    'ConvolutionKernel',
-    'FilterType',
-    'RescaleType',
-    'CodeValue',
-    'CodingSchemeDesignator',
-    'CodingSchemeVersion',
-  ].map(tagOf),
-);
+const TECHNICAL: ReadonlySet<number> = new Set(['CodeValue', 'CodingSchemeDesignator'].map(tagOf));
 
 const isClosedWord = (word: string, one: SeenElement): boolean => {
   if (one.vr !== 'CS' && !TECHNICAL.has(one.tag) && (one.tag >>> 16) % 2 === 0) return false;
@@ -188,36 +201,47 @@ const checkUids = (result: SeenFile, { uids }: StudyIdentifiers, add: Add): void
   }
 };
 
-const checkDates = (source: Source, result: SeenFile, expected: Expected, add: Add): void => {
-  for (const one of result.elements) {
-    if (one.vr !== 'DA' && one.vr !== 'DT') continue;
-    if (one.tag === T.birthDate) {
-      if (one.value.length > 0) add('date', one.path);
-      continue;
-    }
-    const then = (source.dates.get(one.path) ?? '').split('\\');
-    textOf(one)
-      .split('\\')
-      .forEach((value, i) => {
-        const [day, was] = [parseDate(value.slice(0, 8)), parseDate((then[i] ?? '').slice(0, 8))];
-        // A study over midnight may move by a day more or less; nothing may stay where it was.
-        if (day !== undefined && was !== undefined && Math.abs(day - was - expected.shiftDays) > 1) add('date', one.path);
-      });
-  }
+const checkAge = (result: SeenFile, add: Add): void => {
   const age = textOf(find(result, T.age));
   if (age !== '' && !/^(?:0[0-8]\d[DWMY]|090Y|\d{3}[DWM])$/.test(age)) add('age', '(0010,1010)');
+};
+
+const CODE = { value: tagOf('CodeValue'), long: tagOf('LongCodeValue'), scheme: tagOf('CodingSchemeDesignator') };
+
+/** Every item that holds a code holds a public one, and the dataset itself holds none. */
+const checkCodes = (result: SeenFile, add: Add): void => {
+  const items = new Map<string, Map<number, string>>();
+  for (const one of result.elements) {
+    if (one.tag !== CODE.value && one.tag !== CODE.long && one.tag !== CODE.scheme) continue;
+    const item = one.path.slice(0, -11);
+    items.set(item, (items.get(item) ?? new Map<number, string>()).set(one.tag, textOf(one)));
+  }
+  for (const [item, code] of items) {
+    const values = [code.get(CODE.value), code.get(CODE.long)].filter((value) => value !== undefined);
+    if (item === '' || values.length === 0 || !values.every((value) => isPublic(code.get(CODE.scheme), value)))
+      add('element', `${item}(0008,0100)`);
+  }
 };
 
 // (b) By byte: long identifiers and UIDs nowhere outside the pixels, in any encoding.
 const checkBytes = (result: SeenFile, identifiers: StudyIdentifiers, add: Add): void => {
   const { search } = memoryOf(identifiers);
-  for (const [i, piece] of result.withoutPixels.entries())
-    if (search(piece)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
+  const numbers = result.elements.filter(({ vr }) => vr === 'UI' || vr === 'DS' || vr === 'IS');
+  for (const [i, piece] of result.withoutPixels.entries()) {
+    const isInNumbers = (index: number): boolean =>
+      numbers.some(({ value }) => {
+        const start = value.byteOffset - piece.byteOffset;
+        return value.buffer === piece.buffer && index >= start && index < start + value.length;
+      });
+    if (search(piece, isInNumbers)) add('byte', i === 0 ? 'before the pixels' : 'behind the pixels');
+  }
+  const pixels = find(result, T.pixels);
+  if (pixels !== undefined && placesForNotes(pixels).some((place) => search(place))) add('byte', '(7FE0,0010)');
 };
 
 interface StudyMemory {
   size: number;
-  search: (bytes: Uint8Array) => boolean;
+  search: ReturnType<typeof byteSearch>;
   /** Whether a value identifies, by valueKey. */
   judged: Map<string, boolean>;
 }
@@ -237,5 +261,6 @@ const memoryOf = (identifiers: StudyIdentifiers): StudyMemory => {
 
 const checkPixels = ({ pixels }: Source, result: SeenFile, add: Add): void => {
   const after = find(result, T.pixels);
-  if (pixels === undefined || after === undefined || !samePixels(pixels, after)) add('pixels', '(7FE0,0010)');
+  if (pixels === undefined || after === undefined || !samePixels(pixels, after) || !isBareStream(after, textOf(find(result, T.syntax))))
+    add('pixels', '(7FE0,0010)');
 };

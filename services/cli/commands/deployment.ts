@@ -1,41 +1,74 @@
 // Commands on a local deployment: up, down, status, centres.
-import type { Command } from 'commander';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { InvalidArgumentError, type Command } from 'commander';
 import Table from 'cli-table3';
+import { cleanUp, stopAll } from '../../../deploy/local/cleanup.ts';
+import { CLINICAL_DAYS } from '../../../deploy/local/lifecycle.ts';
+import { isRunning } from '../../../deploy/local/processes.ts';
+import { endRecordedStages } from '../../../deploy/local/stage-records.ts';
+import { readState } from '../../../deploy/local/state.ts';
 import type { Extra } from '../../../deploy/local/tools.ts';
-import { centreNames, deployLocal } from '../demo/deploy.ts';
-import { attachDeployment, DEFAULT_DIR } from '../deployment.ts';
+import { centresAnswer, centresTable } from '../centres-table.ts';
+import { abortOnSignals } from '../demo/abort-on-signals.ts';
+import { centreNames, deployLocal, stopLocal } from '../demo/deploy.ts';
+import { restarts } from '../demo/restarts.ts';
+import { attachDeployment, DEFAULT_DIR, NoDeployment, platformDir, stagesDir } from '../deployment.ts';
 import { print, progress, type Printable } from '../output.ts';
 
 interface UpOptions {
   readonly dir: string;
-  readonly centres: string;
-  readonly with: string;
+  readonly centres: number;
+  readonly with: Extra[];
+  readonly clinicalDays: number;
 }
 
 async function up(o: UpOptions): Promise<void> {
-  const extras = o.with.split(',').filter((w) => w !== '') as Extra[];
+  const again = restarts({ limit: Number.POSITIVE_INFINITY, firstWaitMs: 1000, say: progress });
+  const signal = abortOnSignals(progress);
+  const dir = resolve(o.dir);
   const running = await deployLocal({
-    dir: o.dir,
-    centres: centreNames(Number(o.centres)),
-    extras,
+    dir,
+    centres: centreNames(o.centres),
+    extras: o.with,
     readers: 6,
-    datasetDir: `${o.dir}/dataset`,
+    datasetDir: join(dir, 'dataset'),
+    clinicalDays: o.clinicalDays,
     say: progress,
-    onExit: (e) => progress(`the stage ${e.name} ended unexpectedly (${e.signal ?? e.code})`),
+    restarts: again,
+    signal,
   });
   progress(`Centres: ${running.stages.apiUrl('centre-gateway')}/`);
+  if (running.platform.prometheusUrl !== undefined) progress(`Metrics: ${running.platform.prometheusUrl}`);
+  if (running.platform.zipkinUrl !== undefined) progress(`Traces:  ${running.platform.zipkinUrl}`);
   progress('Running. Ctrl-C ends it.');
-  await new Promise<void>((done) => {
-    process.once('SIGINT', () => done());
-    process.once('SIGTERM', () => done());
-  });
-  await running.stages.stop();
-  await running.platform.stop();
+  if (!signal.aborted) await new Promise((done) => signal.addEventListener('abort', done, { once: true }));
+  await stopLocal({ ...running, restarts: again });
 }
 
+/** The owner's drain (30 s at most) and the parts' own ends. */
+const OWNER_ENDS_WITHIN_MS = 60_000;
+
 async function down(o: { dir: string }): Promise<void> {
-  const { platform } = await attachDeployment(o.dir);
-  await platform.stop({ stop: true });
+  const dir = resolve(o.dir);
+  const platform = platformDir(dir);
+  const state = readState(platform);
+  const owner = state?.owner ?? undefined;
+  if (owner !== undefined && owner.pid !== process.pid && isRunning(owner)) {
+    // Its own process stops it best, and would otherwise start the stages again.
+    progress(`asking process ${owner.pid}, which runs it, to end`);
+    process.kill(owner.pid, 'SIGTERM');
+    const deadline = Date.now() + OWNER_ENDS_WITHIN_MS;
+    while (isRunning(owner) && Date.now() < deadline) await sleep(100);
+  }
+  const stages = await endRecordedStages(stagesDir(dir));
+  if (stages.length > 0) progress(`stages stopped: ${stages.join(', ')}`);
+  if (readState(platform) !== undefined) {
+    await stopAll(platform);
+    await cleanUp(platform, 'keep-logs');
+  } else if (state === undefined && stages.length === 0) {
+    throw new NoDeployment(`no deployment runs in ${dir}`);
+  }
   progress('stopped');
 }
 
@@ -56,7 +89,7 @@ async function healthOf(stage: string, url: string): Promise<StageHealth> {
 }
 
 async function status(o: { dir: string } & Printable): Promise<void> {
-  const { file } = await attachDeployment(o.dir);
+  const { file } = await attachDeployment(resolve(o.dir));
   const stages = await Promise.all(Object.entries(file.urls).map(([stage, url]) => healthOf(stage, url)));
   print(o, { centres: file.centres, stages }, () => {
     const table = new Table({ head: ['stage', 'ready', 'url', 'why not'], style: { head: [], border: [], compact: true } });
@@ -67,25 +100,43 @@ async function status(o: { dir: string } & Printable): Promise<void> {
 }
 
 async function centres(o: { dir: string } & Printable): Promise<void> {
-  const { file } = await attachDeployment(o.dir);
+  const { file } = await attachDeployment(resolve(o.dir));
   const response = await fetch(`${file.apiUrls['centre-gateway']}/status.json`, { signal: AbortSignal.timeout(10_000) });
   if (!response.ok) throw new Error(`the gateway answered ${response.status}`);
   const body: unknown = await response.json();
-  print(o, body, () => JSON.stringify(body, null, 2));
+  print(o, body, () => centresTable(centresAnswer.parse(body).centres));
+}
+
+function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const n = Number(text);
+    if (!Number.isInteger(n) || n < least || n > most) throw new InvalidArgumentError(`give a whole number from ${least} to ${most}`);
+    return n;
+  };
+}
+
+const EXTRA_PARTS: readonly string[] = ['registry', 'traces', 'metrics'];
+
+function extrasOf(text: string): Extra[] {
+  const extras = text.split(',').filter((w) => w !== '');
+  const unknown = extras.filter((e) => !EXTRA_PARTS.includes(e));
+  if (unknown.length > 0) throw new InvalidArgumentError(`it knows ${EXTRA_PARTS.join(', ')}, not ${unknown.join(', ')}`);
+  return extras as Extra[];
 }
 
 export function addDeploymentCommands(program: Command): void {
   program
     .command('up')
     .description('start the local platform and every stage, and stay until Ctrl-C')
-    .option('--centres <n>', 'CT centres, each with its PACS', '4')
-    .option('--with <parts>', 'registry, traces, metrics (commas between)', '')
+    .option('--centres <n>', 'CT centres, each with its PACS', wholeNumber(1, 48), 4)
+    .option('--with <parts>', 'registry, traces, metrics (commas between)', extrasOf, [])
+    .option('--clinical-days <n>', 'days after which pixels of the clinical zone expire', wholeNumber(1, 3650), CLINICAL_DAYS)
     .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
     .addHelpText('after', '\nExamples:\n  ctstream up\n  ctstream up --centres 12 --with traces\n')
     .action(up);
   program
     .command('down')
-    .description('stop the local platform')
+    .description('stop the stages and the local platform, also what a killed parent left')
     .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
     .addHelpText('after', '\nExample:\n  ctstream down\n')
     .action(down);

@@ -16,6 +16,12 @@ function wholeNumber(text: string): number {
   return n;
 }
 
+function workersOf(text: string): number {
+  const n = wholeNumber(text);
+  if (n < 1) throw new InvalidArgumentError('give 1 or more');
+  return n;
+}
+
 function severityOf(text: string): 0 | 1 | 2 | 3 | 4 {
   const n = wholeNumber(text);
   if (n !== 0 && n !== 1 && n !== 2 && n !== 3 && n !== 4) throw new InvalidArgumentError('give 0 to 4');
@@ -66,7 +72,13 @@ function defaultVault(): string {
   return join(homedir(), '.local', 'share', 'ctstream', 'vault.sqlite');
 }
 
-async function deid(input: string, out: string, o: Printable & { vault: string }): Promise<void> {
+interface DeidCommand extends Printable {
+  readonly vault: string;
+  readonly workers?: number;
+  readonly resume?: boolean;
+}
+
+async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
   const [inDir, outDir, file] = [resolve(input), resolve(out), resolve(o.vault)];
   for (const dir of [inDir, outDir]) {
     if (file.startsWith(`${dir}/`)) throw new Error(`the vault ${file} may not lie in ${dir}: it links what leaves to who it was`);
@@ -74,7 +86,12 @@ async function deid(input: string, out: string, o: Printable & { vault: string }
   const vault = openSqliteVault(file);
   try {
     const show = progressCounter('files');
-    const result = await deidFolder(inDir, outDir, { vault, onProgress: show });
+    const result = await deidFolder(inDir, outDir, {
+      vault,
+      onProgress: show,
+      resume: o.resume === true,
+      ...(o.workers === undefined ? {} : { workers: o.workers }),
+    });
     print(o, result, () =>
       [
         ...result.refused.map((r) => `refused ${r.code}  ${r.file}`),
@@ -124,11 +141,16 @@ export function addFileCommands(program: Command): void {
   program
     .command('deid')
     .argument('<in>', 'folder of DICOM files')
-    .argument('<out>', 'folder for the de-identified ones; must be empty')
+    .argument('<out>', 'folder for the de-identified ones; must be empty, but for --resume')
     .description('de-identify a folder and verify the result; what may not leave is listed with its code')
     .option('--vault <file>', 'folder vault (SQLite): keeps pseudonyms the same from run to run', defaultVault())
+    .option('--workers <n>', 'threads; as many as there are cores unless told', workersOf)
+    .option('--resume', 'go on with an OUT that an earlier run with the same vault began')
     .option('--json', 'written, refused, seconds, bytes')
-    .addHelpText('after', '\nExamples:\n  ctstream deid scans clean\n  ctstream deid scans clean --vault /safe/vault.sqlite --json\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ctstream deid scans clean\n  ctstream deid scans clean --vault /safe/vault.sqlite --json\n  ctstream deid scans clean --resume --workers 4\n',
+    )
     .action(deid);
   program
     .command('nifti')

@@ -27,14 +27,15 @@ async function withPorts<T>(dir: string, work: (ports: OperatorPorts) => Promise
 
 async function accountCommand(o: DirOption & { studies?: boolean }): Promise<void> {
   const result = await withPorts(o.dir, (ports) => followLog(ports).account(AbortSignal.timeout(300_000)));
-  const { totals, reached, reasons, missing } = result;
+  const { totals, reached, reasons, missing, bad } = result;
   const lost = totals.unaccounted > 0 || missing.length > 0;
-  print(o, { ...reached, ...totals, reasons, missing, ...(o.studies === true ? { list: result.studies } : {}) }, () =>
+  print(o, { ...reached, ...totals, reasons, missing, bad, ...(o.studies === true ? { list: result.studies } : {}) }, () =>
     [
       funnelTable(result),
       ...reasonLines(result),
       equationLine(totals),
       ...missing.map((m) => `missing from the log: ${m}`),
+      ...bad.map((b) => `not in the account: ${b.records} bad record${b.records === 1 ? '' : 's'} in ${b.topic} (${b.code})`),
       lost ? 'NOT everything is accounted for' : 'everything is accounted for',
     ].join('\n'),
   );

@@ -33,6 +33,7 @@ const PACKAGES = {
 
 const requireHere = createRequire(import.meta.url);
 const loaded = new Map<DecoderName, Promise<WasmModule>>();
+const ready = new Map<DecoderName, WasmModule>();
 
 const load = (name: DecoderName): Promise<WasmModule> => {
   const known = loaded.get(name);
@@ -40,7 +41,10 @@ const load = (name: DecoderName): Promise<WasmModule> => {
   const factory = requireHere(PACKAGES[name]) as WasmFactory;
   // OpenJPEG talks on stdout, which belongs to the commands' JSON; errors come as exceptions or bad frames.
   const quiet = (): void => undefined;
-  const module = factory({ print: quiet, printErr: quiet });
+  const module = factory({ print: quiet, printErr: quiet }).then((one) => {
+    ready.set(name, one);
+    return one;
+  });
   loaded.set(name, module);
   return module;
 };
@@ -54,7 +58,18 @@ export type DecodedFrame = {
 
 /** Decodes one frame of `rows` x `columns`. Throws BAD_PIXELS when it does not decode or has another size. */
 export const wasmFrame = async (name: DecoderName, stream: Uint8Array, rows: number, columns: number): Promise<DecodedFrame> => {
-  const Codec = (await load(name))[name];
+  await load(name);
+  return wasmFrameNow(name, stream, rows, columns);
+};
+
+/** Loads every codec, for callers of wasmFrameNow. */
+export const loadCodecs = async (): Promise<void> => {
+  await Promise.all((Object.keys(PACKAGES) as DecoderName[]).map(load));
+};
+
+/** wasmFrame for code that can't wait; the codecs have to be loaded. Throws as wasmFrame does. */
+export const wasmFrameNow = (name: DecoderName, stream: Uint8Array, rows: number, columns: number): DecodedFrame => {
+  const Codec = ready.get(name)?.[name];
   if (Codec === undefined) throw new Error(`${PACKAGES[name]} has no ${name}`);
   const decoder = new Codec();
   try {

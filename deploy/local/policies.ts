@@ -1,0 +1,67 @@
+// Who may do what in which bucket: least right per service (design, section 6), as AWS policy JSON.
+
+export const BUCKETS = ['ct-clinical', 'ct-research', 'ct-releases', 'ct-quarantine', 'ct-release-candidates', 'ct-event-log'] as const;
+type Bucket = (typeof BUCKETS)[number];
+
+/** 'read' gets and lists, 'write' puts (also in parts), 'remove' deletes. */
+type Access = 'read' | 'write' | 'remove';
+
+interface Grant {
+  readonly access: readonly Access[];
+  /** Only objects whose names begin so. */
+  readonly prefix?: string;
+}
+
+type Grants = Readonly<Partial<Record<Bucket, Grant>>>;
+
+const READ: Grant = { access: ['read'] };
+const WRITE: Grant = { access: ['read', 'write'] };
+/** Also of its own failed attempts, and of the object that tries conditional PUT at start. */
+const OWN: Grant = { access: ['read', 'write', 'remove'] };
+
+const POLICIES: Readonly<Record<string, Grants>> = {
+  ingest: { 'ct-clinical': OWN },
+  // What it holds back it can't look at again: a security role reads that.
+  anonymise: { 'ct-clinical': READ, 'ct-research': OWN, 'ct-quarantine': { access: ['write'] } },
+  assess: { 'ct-research': OWN },
+  'label-queue': { 'ct-research': READ },
+  release: { 'ct-research': READ, 'ct-release-candidates': OWN, 'ct-releases': WRITE },
+  // The zones' archives share a bucket and are kept apart by name. What is archived stays: nobody deletes there.
+  'archiver-clinical': { 'ct-event-log': { ...WRITE, prefix: 'ct.clinical.' } },
+  'archiver-research': { 'ct-event-log': { ...WRITE, prefix: 'ct.research.' } },
+  analyst: { 'ct-event-log': READ, 'ct-releases': READ },
+};
+
+export const STORE_USERS: readonly string[] = Object.keys(POLICIES);
+
+const ACTIONS: Readonly<Record<Access, readonly string[]>> = {
+  read: ['s3:GetObject'],
+  write: ['s3:PutObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts'],
+  remove: ['s3:DeleteObject'],
+};
+
+interface Statement {
+  readonly Effect: 'Allow';
+  readonly Action: readonly string[];
+  readonly Resource: readonly string[];
+  readonly Condition?: unknown;
+}
+
+function statementsOf(arn: string, { access, prefix = '' }: Grant): Statement[] {
+  const objects: Statement = { Effect: 'Allow', Action: access.flatMap((a) => ACTIONS[a]), Resource: [`${arn}/${prefix}*`] };
+  if (!access.includes('read')) return [objects];
+  const list: Statement = {
+    Effect: 'Allow',
+    Action: ['s3:ListBucket'],
+    Resource: [arn],
+    ...(prefix === '' ? {} : { Condition: { StringLike: { 's3:prefix': [`${prefix}*`] } } }),
+  };
+  return [list, objects];
+}
+
+/** The policy of a service; one that has no bucket gets none. */
+export function policyJson(bucketPrefix: string, user: string): string {
+  const grants = Object.entries(POLICIES[user] ?? {});
+  const statements = grants.flatMap(([bucket, grant]) => statementsOf(`arn:aws:s3:::${bucketPrefix}${bucket}`, grant));
+  return JSON.stringify({ Version: '2012-10-17', Statement: statements });
+}

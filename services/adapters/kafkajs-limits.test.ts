@@ -1,0 +1,121 @@
+// Waits of the kafkajs adapter that must have an end, with a client that never answers: no broker does that on demand.
+import { expect, test } from '@jest/globals';
+import type { Kafka } from 'kafkajs';
+import pino from 'pino';
+import { until } from '../../test/shared/test-context.ts';
+import { makePublisher } from './kafkajs-bus.ts';
+import type { KafkaParts } from './kafka-offsets.ts';
+import { openReader } from './kafkajs-reader.ts';
+import { openSubscription } from './kafkajs-subscription.ts';
+
+const never = new Promise<never>(() => undefined);
+const options = { brokers: [], username: 'u', password: 'p', prefix: '', clientId: 't', log: pino({ level: 'silent' }) };
+const wanted = [{ topic: 't', partition: 0, first: 0n, end: 1n }];
+const record = (key: string): { topic: string; key: string; value: Uint8Array; headers: Record<string, string> } => ({
+  topic: 't',
+  key,
+  value: new Uint8Array(),
+  headers: {},
+});
+
+interface FakeConsumer {
+  readonly kafka: Kafka;
+  runs: number;
+  disconnected: number;
+  crash(error: Error): void;
+}
+
+/** `run` resolves without a join, as kafkajs' does when the group can't be joined. */
+function consumerThatNeverJoins(): FakeConsumer {
+  const listeners = new Map<string, (event: unknown) => void>();
+  const consumer = {
+    events: { CRASH: 'crash', GROUP_JOIN: 'join' },
+    on: (name: string, listener: (event: unknown) => void) => listeners.set(name, listener),
+    connect: async () => undefined,
+    subscribe: async () => undefined,
+    run: async () => void fake.runs++,
+    stop: async () => undefined,
+    disconnect: async () => void fake.disconnected++,
+  };
+  const fake = {
+    kafka: { consumer: () => consumer } as unknown as Kafka,
+    runs: 0,
+    disconnected: 0,
+    crash: (error: Error) => listeners.get('crash')?.({ payload: { error } }),
+  };
+  return fake;
+}
+
+test('a reader that does not join its group says so after a limit, and leaves', async () => {
+  const fake = consumerThatNeverJoins();
+  await expect(openReader({ kafka: fake.kafka, options }, wanted, undefined, 20)).rejects.toMatchObject({ code: 'BUS_UNAVAILABLE' });
+  await until('it is disconnected', () => fake.disconnected > 0);
+});
+
+test('a reader that crashes before it joins ends with the crash', async () => {
+  const fake = consumerThatNeverJoins();
+  const opening = openReader({ kafka: fake.kafka, options }, wanted);
+  fake.crash(new Error('crashed'));
+  await expect(opening).rejects.toThrow('crashed');
+  await until('it is disconnected', () => fake.disconnected > 0);
+});
+
+test('a reader that is not wanted any more ends with its signal', async () => {
+  const fake = consumerThatNeverJoins();
+  const stop = new AbortController();
+  const opening = openReader({ kafka: fake.kafka, options }, wanted, stop.signal);
+  stop.abort(new Error('stopped'));
+  await expect(opening).rejects.toThrow('stopped');
+  await until('it is disconnected', () => fake.disconnected > 0);
+});
+
+test('publishing ends with its signal, also while a request is on its way; what waited behind it is never sent', async () => {
+  const sent: string[][] = [];
+  let answer: (() => void) | undefined;
+  const first = new Promise<void>((resolve) => (answer = resolve));
+  const producer = {
+    connect: async () => undefined,
+    disconnect: async () => undefined,
+    sendBatch: async (o: { topicMessages: { messages: { key: string }[] }[] }) => {
+      sent.push(o.topicMessages.flatMap((t) => t.messages.map((m) => m.key)));
+      await (sent.length === 1 ? first : undefined);
+    },
+  };
+  const publisher = makePublisher({ producer: () => producer } as unknown as Kafka, '');
+  const stop = new AbortController();
+  const onItsWay = publisher.publish([record('a')], stop.signal);
+  await until('it is sent', () => sent.length === 1);
+  const behind = publisher.publish([record('b')], stop.signal);
+  stop.abort(new Error('stopped'));
+  await expect(onItsWay).rejects.toThrow('stopped');
+  await expect(behind).rejects.toThrow('stopped');
+  answer?.();
+  await publisher.publish([record('c')]);
+  expect(sent).toEqual([['a'], ['c']]);
+  await expect(publisher.publish([record('d')], stop.signal)).rejects.toThrow('stopped');
+  await Promise.race([publisher.close(), never]);
+});
+
+test('new topics are looked for by one look at a time, and a look that ends after the stop joins nothing', async () => {
+  const fake = consumerThatNeverJoins();
+  let looks = 0;
+  let found: ((topics: string[]) => void) | undefined;
+  const parts = {
+    kafka: fake.kafka,
+    options: { ...options, metadataPollMs: 5 },
+    denied: () => undefined,
+    find: async () => {
+      if (looks++ === 0) return ['a.c01'];
+      return await new Promise<string[]>((resolve) => (found = resolve));
+    },
+  } as unknown as KafkaParts;
+  const subscription = await openSubscription(parts, { group: 'g', topics: ['a.<centre>'], window: 1 });
+  await until('a second look', () => looks === 2);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(looks).toBe(2);
+  const stopping = subscription.stop();
+  await until('it left', () => fake.disconnected > 0);
+  found?.(['a.c01', 'a.c02']);
+  await stopping;
+  expect(fake.runs).toBe(1);
+});

@@ -1,0 +1,98 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import Fastify from 'fastify';
+import { memoryBroker } from '../../test/shared/memory-bus.ts';
+import { avroCodec } from '../adapters/avro-codec.ts';
+import { Fault } from '../kernel/fault.ts';
+import { centreId } from '../kernel/ids.ts';
+import type { ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
+import type { EventCodec } from '../ports/event-codec.ts';
+import { gatewayRoutes } from './api.ts';
+import type { CentreLink } from './link.ts';
+import { reportOf } from './report.ts';
+import { addCentre, openState } from './state.ts';
+import type { State } from './state.ts';
+import { followStatus } from './status.ts';
+import { markAnnounced, markTouched, studyRow } from './studies.ts';
+
+const centre = centreId('c1');
+const [ONE, TWO] = ['1.2.3', '1.2.4'] as [StudyInstanceUid, StudyInstanceUid];
+const codec = avroCodec();
+const topic = 'ct.clinical.c1.study-status.v1';
+const link = { centre, name: 'c1', quiet: { stableAfterMs: 1000, stableSaidMs: 50 }, log: () => undefined } as unknown as CentreLink;
+let state: State;
+
+beforeEach(() => {
+  state = openState({ file: ':memory:', codec, nowMs: () => 1_000_000 });
+  addCentre(state, centre);
+  for (const uid of [ONE, TWO]) {
+    markTouched(state, centre, uid, 'poll', link.quiet);
+    const row = studyRow(state, centre, uid);
+    if (row !== undefined) markAnnounced(state, centre, row, { revision: 'r', sequence: 1, instanceCount: 1 });
+  }
+});
+afterEach(() => state.close());
+
+const status = (uid: StudyInstanceUid) =>
+  codec.encode(
+    {
+      type: 'ctstream.clinical.v1.StudyStatus',
+      value: {
+        centre,
+        studyInstanceUid: uid,
+        revision: 'r' as ClinicalRevision,
+        state: 'waiting',
+        code: 'STUDY_CHANGED',
+        instanceCount: 0,
+      },
+    },
+    { id: `id-${uid}`, source: 'test', timeMs: 0 },
+  );
+
+/** A codec to which the records of one study come from the future. */
+const behind = (uid: string): EventCodec => ({
+  ...codec,
+  decode: (record) => {
+    if (record.key.endsWith(uid)) throw new Fault('SCHEMA_AHEAD', true, 'unknown schema id');
+    return codec.decode(record);
+  },
+});
+
+test('a status of a newer version waits for the updated gateway, others do not; a broken one is noted', async () => {
+  const broker = memoryBroker();
+  broker.createTopic(topic, 1);
+  const bus = broker.bus();
+  await bus.publish([status(ONE), { ...status(TWO), key: 'c1|broken', value: Buffer.from('x') }, status(TWO)]);
+  const follow = async (using: EventCodec, until: () => boolean): Promise<void> => {
+    const stop = new AbortController();
+    const following = followStatus(state, link, bus, using, stop.signal);
+    for (let n = 0; n < 1000 && !until(); n += 1) await new Promise(setImmediate);
+    stop.abort();
+    await following;
+  };
+  await follow(behind(ONE), () => studyRow(state, centre, TWO)?.status_code === 'STUDY_CHANGED');
+  expect(studyRow(state, centre, TWO)?.status_code).toBe('STUDY_CHANGED');
+  expect(studyRow(state, centre, ONE)?.status_code).toBeNull();
+  expect(reportOf(state, link).unreadAnswers).toEqual({ SCHEMA_AHEAD: 1, BAD_EVENT: 1 });
+  // Updated and started again: what waited is there still, and its study is announced anew.
+  await follow(codec, () => studyRow(state, centre, ONE)?.status_code === 'STUDY_CHANGED');
+  expect(studyRow(state, centre, ONE)).toMatchObject({ status_code: 'STUDY_CHANGED', state: 'pending', revision: null });
+  expect(reportOf(state, link).unreadAnswers).toEqual({ BAD_EVENT: 1 });
+});
+
+test('the status page names studies only to who shows the token in the header', async () => {
+  const token = 'a token that is long enough';
+  const server = Fastify();
+  gatewayRoutes(server, { state, centres: [{ link, watch: {} as never }], token });
+  const get = async (url: string, given?: string): Promise<string> =>
+    (await server.inject({ url, headers: given === undefined ? {} : { authorization: `Bearer ${given}` } })).body;
+  for (const url of ['/', '/status.json']) {
+    for (const body of [await get(url), await get(url, 'wrong'), await get(`${url}?token=${token}`)]) {
+      expect(body).not.toContain(ONE);
+      expect(body).toMatch(/[0-9a-f]{6}/);
+    }
+    expect(await get(url, token)).toContain(ONE);
+  }
+  const { centres } = JSON.parse(await get('/status.json')) as { centres: { studies: { reference: string }[] }[] };
+  expect(new Set(centres[0]?.studies.map((s) => s.reference)).size).toBe(2);
+  await server.close();
+});

@@ -1,0 +1,232 @@
+// What the archive claims it holds: one bad record, one lost race or one broken partition takes nothing else with it.
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Code } from '../kernel/codes.ts';
+import { Fault } from '../kernel/fault.ts';
+import type { EventIn } from '../kernel/stage.ts';
+import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import { archiveOnce, LOG_BUCKET, type ArchivePorts, type ArchiveState } from './archive.ts';
+import { runArchiver, type ArchiverContext } from './archiver.ts';
+import { nextOffsetOf, openDuckDb, toParquet } from './parquet.ts';
+import { runQuery } from './query.ts';
+
+const EXCLUDED = 'ct.research.study-excluded.v1';
+const LABELLED = 'ct.research.study-labelled.v1';
+const AVAILABLE = 'ct.clinical.c01.study-available.v1';
+
+let db: DuckDBConnection;
+let dir: string;
+beforeAll(async () => {
+  db = await openDuckDb();
+  dir = await mkdtemp(join(tmpdir(), 'ctstream-archive-'));
+});
+afterAll(async () => {
+  db.closeSync();
+  await rm(dir, { recursive: true, force: true });
+});
+
+function record(topic: string, offset: number, headers: Record<string, string> = {}): BusRecord {
+  return { topic, partition: 0, offset: BigInt(offset), key: 'k', value: new Uint8Array(), headers, timestampMs: 1000 };
+}
+const records = (topic: string, count: number): BusRecord[] => Array.from({ length: count }, (_, i) => record(topic, i));
+
+interface World {
+  log: BusRecord[];
+  ends: TopicEnd[];
+  objects: Map<string, Uint8Array>;
+  ports: ArchivePorts;
+  /** Runs before each put. */
+  beforePut: (key: string) => Promise<void> | void;
+}
+
+const end = (topic: string, first: number, last: number): TopicEnd => ({ topic, partition: 0, first: BigInt(first), end: BigInt(last) });
+
+/** A log and a bucket in memory. A record with the header `bad` is refused by the codec with that code. */
+function world(log: BusRecord[], ends: TopicEnd[]): World {
+  const objects = new Map<string, Uint8Array>();
+  const bus: Pick<EventBus, 'topics' | 'ends' | 'read'> = {
+    topics: async () => [],
+    ends: async () => w.ends,
+    async *read(ranges) {
+      for (const r of ranges) yield* w.log.filter((x) => x.topic === r.topic && x.offset >= r.first && x.offset < r.end);
+    },
+  };
+  const store: Pick<ObjectStore, 'put' | 'list' | 'getBytes'> = {
+    async put(_bucket, key, body) {
+      await w.beforePut(key);
+      if (objects.has(key)) return 'exists';
+      objects.set(key, body as Uint8Array);
+      return 'created';
+    },
+    async *list(_bucket, prefix) {
+      for (const key of [...objects.keys()].sort()) if (key.startsWith(prefix)) yield { key, sizeBytes: 1, lastModifiedMs: 0 };
+    },
+    getBytes: async (_bucket, key) => objects.get(key),
+  };
+  const decode = (r: BusRecord): EventIn => {
+    const bad = r.headers['bad'];
+    if (bad !== undefined) throw new Fault(bad as Code, false, 'refused');
+    const type = r.headers['type'] ?? (r.topic === EXCLUDED ? 'ctstream.research.v1.StudyExcluded' : 'ctstream.research.v1.StudyLabelled');
+    const sequence = BigInt(r.headers['sequence'] ?? r.offset);
+    const value: Record<string, unknown> =
+      r.headers['centre'] === undefined ? {} : { centre: r.headers['centre'], studyInstanceUid: '1.2.3' };
+    const timeMs = Number(r.headers['time'] ?? 0);
+    return { ...r, type, value, id: `${r.topic}-${r.offset}`, source: 'centre-gateway/c01', timeMs, sequence } as unknown as EventIn;
+  };
+  const tokens = {
+    study: async () => ({ token: 'tok', secret: new Uint8Array(32) }),
+    site: () => 'site-x',
+    eventId: () => 'keyed',
+  };
+  const ports = {
+    bus: bus as EventBus,
+    store: store as ObjectStore,
+    codec: { decode, encode: () => Promise.reject(new Error()) as never },
+    db,
+  };
+  const w: World = { log, ends, objects, ports: { ...ports, tokens }, beforePut: () => undefined };
+  return w;
+}
+
+const fresh = (): ArchiveState => ({ next: new Map(), failed: new Map() });
+const never = new AbortController().signal;
+const research = { zone: 'research' as const, maxRecords: 4 };
+
+async function rowsOf(w: World, topic: string): Promise<Record<string, unknown>[]> {
+  const rows: Record<string, unknown>[] = [];
+  for (const [key, bytes] of [...w.objects].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!key.startsWith(`${topic}/`)) continue;
+    const file = join(dir, 'one.parquet');
+    await writeFile(file, bytes);
+    rows.push(...(await runQuery(db, `SELECT * FROM read_parquet('${file}') ORDER BY record_offset`)).rows);
+  }
+  return rows;
+}
+const offsetsOf = async (w: World, topic: string): Promise<number[]> => (await rowsOf(w, topic)).map((r) => Number(r['record_offset']));
+
+test('records that are no good events become rows that say so, and the rest is archived', async () => {
+  const w = world(
+    [
+      record(EXCLUDED, 0),
+      record(EXCLUDED, 1, { bad: 'BAD_EVENT' }),
+      record(EXCLUDED, 2, { bad: 'SCHEMA_AHEAD' }),
+      record(EXCLUDED, 3, { type: 'ctstream.research.v1.StudyLabelled' }),
+      record(EXCLUDED, 4, { sequence: '9999999999999999999' }),
+      record(EXCLUDED, 5, { time: '8640000000000000' }),
+      record(EXCLUDED, 6),
+    ],
+    [end(EXCLUDED, 0, 7)],
+  );
+  const { written, bad } = await archiveOnce(w.ports, research, fresh(), never);
+  expect([written, bad]).toEqual([7, { BAD_EVENT: 4, SCHEMA_AHEAD: 1 }]);
+  const rows = await rowsOf(w, EXCLUDED);
+  expect(rows.map((r) => r['bad_code'])).toEqual([null, 'BAD_EVENT', 'SCHEMA_AHEAD', 'BAD_EVENT', 'BAD_EVENT', 'BAD_EVENT', null]);
+  expect(rows[1]).toMatchObject({ record_offset: '1', record_key: null, event_id: null, event_type: null, event_source: null });
+});
+
+test('the clinical archive holds no outbox number, and no row of a centre in the name of another', async () => {
+  const type = 'ctstream.clinical.v1.StudyAvailable';
+  const w = world([record(AVAILABLE, 0, { type, centre: 'c01' }), record(AVAILABLE, 1, { type, centre: 'c02' })], [end(AVAILABLE, 0, 2)]);
+  await archiveOnce(w.ports, { zone: 'clinical', maxRecords: 10 }, fresh(), never);
+  const rows = await rowsOf(w, 'ct.clinical.site-x.study-available.v1');
+  expect(rows.map((r) => [r['topic'], r['event_sequence'], r['bad_code']])).toEqual([
+    ['ct.clinical.site-x.study-available.v1', null, null],
+    ['ct.clinical.site-x.study-available.v1', null, 'CENTRE_MISMATCH'],
+  ]);
+});
+
+test('forged headers of a parked record end nothing and are not shown', async () => {
+  const topic = 'ct.research.assess.retry.30s';
+  const w = world([record(topic, 0, { 'ct-attempt': '1e300', 'ct-code': 'Ivanov', ce_type: 'Ivanov' })], [end(topic, 0, 1)]);
+  await archiveOnce(w.ports, research, fresh(), never);
+  expect((await rowsOf(w, topic))[0]).toMatchObject({ stage: 'assess', code: null, event_type: null, attempts: null });
+});
+
+test('who loses a race in mid-read goes on at the end of the winner, so that no record is left out', async () => {
+  const w = world(records(EXCLUDED, 10), [end(EXCLUDED, 0, 10)]);
+  const winner = await toParquet(db, {
+    columns: [{ name: 'record_offset', type: 'BIGINT' }],
+    rows: [0, 1].map((n) => ({ record_offset: n })),
+    firstOffset: 0n,
+    nextOffset: 2n,
+  });
+  // Another archiver with smaller files was first: its file ends before the place where this one's read has come to.
+  w.beforePut = (key) => void (w.objects.has(key) || key.endsWith('0'.repeat(20) + '.parquet') ? w.objects.set(key, winner) : undefined);
+  const state = fresh();
+  expect((await archiveOnce(w.ports, research, state, never)).written).toBe(0);
+  expect((await archiveOnce(w.ports, research, state, never)).written).toBe(8);
+  expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  let next = 0n;
+  for (const [key, bytes] of [...w.objects].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    expect(key).toBe(`${EXCLUDED}/0/${next.toString().padStart(20, '0')}.parquet`);
+    next = await nextOffsetOf(db, bytes, next);
+  }
+  expect(next).toBe(10n);
+});
+
+test('records out of order never become a file', async () => {
+  const w = world([record(EXCLUDED, 1), record(EXCLUDED, 0)], [end(EXCLUDED, 0, 2)]);
+  await expect(archiveOnce(w.ports, research, fresh(), never)).rejects.toThrow('must begin where the last ended');
+  expect(w.objects.size).toBe(0);
+});
+
+test('a partition that lost records, or was made anew, fails alone', async () => {
+  const w = world([...records(EXCLUDED, 3), ...records(LABELLED, 3)], [end(EXCLUDED, 0, 3), end(LABELLED, 0, 3)]);
+  const state = fresh();
+  await archiveOnce(w.ports, research, state, never);
+  w.log.push(record(LABELLED, 3));
+  for (const broken of [end(EXCLUDED, 5, 9), end(EXCLUDED, 0, 1), end(EXCLUDED, 0, 0)]) {
+    w.ends = [broken, end(LABELLED, 0, 4)];
+    // Also for an archiver that has just started and knows the bucket only.
+    for (const s of broken.end === 0n ? [state] : [state, fresh()]) {
+      await archiveOnce(w.ports, research, s, never);
+      expect([...s.failed].map(([at, f]) => [at, f.code])).toEqual([[`${EXCLUDED}/0`, 'LOG_TRUNCATED']]);
+    }
+  }
+  expect(await offsetsOf(w, LABELLED)).toEqual([0, 1, 2, 3]);
+});
+
+test('a last file that can not be read fails its partition alone', async () => {
+  const w = world([...records(EXCLUDED, 3), ...records(LABELLED, 3)], [end(EXCLUDED, 0, 3), end(LABELLED, 0, 3)]);
+  w.objects.set(`${EXCLUDED}/0/${'0'.repeat(20)}.parquet`, new Uint8Array([1, 2, 3]));
+  const state = fresh();
+  expect((await archiveOnce(w.ports, research, state, never)).written).toBe(3);
+  expect([...state.failed.values()].map((f) => f.code)).toEqual(['OBJECT_CORRUPT']);
+});
+
+test('the loop waits longer and longer for a store that is away, says so, and goes on', async () => {
+  const w = world(records(EXCLUDED, 3), [end(EXCLUDED, 0, 3)]);
+  let away = 3;
+  w.beforePut = () => {
+    if (away-- > 0) throw new Fault('STORE_UNAVAILABLE', true, `${LOG_BUCKET} does not answer`);
+  };
+  const stop = new AbortController();
+  const checks: (() => true | string)[] = [];
+  const seen: [number, boolean][] = [];
+  const ignore = (): void => undefined;
+  const ctx: ArchiverContext = {
+    signal: stop.signal,
+    clock: {
+      nowMs: () => 0,
+      sleep: async (ms) => {
+        seen.push([ms, checks.every((c) => c() === true)]);
+        if (seen.length === 4) stop.abort();
+      },
+    },
+    log: { info: ignore, warn: ignore, error: ignore },
+    telemetry: { counter: ignore, gauge: ignore },
+    health: { ready: (check) => void checks.push(check) },
+  };
+  await runArchiver(w.ports, research, { ctx, everyMs: 10 });
+  expect(seen).toEqual([
+    [1000, false],
+    [2000, false],
+    [4000, false],
+    [10, true],
+  ]);
+  expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2]);
+});

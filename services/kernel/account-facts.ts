@@ -1,0 +1,258 @@
+// What the log says, gathered for the account: by study and revision, each event once, whatever their order. Pure.
+import type { Code } from './codes.ts';
+import { clinicalKey, type ClinicalKey, type ResearchStudyId, type SubjectId } from './ids.ts';
+import type { DrawnNumber, MovedStarts } from './outbox-gaps.ts';
+import { centreOfTopic, typeOfTopic } from './route.ts';
+import type { EventIn } from './stage.ts';
+
+/** A record that waits in a retry topic or lies in a dead one. */
+export interface Parked {
+  readonly stage: string;
+  readonly key: string;
+  readonly code: Code;
+  /** `ce_id` of the event that is parked. */
+  readonly eventId: string;
+  /** In the dead-letter topic, not in a retry one. */
+  readonly dead: boolean;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  /** When it was parked. */
+  readonly timeMs: number;
+}
+
+/** A record of an event topic that is no good event. */
+export interface BadRecord {
+  readonly topic: string;
+  readonly code: Code;
+  /** Place in its source's outbox, where its headers say one: it is unreadable, not missing. */
+  readonly drawn?: DrawnNumber | undefined;
+}
+
+export interface BadCount {
+  readonly topic: string;
+  readonly code: Code;
+  readonly records: number;
+}
+
+export interface AccountInput {
+  /** Every event of every topic, in any order. */
+  readonly events: Iterable<EventIn>;
+  /** Records that could not be decoded. */
+  readonly bad: Iterable<BadRecord>;
+  readonly parked: Iterable<Parked>;
+  /** Research id of each study that the vault links. */
+  readonly lineage: ReadonlyMap<ClinicalKey, ResearchStudyId>;
+  /** First offset that a group has not finished: an event below a stage's must have an outcome. The group of a
+   * stage's retry topics is `<stage>.retry`. */
+  committed(group: string, topic: string, partition: number): bigint;
+  /** Partitions whose oldest records have expired. */
+  readonly moved: MovedStarts;
+}
+
+export type Of<T extends EventIn['type']> = EventIn<T>;
+export type Available = Of<'ctstream.clinical.v1.StudyAvailable'>;
+export type Stored = Of<'ctstream.clinical.v1.StudyStored'>;
+export type Status = Of<'ctstream.clinical.v1.StudyStatus'>;
+export type ClinicalVerdict = Of<'ctstream.clinical.v1.StudyRejected'> | Of<'ctstream.clinical.v1.StudySkipped'>;
+export type ResearchVerdict = Of<'ctstream.research.v1.StudyRejected'> | Of<'ctstream.research.v1.StudySkipped'>;
+export type Anonymised = Of<'ctstream.research.v1.StudyAnonymised'>;
+export type Assessed = Of<'ctstream.research.v1.StudyAssessed'>;
+export type Selected = Of<'ctstream.research.v1.StudySelected'>;
+type Excluded = Of<'ctstream.research.v1.StudyExcluded'>;
+type Refused = Of<'ctstream.clinical.v1.IntakeRefused'>;
+
+export interface Listed {
+  readonly state: string;
+  readonly code: Code | null;
+  readonly takenAtMs: number;
+}
+
+export interface Facts {
+  /** Newest line of each study, and when it was first listed. */
+  readonly census: Map<ClinicalKey, Listed>;
+  readonly firstListedMs: Map<ClinicalKey, number>;
+  /** Times of each centre's censuses. */
+  readonly censusesMs: Map<string, Set<number>>;
+  /** By centre and intake id. */
+  readonly refused: Map<string, Refused>;
+  readonly available: Map<ClinicalKey, Available[]>;
+  readonly stored: Map<ClinicalKey, Stored[]>;
+  readonly clinicalVerdicts: Map<ClinicalKey, ClinicalVerdict[]>;
+  readonly statuses: Map<ClinicalKey, Status[]>;
+  readonly anonymised: Map<ResearchStudyId, Anonymised[]>;
+  readonly assessed: Map<string, Assessed>;
+  readonly researchVerdicts: Map<string, ResearchVerdict[]>;
+  readonly selected: Map<ResearchStudyId, Selected>;
+  readonly excluded: Map<ResearchStudyId, Excluded>;
+  readonly labelled: Set<string>;
+  readonly released: Set<string>;
+  readonly withdrawn: Set<SubjectId>;
+  readonly cut: Map<string, bigint>;
+  /** By stage and event id, the newest first. */
+  readonly parked: Map<string, Parked[]>;
+  readonly numbers: DrawnNumber[];
+  readonly bad: Map<string, BadCount>;
+}
+
+function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}
+
+/** The greatest by `order`; of equals the one with the greatest id, so that the order of the list does not matter. */
+export function newest<E extends { readonly id: string }>(list: readonly E[], order: (e: E) => number | bigint): E {
+  return list.reduce((a, b) => {
+    const [x, y] = [order(a), order(b)];
+    return y > x || (y === x && b.id > a.id) ? b : a;
+  });
+}
+
+function keep<K, E extends EventIn>(map: Map<K, E>, key: K, e: E): void {
+  const before = map.get(key);
+  map.set(key, before === undefined ? e : newest([before, e], (x) => x.offset));
+}
+
+function emptyFacts(): Facts {
+  return {
+    census: new Map(),
+    firstListedMs: new Map(),
+    censusesMs: new Map(),
+    refused: new Map(),
+    available: new Map(),
+    stored: new Map(),
+    clinicalVerdicts: new Map(),
+    statuses: new Map(),
+    anonymised: new Map(),
+    assessed: new Map(),
+    researchVerdicts: new Map(),
+    selected: new Map(),
+    excluded: new Map(),
+    labelled: new Set(),
+    released: new Set(),
+    withdrawn: new Set(),
+    cut: new Map(),
+    parked: new Map(),
+    numbers: [],
+    bad: new Map(),
+  };
+}
+
+export const revisionKey = (study: string, revision: string): string => `${study}#${revision}`;
+
+function noteCensus(facts: Facts, e: Of<'ctstream.clinical.v1.Census'>): void {
+  const { takenAtMs } = e.value;
+  facts.numbers.push({ ...drawnOf(e, BigInt(e.value.outboxSequence)), seen: false });
+  facts.censusesMs.set(e.value.centre, (facts.censusesMs.get(e.value.centre) ?? new Set()).add(takenAtMs));
+  for (const s of e.value.studies) {
+    const key = clinicalKey(e.value.centre, s.studyInstanceUid);
+    facts.firstListedMs.set(key, Math.min(takenAtMs, facts.firstListedMs.get(key) ?? Infinity));
+    const before = facts.census.get(key);
+    // Two lines of one time are told apart by their state, so that the order does not matter.
+    if (before === undefined || before.takenAtMs < takenAtMs || (before.takenAtMs === takenAtMs && before.state < s.state)) {
+      facts.census.set(key, { state: s.state, code: s.code as Code | null, takenAtMs });
+    }
+  }
+}
+
+function noteClinical(facts: Facts, e: EventIn): void {
+  switch (e.type) {
+    case 'ctstream.clinical.v1.Census':
+      return noteCensus(facts, e);
+    case 'ctstream.clinical.v1.IntakeRefused':
+      return keep(facts.refused, `${e.value.centre}|${e.value.intakeId}`, e);
+    case 'ctstream.clinical.v1.StudyAvailable':
+      return push(facts.available, clinicalKey(e.value.centre, e.value.studyInstanceUid), e);
+    case 'ctstream.clinical.v1.StudyStored':
+      return push(facts.stored, clinicalKey(e.value.centre, e.value.studyInstanceUid), e);
+    case 'ctstream.clinical.v1.StudyStatus':
+      return push(facts.statuses, clinicalKey(e.value.centre, e.value.studyInstanceUid), e);
+    case 'ctstream.clinical.v1.StudyRejected':
+    case 'ctstream.clinical.v1.StudySkipped':
+      return push(facts.clinicalVerdicts, clinicalKey(e.value.centre, e.value.studyInstanceUid), e);
+  }
+}
+
+function noteResearch(facts: Facts, e: EventIn): void {
+  switch (e.type) {
+    case 'ctstream.research.v1.StudyAnonymised':
+      return push(facts.anonymised, e.value.studyId, e);
+    case 'ctstream.research.v1.StudyAssessed':
+      return keep(facts.assessed, revisionKey(e.value.studyId, e.value.revision), e);
+    case 'ctstream.research.v1.StudyRejected':
+    case 'ctstream.research.v1.StudySkipped':
+      return push(facts.researchVerdicts, revisionKey(e.value.studyId, e.value.revision), e);
+    case 'ctstream.research.v1.StudySelected':
+      return keep(facts.selected, e.value.studyId, e);
+    case 'ctstream.research.v1.StudyExcluded':
+      return keep(facts.excluded, e.value.studyId, e);
+    case 'ctstream.research.v1.SelectionRoundClosed':
+      for (const c of e.value.cut) {
+        const at = `${c.topic}/${c.partition}`;
+        const end = BigInt(c.endOffset);
+        if (end > (facts.cut.get(at) ?? -1n)) facts.cut.set(at, end);
+      }
+      return;
+    case 'ctstream.research.v1.StudyLabelled':
+      facts.labelled.add(e.value.studyId);
+      return;
+    case 'ctstream.research.v1.DatasetReleased':
+      for (const id of e.value.studies) facts.released.add(id);
+      return;
+    case 'ctstream.research.v1.SubjectWithdrawn':
+      facts.withdrawn.add(e.value.subjectId);
+      return;
+  }
+}
+
+function drawnOf(e: EventIn, sequence: bigint): DrawnNumber {
+  return { source: e.source, sequence, topic: e.topic, partition: e.partition, timeMs: e.timeMs, seen: true };
+}
+
+/** Why an event may not be believed: its topic, which only one writer may write, says what it is and whose. */
+export function faultOfEvent(e: EventIn): Code | undefined {
+  if (typeOfTopic(e.topic) !== e.type) return 'BAD_EVENT';
+  const centre = centreOfTopic(e.topic);
+  return centre !== undefined && 'centre' in e.value && e.value.centre !== centre ? 'CENTRE_MISMATCH' : undefined;
+}
+
+function noteBad(facts: Facts, topic: string, code: Code): void {
+  const at = `${topic} ${code}`;
+  facts.bad.set(at, { topic, code, records: (facts.bad.get(at)?.records ?? 0) + 1 });
+}
+
+/** Newest first; of one time the dead letter, then the later delay: both come after what they follow. */
+function byAge(a: Parked, b: Parked): number {
+  if (a.timeMs !== b.timeMs) return b.timeMs - a.timeMs;
+  if (a.dead !== b.dead) return a.dead ? -1 : 1;
+  if (a.topic !== b.topic) return a.topic < b.topic ? -1 : 1;
+  return a.offset === b.offset ? 0 : a.offset > b.offset ? -1 : 1;
+}
+
+/** Gathers everything. Kafka may hold an id twice; the facts may not. */
+export function gather(input: AccountInput): Facts {
+  const facts = emptyFacts();
+  const seen = new Set<string>();
+  for (const e of input.events) {
+    if (e.sequence !== undefined) facts.numbers.push(drawnOf(e, e.sequence));
+    const fault = faultOfEvent(e);
+    if (fault !== undefined) {
+      noteBad(facts, e.topic, fault);
+      continue;
+    }
+    // An id belongs to one topic: a gateway that writes a foreign id does not hide the event that has it.
+    const id = `${e.topic}#${e.id}`;
+    if (seen.has(id)) continue;
+    seen.add(id);
+    if (e.type.startsWith('ctstream.clinical.')) noteClinical(facts, e);
+    else noteResearch(facts, e);
+  }
+  for (const b of input.bad) {
+    noteBad(facts, b.topic, b.code);
+    if (b.drawn !== undefined) facts.numbers.push(b.drawn);
+  }
+  for (const p of input.parked) push(facts.parked, `${p.stage}#${p.eventId}`, p);
+  for (const list of facts.parked.values()) list.sort(byAge);
+  return facts;
+}
