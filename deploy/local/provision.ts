@@ -41,7 +41,10 @@ export interface Provisioned {
   readonly centres: readonly string[];
   readonly databases: Readonly<Record<DatabaseName, string>>;
   readonly readers: readonly ReaderLogin[];
+  /** Bearer tokens of the services whose HTTP can change something. */
   readonly gatewayToken: string;
+  readonly releaseToken: string;
+  readonly selectToken: string;
   /** Password of a Kafka principal, secret of a MinIO user. */
   secretOf(user: string): string;
   file(name: 'centres.json' | 'gateway-centres.json' | 'readers.json' | 'release-secret' | 'vault-key' | 'cohort.yaml'): string;
@@ -118,6 +121,8 @@ export function describeProvisioned(platform: Platform, o: ProvisionOptions): Pr
     databases: Object.fromEntries(DATABASES.map((d) => [d, url(d)])) as Record<DatabaseName, string>,
     readers: readerLogins(platform, o.readers ?? 4),
     gatewayToken: deriveSecret(platform, 'gateway-token'),
+    releaseToken: deriveSecret(platform, 'release-token'),
+    selectToken: deriveSecret(platform, 'select-token'),
     secretOf,
     file: (name) => join(o.dir, name),
   };

@@ -62,7 +62,7 @@ const SPECS: Readonly<Record<StageName, Spec>> = {
     kafka: 'select',
     database: 'select',
     api: true,
-    env: (p) => ({ COHORT_FILE: p.file('cohort.yaml'), SELECT_EVERY_MS: '4000' }),
+    env: (p) => ({ COHORT_FILE: p.file('cohort.yaml'), SELECT_TOKEN: p.selectToken, SELECT_EVERY_MS: '4000' }),
   },
   'label-queue': {
     main: 'services/label-queue/main.ts',
@@ -80,6 +80,7 @@ const SPECS: Readonly<Record<StageName, Spec>> = {
     api: true,
     env: (p, dir) => ({
       RELEASE_SECRET_FILE: p.file('release-secret'),
+      RELEASE_TOKEN: p.releaseToken,
       RELEASE_OUT_DIR: join(dir, 'dataset'),
       STAGING_DIR: join(dir, 'staging'),
     }),

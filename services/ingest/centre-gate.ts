@@ -28,7 +28,7 @@ export function centreGate(centre: string, limits: GateLimits, clock: Clock): Ce
   let openUntilMs = 0;
   let last: Fault['code'] = 'PACS_UNREACHABLE';
   // After too many failures one at a time, until one succeeds.
-  const inside = places(() => (failures >= limits.failures ? 9 : limits.places));
+  const inside = places(() => (failures >= limits.failures ? 1 : limits.places));
 
   const check = (): void => {
     const leftMs = openUntilMs - clock.nowMs();

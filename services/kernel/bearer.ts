@@ -10,10 +10,9 @@ export interface Caller {
   readonly authorization: string | undefined;
 }
 
-/** True for a caller on this machine that sends the token as `Authorization: Bearer`; without a token, for any on this machine. */
+/** True for a caller on this machine that sends the token as `Authorization: Bearer`; never where no token is configured. */
 export function mayChange({ ip, authorization }: Caller, token: string | undefined): boolean {
-  if (!LOOPBACK.has(ip)) return false;
-  if (token === undefined) return true;
+  if (token === undefined || !LOOPBACK.has(ip)) return false;
   const given = /^Bearer (.+)$/.exec(authorization ?? '')?.[1] ?? '';
   // Digests have one length, so the comparison tells nothing of the token's.
   return timingSafeEqual(Buffer.from(sha256Hex(given)), Buffer.from(sha256Hex(token)));

@@ -38,7 +38,7 @@ export const releaseEnvSchema = z.object({
     .string()
     .min(16)
     .optional()
-    .describe('Bearer token for POST /releases and approvals; where it is set, nobody builds or approves without it.'),
+    .describe('Bearer token for POST /releases and approvals; without it both are refused.'),
   API_HOST: z.string().min(1).default('127.0.0.1').describe('Address of POST /releases; only callers on this machine may use it.'),
   API_PORT: z.coerce.number().int().min(0).max(65_535).default(0).describe('Port of POST /releases; 0 takes any free one.'),
 });

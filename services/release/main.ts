@@ -40,7 +40,7 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
     failed: (error) => ctx.log.error({ err: error }, 'a request failed'),
   });
   ctx.onStop(() => server.close());
-  if (env.RELEASE_TOKEN === undefined) ctx.log.warn('RELEASE_TOKEN is not set: every process of this machine may build and approve');
+  if (env.RELEASE_TOKEN === undefined) ctx.log.warn('RELEASE_TOKEN is not set: nothing can be built or approved');
   listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });
   ctx.log.info({ listening }, 'releases');
 

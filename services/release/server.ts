@@ -14,7 +14,7 @@ import { allVersions } from './versions.ts';
 export interface ReleaseServerDeps extends ReleaseDeps {
   /** Folder that datasets are written to besides the buckets. */
   readonly outDir?: string | undefined;
-  /** RELEASE_TOKEN: where it is set, every POST must bring it. */
+  /** RELEASE_TOKEN: every POST must bring it; without one every POST is refused. */
   readonly token?: string | undefined;
   /** Told of errors that are not the operator's. */
   readonly failed: (error: unknown) => void;

@@ -20,7 +20,7 @@ export const selectEnvSchema = z.object({
     .min(0)
     .default(3 * 3_600_000)
     .describe('How long an offset that did not come holds up its partition in the cut; longer than all retries take together.'),
-  SELECT_TOKEN: z.string().min(16).optional().describe('Bearer token for POST /rounds; where it is set, nobody closes a round without it.'),
+  SELECT_TOKEN: z.string().min(16).optional().describe('Bearer token for POST /rounds; without it every POST is refused.'),
   API_HOST: z.string().min(1).default('127.0.0.1').describe('Address of POST /rounds; only callers on this machine may use it.'),
   API_PORT: z.coerce.number().int().min(0).max(65_535).default(0).describe('Port of POST /rounds; 0 takes any free one.'),
 });

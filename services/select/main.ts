@@ -52,7 +52,7 @@ await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async 
     },
     failed: (error) => ctx.log.warn({ err: error }, 'closing a round failed, trying again'),
   };
-  if (env.SELECT_TOKEN === undefined) ctx.log.warn('SELECT_TOKEN is not set: every process of this machine may close rounds');
+  if (env.SELECT_TOKEN === undefined) ctx.log.warn('SELECT_TOKEN is not set: POST /rounds is refused');
   const server = controlServer(rounds);
   ctx.onStop(() => server.close());
   listening = await server.listen({ host: env.API_HOST, port: env.API_PORT });

@@ -1,4 +1,4 @@
-// Nobody closes a round without the token, where one is set.
+// Nobody closes a round without the token.
 import { expect, test } from '@jest/globals';
 import type { Database } from '../ports/database.ts';
 import { parseCohort } from './cohort.ts';

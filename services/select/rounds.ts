@@ -17,7 +17,7 @@ export interface RoundDeps {
   readonly database: Database;
   readonly cohort: CohortFile;
   readonly rules: RoundRules;
-  /** SELECT_TOKEN: where it is set, POST /rounds must bring it. */
+  /** SELECT_TOKEN: POST /rounds must bring it; without one every POST is refused. */
   readonly token?: string | undefined;
   /** Told of every closed round. */
   readonly closed: (round: RoundResult) => void;

@@ -346,9 +346,10 @@ describe('gates', () => {
 });
 
 test('over HTTP: build, approve, look; refusals have codes', async () => {
-  const server = releaseServer({ ...deps, outDir: join(kit.dir, 'http'), failed: () => undefined });
+  const server = releaseServer({ ...deps, outDir: join(kit.dir, 'http'), token: 'the-token-of-operators', failed: () => undefined });
+  const headers = { authorization: 'Bearer the-token-of-operators' };
   const post = async (url: string, payload: object): Promise<{ status: number; body: Record<string, unknown> }> => {
-    const r = await server.inject({ method: 'POST', url, payload });
+    const r = await server.inject({ method: 'POST', url, payload, headers });
     return { status: r.statusCode, body: r.json<Record<string, unknown>>() };
   };
   expect(await post('/releases', { version: 'v3.0.0' })).toMatchObject({ status: 200, body: { studies: 1 } });
@@ -362,8 +363,14 @@ test('over HTTP: build, approve, look; refusals have codes', async () => {
   const state = (await server.inject({ method: 'GET', url: '/releases.json' })).json<{ versions: { version: string; state: string }[] }>();
   expect(state.versions.filter((v) => v.version === 'v3.0.0')).toMatchObject([{ state: 'released' }]);
   expect(
-    (await server.inject({ method: 'POST', url: '/releases', payload: { version: 'v4.0.0' }, headers: { origin: 'https://example.org' } }))
-      .statusCode,
+    (
+      await server.inject({
+        method: 'POST',
+        url: '/releases',
+        payload: { version: 'v4.0.0' },
+        headers: { ...headers, origin: 'https://example.org' },
+      })
+    ).statusCode,
   ).toBe(403);
   await server.close();
 }, 60_000);

@@ -43,7 +43,7 @@ async function releases(): Promise<{ ready: { studies: number } } | undefined> {
 async function post(path: string, body: object): Promise<Record<string, unknown>> {
   const response = await fetch(`${stages.apiUrl('release')}${path}`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${kit.provisioned.releaseToken}` },
     body: JSON.stringify(body),
   });
   return (await response.json()) as Record<string, unknown>;

@@ -181,13 +181,17 @@ describe('rounds on the database', () => {
       database,
       cohort: cohort(),
       rules: { everyStudies: 100, everyMs: HOUR_MS, holeWaitMs: HOUR_MS },
+      token: 'the-token-of-operators',
       closed: () => undefined,
       failed: () => undefined,
     });
-    expect((await server.inject({ method: 'POST', url: '/rounds', headers: { origin: 'https://example.org' } })).statusCode).toBe(403);
-    const closed = (await server.inject({ method: 'POST', url: '/rounds' })).json<{ closed: boolean; selected: number }>();
+    const headers = { authorization: 'Bearer the-token-of-operators' };
+    expect(
+      (await server.inject({ method: 'POST', url: '/rounds', headers: { ...headers, origin: 'https://example.org' } })).statusCode,
+    ).toBe(403);
+    const closed = (await server.inject({ method: 'POST', url: '/rounds', headers })).json<{ closed: boolean; selected: number }>();
     expect(closed).toMatchObject({ closed: true, selected: 1 });
-    expect((await server.inject({ method: 'POST', url: '/rounds' })).json()).toEqual({ closed: false });
+    expect((await server.inject({ method: 'POST', url: '/rounds', headers })).json()).toEqual({ closed: false });
     expect((await server.inject({ method: 'GET', url: '/rounds.json' })).json()).toMatchObject({ cohort: 'test', waiting: { studies: 0 } });
     await server.close();
   });

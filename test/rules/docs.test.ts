@@ -35,8 +35,8 @@ test('no page names a folder of a machine', () => {
   expect(pages.filter((page) => /(?:^|[\s`("'])\/(?:work|home|root|Users)\//m.test(text(page)))).toEqual([]);
 });
 
-describe('docs/users/analyst.md', () => {
-  const queries = [...text('docs/users/analyst.md').matchAll(/```sql\n([\s\S]+?)```/g)]
+describe('the example queries of the README', () => {
+  const queries = [...text('README.md').matchAll(/```sql\n([\s\S]+?)```/g)]
     .flatMap((m) => (m[1] ?? '').split(';\n').map((q) => q.trim()))
     .filter((q) => q !== '');
   let db: DuckDBConnection;

@@ -5,17 +5,14 @@ import { diffReleases, verifyRelease } from '../../release/verify.ts';
 import { attachDeployment, DEFAULT_DIR } from '../deployment.ts';
 import { print, type Printable } from '../output.ts';
 
-async function releaseApi(dir: string): Promise<string> {
-  const { file } = await attachDeployment(dir);
+/** POSTs to the release stage of the deployment in the folder. */
+async function post(dir: string, path: string, body: unknown): Promise<unknown> {
+  const { file, provisioned } = await attachDeployment(dir);
   const url = file.apiUrls['release'];
   if (url === undefined) throw new Error('this deployment has no release stage');
-  return url;
-}
-
-async function post(url: string, body: unknown): Promise<unknown> {
-  const response = await fetch(url, {
+  const response = await fetch(`${url}${path}`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${provisioned.releaseToken}` },
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(3_600_000),
   });
@@ -25,12 +22,12 @@ async function post(url: string, body: unknown): Promise<unknown> {
 }
 
 async function build(version: string, o: Printable & { dir: string }): Promise<void> {
-  const answer = await post(`${await releaseApi(o.dir)}/releases`, { version });
+  const answer = await post(o.dir, '/releases', { version });
   print(o, answer, () => JSON.stringify(answer, null, 2));
 }
 
 async function approve(version: string, o: Printable & { dir: string; approver: string[] }): Promise<void> {
-  const answer = await post(`${await releaseApi(o.dir)}/releases/${version}/approve`, { approvers: o.approver, simulated: false });
+  const answer = await post(o.dir, `/releases/${version}/approve`, { approvers: o.approver, simulated: false });
   print(o, answer, () => JSON.stringify(answer, null, 2));
 }
 

@@ -31,13 +31,18 @@ export async function buildAndApprove(running: Running, out: string, account: Ac
   const graded = account.studies.filter((s) => s.code === 'AWAITING_RELEASE').length;
   if (graded === 0) return '';
   const api = running.stages.apiUrl('release');
+  const bearer = { authorization: `Bearer ${running.provisioned.releaseToken}` };
   note(`Building the release ${DEMO_VERSION}`);
-  await post(`${api}/releases`, { version: DEMO_VERSION, waitForStudies: graded });
+  await post(`${api}/releases`, { version: DEMO_VERSION, waitForStudies: graded }, bearer);
   note('Approving it in the name of two simulated approvers');
-  await post(`${api}/releases/${DEMO_VERSION}/approve`, {
-    approvers: ['Simulated Approver One', 'Simulated Approver Two'],
-    simulated: true,
-  });
+  await post(
+    `${api}/releases/${DEMO_VERSION}/approve`,
+    {
+      approvers: ['Simulated Approver One', 'Simulated Approver Two'],
+      simulated: true,
+    },
+    bearer,
+  );
   return join(out, 'dataset', DEMO_VERSION);
 }
 
