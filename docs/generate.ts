@@ -58,9 +58,11 @@ function defaultText(type: z.core.$ZodType): string {
   if (parsed.data === undefined) return '';
   const text = String(parsed.data);
   if (text === '') return 'empty';
+  // The project first: a checkout may itself lie in the temporary folder.
+  if (text.startsWith(`${root}/`)) return `\`${relative(root, text)}\``;
   if (text === tmpdir() || text.startsWith(`${tmpdir()}/`))
     return text === tmpdir() ? 'the temporary folder' : `\`${relative(tmpdir(), text)}\` in the temporary folder`;
-  return `\`${text.startsWith(`${root}/`) ? relative(root, text) : text}\``;
+  return `\`${text}\``;
 }
 
 function variableRows(where: string, shape: z.core.$ZodLooseShape): string[][] {
