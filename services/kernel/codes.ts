@@ -210,7 +210,7 @@ const rows = {
   AWAITING_RELEASE: { kind: 'waiting', meaning: 'Graded; in no released version yet.', remedy: 'Build and approve a release.' },
   READER_REJECTED: { kind: 'final', meaning: 'Readers judged the study unusable.', remedy: 'Nothing.' },
   IDENTITY_VISIBLE: { kind: 'final', meaning: 'A reader saw an identity; the study is quarantined.', remedy: 'The security role decides.' },
-  // our own or a dependency's faults: retried, then dead and replayable
+  // our own or a dependency's faults: retried; a dependency's for as long as it is away, ours end as replayable dead letters
   STORE_UNAVAILABLE: {
     kind: 'waiting',
     meaning: 'The object store does not answer.',
