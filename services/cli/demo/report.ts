@@ -13,7 +13,10 @@ export interface DemoReport {
   readonly megabytesPerSecond: number;
   /** Folder of the released dataset; empty when nothing was released. */
   readonly dataset: string;
+  /** Events that a source drew a number for and the log does not have. */
   readonly missing: readonly string[];
+  /** Records that can't be read or name another centre than their topic. */
+  readonly bad: Account['bad'];
 }
 
 export interface Fed {
@@ -29,7 +32,7 @@ export function demoReport(
   phases: Readonly<Record<string, number>>,
   dataset: string,
 ): DemoReport {
-  const { totals, reached, reasons, missing } = account;
+  const { totals, reached, reasons, missing, bad } = account;
   return {
     studies: { ...reached, ...totals, released: totals.released },
     reasons,
@@ -40,6 +43,7 @@ export function demoReport(
     megabytesPerSecond: Math.round(fed.bytes / 1e5 / Math.max(studySeconds, 0.001)) / 10,
     dataset,
     missing,
+    bad,
   };
 }
 
