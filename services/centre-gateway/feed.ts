@@ -1,4 +1,5 @@
 // Pushes files into a PACS: for the demo and for folders that a person gives. Not part of the running gateway.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault } from '../kernel/fault.ts';
 
 export interface FeedTarget {
@@ -60,6 +61,11 @@ async function send(file: FeedFile, target: FeedTarget, signal: AbortSignal): Pr
     });
     if (response === undefined) continue;
     await response.arrayBuffer();
+    // A PACS under load may answer 500 to a file that it takes a moment later (seen with Orthanc, 48 of them on 2 cores).
+    if (response.status >= 500 && attempt < ATTEMPTS) {
+      await sleep(attempt * 500, undefined, { signal });
+      continue;
+    }
     if (response.status === 401 || response.status === 403) throw new Fault('PACS_UNAUTHORISED', true, `storing: HTTP ${response.status}`);
     // 202 of STOW-RS: taken with warnings, or some of several files; with one file a failure is 409.
     return { path: file.path, stored: response.ok, httpCode: response.status, sizeBytes: bytes.byteLength };
