@@ -1,10 +1,9 @@
 // The gateway's HTTP side: status page and JSON for people of the centre, census and refusals for the machine it runs on.
-import { timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { knowsToken, mayChange } from '../kernel/bearer.ts';
 import { isCode } from '../kernel/codes.ts';
 import type { Code } from '../kernel/codes.ts';
-import { sha256Hex } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
 import { enqueueRefusal } from './intake-store.ts';
 import type { CentreLink } from './link.ts';
@@ -25,7 +24,6 @@ export interface ApiDeps {
   readonly token: string | undefined;
 }
 
-const LOOPBACK = new Set(['127.0.0.1', '::1', '::ffff:127.0.0.1']);
 const PUBLISHED_WITHIN_MS = 30_000;
 
 const refusalsShape = z.object({
@@ -45,14 +43,12 @@ const refusalsShape = z.object({
 
 /** Only in the header: an address with a token in it stands in logs and histories. */
 function hasToken(deps: ApiDeps, request: FastifyRequest): boolean {
-  const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-  // Digests have one length, so the comparison tells nothing of the token's.
-  return deps.token !== undefined && timingSafeEqual(Buffer.from(sha256Hex(given)), Buffer.from(sha256Hex(deps.token)));
+  return knowsToken(request.headers.authorization, deps.token);
 }
 
 /** True for a caller on this machine that knows the token; otherwise answers 403. A page in a browser can't send the header. */
 async function allowed(deps: ApiDeps, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
-  if (hasToken(deps, request) && LOOPBACK.has(request.ip)) return true;
+  if (mayChange({ ip: request.ip, authorization: request.headers.authorization }, deps.token)) return true;
   await reply.code(403).send({ error: 'only from this machine, with the GATEWAY_TOKEN as bearer token' });
   return false;
 }

@@ -10,10 +10,15 @@ export interface Caller {
   readonly authorization: string | undefined;
 }
 
-/** True for a caller on this machine that sends the token as `Authorization: Bearer`; never where no token is configured. */
-export function mayChange({ ip, authorization }: Caller, token: string | undefined): boolean {
-  if (token === undefined || !LOOPBACK.has(ip)) return false;
+/** True when the header is `Bearer` with the token; never where no token is configured. */
+export function knowsToken(authorization: string | undefined, token: string | undefined): boolean {
+  if (token === undefined) return false;
   const given = /^Bearer (.+)$/.exec(authorization ?? '')?.[1] ?? '';
   // Digests have one length, so the comparison tells nothing of the token's.
   return timingSafeEqual(Buffer.from(sha256Hex(given)), Buffer.from(sha256Hex(token)));
+}
+
+/** True for a caller on this machine that sends the token. */
+export function mayChange({ ip, authorization }: Caller, token: string | undefined): boolean {
+  return LOOPBACK.has(ip) && knowsToken(authorization, token);
 }
