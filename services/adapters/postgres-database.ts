@@ -15,8 +15,8 @@ import type { OutboxSource } from '../ports/outbox.ts';
 export interface PostgresOptions {
   /** postgres://user:password@host:port/database */
   readonly url: string;
-  /** Folder of numbered .sql files (0001-name.sql), run once each in their order. */
-  readonly migrationsDir: string;
+  /** Folder of numbered .sql files (0001-name.sql), run once each in their order; without it only inbox and outbox are made. */
+  readonly migrationsDir?: string;
   readonly codec: EventCodec;
   /** `ce_source` of the events of this database. */
   readonly source: string;
@@ -34,7 +34,8 @@ export interface OutboxTable extends OutboxSource {
 /** Any number, the same for all processes: one migrates, the others wait. */
 const MIGRATION_LOCK = 7_283_411_001;
 
-const OWN_TABLES = `
+/** Tables of inbox and outbox: a restore makes them before it fills them. */
+export const OWN_TABLES = `
 create table if not exists migrations (name text primary key, sha256 text not null, applied_at timestamptz not null default now());
 create table if not exists inbox (event_id text primary key, seen_at timestamptz not null default now());
 create table if not exists outbox (
@@ -96,10 +97,8 @@ function databaseFault(error: unknown): unknown {
   return error;
 }
 
-async function migrate(pool: pg.Pool, dir: string): Promise<void> {
-  const files = readdirSync(dir)
-    .filter((name) => /^\d+.*\.sql$/.test(name))
-    .sort();
+async function migrate(pool: pg.Pool, dir: string | undefined): Promise<void> {
+  const files = (dir === undefined ? [] : readdirSync(dir)).filter((name) => /^\d+.*\.sql$/.test(name)).sort();
   const client = await pool.connect();
   try {
     await client.query('begin');
@@ -109,7 +108,7 @@ async function migrate(pool: pg.Pool, dir: string): Promise<void> {
       (await client.query<{ name: string; sha256: string }>('select name, sha256 from migrations')).rows.map((r) => [r.name, r.sha256]),
     );
     for (const name of files) {
-      const text = readFileSync(join(dir, name), 'utf8');
+      const text = readFileSync(join(dir ?? '', name), 'utf8');
       const sha256 = sha256Hex(text);
       const before = done.get(name);
       if (before === sha256) continue;
@@ -182,6 +181,14 @@ function transactionOn(client: PoolClient, o: PostgresOptions): Transaction {
         Buffer.from(record.value),
         JSON.stringify(record.headers),
       ]);
+    },
+    forget: async (keys) => {
+      const blanked = await query(
+        "update outbox set key = '', value = '', headers = '{}' where key = any($1::text[]) and sent_at is not null returning 1",
+        [keys],
+      );
+      const unsent = await query('select 1 from outbox where key = any($1::text[]) and sent_at is null', [keys]);
+      return { blanked: blanked.length, unsent: unsent.length };
     },
   };
 }

@@ -1,6 +1,6 @@
 // The environment of assess: the process's own settings and the limits of the gates.
 import { z } from 'zod';
-import { kafkaShape, processShape, stageShape, storeShape } from '../runtime/env.ts';
+import { erasureShape, kafkaShape, processShape, stageShape, storeShape } from '../runtime/env.ts';
 import { DEFAULT_LIMITS, type AssessLimits } from './limits.ts';
 
 const { geometry, lungs } = DEFAULT_LIMITS;
@@ -13,6 +13,7 @@ export const assessEnv = z.object({
   ...kafkaShape,
   ...storeShape,
   ...stageShape,
+  ...erasureShape,
   CONCURRENCY: z.coerce
     .number()
     .int()

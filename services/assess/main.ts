@@ -15,7 +15,7 @@ await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
   await store.conformance();
   const bus = kafkaBus({ ...kafkaOptions(env), clientId: assess.name, log: ctx.log });
   ctx.onStop(() => bus.close());
-  const ports = { store, random: ctx.random, limits: limitsOf(env) };
+  const ports = { store, random: ctx.random, clock: ctx.clock, limits: limitsOf(env), eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS };
   await runStage({ ...assess, jobTimeoutMs: env.JOB_TIMEOUT_MS ?? assess.jobTimeoutMs }, ports, {
     bus,
     codec: await openCodec(env.SCHEMA_REGISTRY_URL),

@@ -1,5 +1,5 @@
 // The stage on objects in memory: choice of series, one assessment a revision, refusals, faults.
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { createHmac } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
 import type { StudyAnonymised } from '../../schemas/events.gen.ts';
@@ -41,7 +41,10 @@ const memoryStore = (objects: Map<string, Uint8Array>): ObjectStore => {
       })();
     },
     getBytes: async (_bucket, key) => objects.get(key),
-    head: async () => undefined,
+    head: async (_bucket, key) => {
+      const bytes = objects.get(key);
+      return bytes === undefined ? undefined : { key, sizeBytes: bytes.length, lastModifiedMs: 0 };
+    },
     list: async function* (_bucket, prefix) {
       for (const [key, bytes] of [...objects].sort()) if (key.startsWith(prefix)) yield { key, sizeBytes: bytes.length, lastModifiedMs: 0 };
     },
@@ -126,8 +129,35 @@ const putStudy = (
 const small = { columns: 48, rows: 40, pixelMm: 8 } as const;
 const signal = new AbortController().signal;
 let attempts = 0;
-const run = (objects: Map<string, Uint8Array>, event: EventIn<'ctstream.research.v1.StudyAnonymised'>): Promise<Outcome> =>
-  assess.handle(event, { store: memoryStore(objects), random: { attempt: () => `attempt${++attempts}` }, limits: DEFAULT_LIMITS }, signal);
+let nowMs = 1_000_000;
+const ERASE_AGAIN_AFTER_MS = 60_000;
+const run = (
+  objects: Map<string, Uint8Array>,
+  event: EventIn<'ctstream.research.v1.StudyAnonymised' | 'ctstream.research.v1.SubjectWithdrawn'>,
+  store: ObjectStore = memoryStore(objects),
+): Promise<Outcome> =>
+  assess.handle(
+    event,
+    {
+      store,
+      random: { attempt: () => `attempt${++attempts}` },
+      clock: { nowMs: () => nowMs, sleep: async () => undefined },
+      limits: DEFAULT_LIMITS,
+      eraseAgainAfterMs: ERASE_AGAIN_AFTER_MS,
+    },
+    signal,
+  );
+const withdrawal = (subject = 'subject1'): EventIn<'ctstream.research.v1.SubjectWithdrawn'> => ({
+  type: 'ctstream.research.v1.SubjectWithdrawn',
+  value: { subjectId: subject as SubjectId },
+  id: `w-${subject}`,
+  source: 's',
+  timeMs: 0,
+  topic: 't',
+  partition: 0,
+  offset: 0n,
+  key: subject,
+});
 
 const assessed = (outcome: Outcome) => {
   const event = outcome.kind === 'emit' ? outcome.events[0] : undefined;
@@ -247,4 +277,69 @@ test("a changed byte, a missing tar and a missing manifest are faults, not the s
   await expect(run(objects, event)).rejects.toMatchObject({ code: 'OBJECT_CORRUPT' });
   objects.delete('study1/r1/manifest.json');
   await expect(run(objects, event)).rejects.toMatchObject({ code: 'MANIFEST_MISSING' });
+});
+
+describe('withdrawal', () => {
+  test('erases every object of the subject at once, again after the longest job, and only then tells so', async () => {
+    const objects = new Map<string, Uint8Array>([['other/r1/manifest.json', Buffer.from('{}')]]);
+    assessed(await run(objects, putStudy(objects, [soft])));
+    expect(await run(objects, putStudy(objects, [tilted], 2))).toMatchObject({ code: 'GANTRY_TILT' });
+    const before = [...objects.keys()].filter((key) => key.startsWith('study1/')).length;
+    await expect(run(objects, withdrawal())).rejects.toMatchObject({ code: 'ERASURE_PENDING', retryable: true });
+    expect([...objects.keys()].sort()).toEqual(['other/r1/manifest.json', 'withdrawn/subject1']);
+    // A job that began before wrote this after.
+    objects.set('study1/r1/late/volume.nii.gz', Buffer.from('late'));
+    nowMs += ERASE_AGAIN_AFTER_MS - 1;
+    await expect(run(objects, withdrawal())).rejects.toMatchObject({ code: 'ERASURE_PENDING' });
+    objects.set('study1/r1/later/volume.nii.gz', Buffer.from('later'));
+    nowMs += 1;
+    const told = await run(objects, withdrawal());
+    expect([...objects.keys()].sort()).toEqual(['other/r1/manifest.json', 'withdrawn/subject1']);
+    expect(told).toMatchObject({
+      kind: 'emit',
+      events: [
+        { type: 'ctstream.research.v1.ErasureDone', value: { subjectId: 'subject1', stage: 'assess', objects: before + 2, rows: 0 } },
+        { type: 'ctstream.research.v1.StudyRejected', value: { studyId: 'study1', revision: 'r1', code: 'PATIENT_WITHDRAWN' } },
+        { type: 'ctstream.research.v1.StudyRejected', value: { studyId: 'study1', revision: 'r2', code: 'PATIENT_WITHDRAWN' } },
+      ],
+    });
+    // Delivered again: the same words.
+    expect(await run(objects, withdrawal())).toEqual(told);
+  });
+
+  test('a study that comes later is not assessed and its objects go', async () => {
+    const objects = new Map<string, Uint8Array>([['other/r1/manifest.json', Buffer.from('{}')]]);
+    await expect(run(objects, withdrawal())).rejects.toMatchObject({ code: 'ERASURE_PENDING' });
+    expect(await run(objects, putStudy(objects, [soft]))).toMatchObject({ kind: 'skip', code: 'PATIENT_WITHDRAWN' });
+    expect([...objects.keys()].sort()).toEqual(['other/r1/manifest.json', 'withdrawn/subject1']);
+  });
+
+  test('a study in hand when its subject withdraws is not published, and the volume that it wrote goes', async () => {
+    const objects = new Map<string, Uint8Array>();
+    const event = putStudy(objects, [soft]);
+    const store = memoryStore(objects);
+    const late: ObjectStore = {
+      ...store,
+      // The withdrawal comes when the volume has just been written.
+      put: async (bucket, key, body, options) => {
+        const result = await store.put(bucket, key, body, options);
+        if (key.endsWith('.nii.gz')) await run(objects, withdrawal()).catch(() => undefined);
+        if (key.endsWith('.nii.gz')) objects.set(key, Buffer.from('the upload ended after the erasure'));
+        return result;
+      },
+    };
+    expect(await run(objects, event, late)).toMatchObject({ kind: 'skip', code: 'PATIENT_WITHDRAWN' });
+    expect([...objects.keys()]).toEqual(['withdrawn/subject1']);
+  });
+
+  test('another subject is not touched', async () => {
+    const objects = new Map<string, Uint8Array>();
+    const value = assessed(await run(objects, putStudy(objects, [soft])));
+    const before = [...objects.keys()].sort();
+    await expect(run(objects, withdrawal('subject2'))).rejects.toMatchObject({ code: 'ERASURE_PENDING' });
+    nowMs += ERASE_AGAIN_AFTER_MS;
+    expect(await run(objects, withdrawal('subject2'))).toMatchObject({ events: [{ value: { objects: 0 } }] });
+    expect([...objects.keys()].sort()).toEqual([...before, 'withdrawn/subject2']);
+    expect(objects.has(value.volumeKey)).toBe(true);
+  });
 });

@@ -5,9 +5,10 @@ import type { ResearchUid } from '../kernel/ids.ts';
 import { publishManifest, readManifest, type Published, type StudyManifest } from '../kernel/manifest.ts';
 import { emit, reject, skip, type Outcome } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
-import type { Randomness } from '../ports/clock.ts';
+import type { Clock, Randomness } from '../ports/clock.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { assessStudy, type SeriesVerdict, type StudyAssessment } from './assess-study.ts';
+import { eraseStudy, eraseSubject, isWithdrawn, noteStudy } from './erase.ts';
 import type { AssessLimits } from './limits.ts';
 import { storedSeries } from './series-reader.ts';
 import { assessmentKey, putVolume, volumeSalt, type Assessment, type StoredVolume } from './stored-assessment.ts';
@@ -18,7 +19,10 @@ const BUCKET = 'ct-research';
 export interface AssessPorts {
   readonly store: ObjectStore;
   readonly random: Randomness;
+  readonly clock: Clock;
   readonly limits: AssessLimits;
+  /** How long after a withdrawal the second, last erasure is made. */
+  readonly eraseAgainAfterMs: number;
 }
 
 type Anonymised = EventIn<'ctstream.research.v1.StudyAnonymised'>;
@@ -87,8 +91,14 @@ function assessmentOf(value: Anonymised['value'], attempt: string, study: Eligib
   };
 }
 
-async function handle(event: Anonymised, { store, random, limits }: AssessPorts, signal: AbortSignal): Promise<Outcome> {
-  const { value } = event;
+async function refuseWithdrawn(store: ObjectStore, value: Anonymised['value'], signal: AbortSignal): Promise<Outcome> {
+  await eraseStudy(store, value, signal);
+  return skip('PATIENT_WITHDRAWN', 'the subject withdrew; what was there of the study is erased');
+}
+
+async function assessOne({ value }: Anonymised, { store, random, limits }: AssessPorts, signal: AbortSignal): Promise<Outcome> {
+  await noteStudy(store, value, signal);
+  if (await isWithdrawn(store, value.subjectId, signal)) return await refuseWithdrawn(store, value, signal);
   const key = assessmentKey(value);
   const standing = await readManifest<Assessment>(store, BUCKET, key, signal);
   if (standing !== undefined) return eventOf(key, standing);
@@ -108,14 +118,19 @@ async function handle(event: Anonymised, { store, random, limits }: AssessPorts,
   const study = await assessStudy(series, keep, limits, signal);
   if (!study.eligible) return reject(study.code, describe(study.verdicts));
   if (await isSuperseded(store, value, signal)) return skip('SUPERSEDED', 'a later revision of the study is assessed');
+  if (await isWithdrawn(store, value.subjectId, signal)) return await refuseWithdrawn(store, value, signal);
   return eventOf(key, await publishManifest(store, BUCKET, key, assessmentOf(value, attempt, study), signal));
 }
 
-export const assess: Stage<'ctstream.research.v1.StudyAnonymised', AssessPorts> = {
+export const assess: Stage<Anonymised['type'] | 'ctstream.research.v1.SubjectWithdrawn', AssessPorts> = {
   name: 'assess',
   zone: 'research',
-  consumes: ['ct.research.study-anonymised.v1'],
-  produces: ['ct.research.study-assessed.v1'],
+  consumes: ['ct.research.study-anonymised.v1', 'ct.research.subject-withdrawn.v1'],
+  produces: ['ct.research.study-assessed.v1', 'ct.research.erasure-done.v1'],
   jobTimeoutMs: 10 * 60_000,
-  handle,
+
+  async handle(event, ports, signal) {
+    if (event.type === 'ctstream.research.v1.StudyAnonymised') return await assessOne(event, ports, signal);
+    return emit(await eraseSubject(ports, event.value.subjectId, signal));
+  },
 };

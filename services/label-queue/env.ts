@@ -1,6 +1,6 @@
 // The environment of label-queue, read once.
 import { z } from 'zod';
-import { databaseShape, kafkaShape, processShape, readEnv, stageShape, storeShape } from '../runtime/env.ts';
+import { databaseShape, erasureShape, kafkaShape, processShape, readEnv, stageShape, storeShape } from '../runtime/env.ts';
 
 export const labelQueueEnvSchema = z.object({
   ...processShape,
@@ -8,6 +8,7 @@ export const labelQueueEnvSchema = z.object({
   ...storeShape,
   ...databaseShape,
   ...stageShape,
+  ...erasureShape,
   READERS_FILE: z
     .string()
     .min(1)

@@ -90,7 +90,7 @@ export async function heldTasks(database: Queryable, reader: Reader): Promise<Cl
 
 /**
  * Renews a lease. One that ran out is renewed too while nobody else has taken the task: the fencing token
- * still is the newest. @throws ApiProblem NO_SUCH_TASK, LEASE_LOST, TASK_CANCELLED
+ * still is the newest. @throws ApiProblem NO_SUCH_TASK, SUBJECT_WITHDRAWN, LEASE_LOST, TASK_CANCELLED
  */
 export async function heartbeat(
   database: Database,
@@ -131,7 +131,17 @@ export async function volumeOf(
 /** Why a call on a task is refused. Says nothing of who else holds it. */
 export async function refusal(database: Queryable, taskId: string): Promise<ApiProblem> {
   const [row] = await database.query<{ state: string }>('SELECT state FROM task WHERE task_id = $1', [taskId]);
-  if (row === undefined) return new ApiProblem('NO_SUCH_TASK', 'there is no such task');
+  if (row === undefined) return await whyGone(database, taskId);
   if (row.state === 'cancelled') return new ApiProblem('TASK_CANCELLED', 'the study needs no more readings; claim another task');
   return new ApiProblem('LEASE_LOST', 'the lease ran out and the task is no longer yours; claim another one');
+}
+
+async function whyGone(database: Queryable, taskId: string): Promise<ApiProblem> {
+  const isErased = (await database.query('SELECT 1 FROM erased_task WHERE task_id = $1', [taskId])).length > 0;
+  return isErased
+    ? new ApiProblem(
+        'SUBJECT_WITHDRAWN',
+        'whose images these are withdrew: the study and all that was said of it are erased; claim another task',
+      )
+    : new ApiProblem('NO_SUCH_TASK', 'there is no such task');
 }

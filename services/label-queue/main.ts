@@ -46,7 +46,7 @@ await runProcess({ name: labelQueueStage.name, zone: labelQueueStage.zone, env }
   await Promise.all([
     runStage(
       labelQueueStage,
-      { database, random: ctx.random },
+      { database, random: ctx.random, eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS },
       {
         bus,
         codec,

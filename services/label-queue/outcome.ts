@@ -24,19 +24,23 @@ interface SaidRow {
   readonly simulated: boolean;
 }
 
-/** Opens the tasks that do not stand yet. Their ids are random: a reader can't tell a third reading from a first. */
+/** Opens the tasks that do not stand yet and gives their ids, which are random: a reader can't tell a third reading from a first. */
 export async function openTasks(
   tx: Transaction,
   random: Randomness,
   study: { readonly studyId: string; readonly revision: string },
   kinds: readonly TaskKind[],
-): Promise<void> {
+): Promise<string[]> {
+  const opened: string[] = [];
   for (const kind of kinds) {
-    await tx.query(
-      'INSERT INTO task (task_id, study_id, revision, kind) VALUES ($1, $2, $3, $4) ON CONFLICT (study_id, revision, kind) DO NOTHING',
+    const rows = await tx.query<{ task_id: string }>(
+      `INSERT INTO task (task_id, study_id, revision, kind) VALUES ($1, $2, $3, $4)
+       ON CONFLICT (study_id, revision, kind) DO NOTHING RETURNING task_id`,
       [`${random.attempt()}${random.attempt()}`, study.studyId, study.revision, kind],
     );
+    opened.push(...rows.map((r) => r.task_id));
   }
+  return opened;
 }
 
 /** Judges all readings of the study (whose row the caller has locked) and makes the next step so. */

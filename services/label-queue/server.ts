@@ -126,7 +126,7 @@ async function sendVolume(deps: ServerDeps, reader: Reader, taskId: string, fenc
     deps.store.head(RESEARCH_BUCKET, volume.key, abort.signal),
     deps.store.get(RESEARCH_BUCKET, volume.key, { signal: abort.signal }),
   ]);
-  // The event named the object: when it is gone, somebody removed it (withdrawal, or a mistake).
+  // The event named the object: when it is gone, assess erased it before this stage did, or somebody made a mistake.
   if (info === undefined || body === undefined) throw new Fault('MANIFEST_MISSING', true, 'the volume of a task is not in the store');
   return await reply
     .header('content-type', 'application/gzip')

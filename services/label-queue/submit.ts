@@ -35,7 +35,7 @@ interface ReadingRow {
 /**
  * Records what the reader says of their task. The fencing token decides: a lease that ran out still counts while
  * nobody else took the task. Sending the same answer again changes nothing.
- * @throws ApiProblem NO_SUCH_TASK, LEASE_LOST, TASK_CANCELLED, WRONG_VOLUME, ALREADY_READ
+ * @throws ApiProblem NO_SUCH_TASK, SUBJECT_WITHDRAWN, LEASE_LOST, TASK_CANCELLED, WRONG_VOLUME, ALREADY_READ
  */
 export async function submit(
   database: Database,
@@ -52,7 +52,7 @@ export async function submit(
        FROM study s JOIN task t USING (study_id, revision) WHERE t.task_id = $1 FOR UPDATE OF s`,
       [taskId],
     );
-    if (study === undefined) throw new ApiProblem('NO_SUCH_TASK', 'there is no such task');
+    if (study === undefined) throw await refusal(tx, taskId);
     if (await saidBefore(tx, reader, taskId, answer)) return 'known';
     const [task] = await tx.query<OwnTask>('SELECT state, fence, leased_to, kind FROM task WHERE task_id = $1 FOR UPDATE', [taskId]);
     if (task?.state !== 'leased' || task.leased_to !== reader.id || Number(task.fence) !== token) throw await refusal(tx, taskId);
@@ -61,11 +61,12 @@ export async function submit(
     await insertReading(tx, reader, taskId, answer);
     await tx.query("UPDATE task SET state = 'done', lease_until = NULL WHERE task_id = $1", [taskId]);
     const next = await takeNextStep(tx, random, study);
+    // No study and no volume: the audit outlives a withdrawal. Which volume was graded stands in the reading.
     await audit(tx, reader.pseudonym, 'grade' in answer ? 'graded' : 'skipped', {
       task: taskId,
       kind: task.kind,
       fence: token,
-      ...('grade' in answer ? { grade: answer.grade, volumeDigest: answer.volumeDigest } : { code: answer.skip }),
+      ...('grade' in answer ? { grade: answer.grade } : { code: answer.skip }),
       next: next.step,
       simulated: reader.simulated,
     });

@@ -11,6 +11,9 @@ export interface Transaction extends Queryable {
   firstSight(eventId: string): Promise<boolean>;
   /** Adds an event to the outbox; it is published after the commit, in order per key. */
   enqueue(event: NewEvent & { cause: string; ordinal?: number }): Promise<void>;
+  /** Blanks the outbox rows of the keys that are sent, for an erasure; their ids and numbers stay. Answers how many are not
+   * sent yet: those go out first, and must be forgotten later. */
+  forget(keys: readonly string[]): Promise<{ readonly blanked: number; readonly unsent: number }>;
 }
 
 /** Every method throws Fault('DATABASE_UNAVAILABLE', true) when the server does not answer. */

@@ -8,9 +8,10 @@ import { pipeline } from 'node:stream/promises';
 import { digestOfParts, sha256Hex } from '../kernel/digest.ts';
 import type { Database } from '../ports/database.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import { CANDIDATES, type ReleaseDeps } from './build.ts';
+import { CANDIDATES, type ReleaseDeps, removePrefix } from './build.ts';
 import { ReleaseError } from './release-error.ts';
 import { parseSums, SUMS_FILE } from './sums.ts';
+import { RELEASES } from './tombstones.ts';
 import { verifyRelease } from './verify.ts';
 import { checkVersion, findVersion, type VersionRow } from './versions.ts';
 
@@ -34,35 +35,47 @@ export interface Approved {
   readonly dir?: string;
 }
 
-const RELEASES = 'ct-releases';
 const SUMS_LIMIT_BYTES = 256 * 1024 * 1024;
 
 /**
  * Copies the candidate to ct-releases (each file checked against SHA256SUMS on the way) and to `outDir`, then marks
  * the version released and enqueues DatasetReleased. A crash on the way leaves a candidate: approve it again.
- * @throws ReleaseError NEEDS_TWO_APPROVERS, NO_CANDIDATE, ALREADY_RELEASED, CANDIDATE_CHANGED, GATE_FAILED
+ * A withdrawal on the way ends it, and what was copied goes.
+ * @throws ReleaseError NEEDS_TWO_APPROVERS, NO_CANDIDATE, ALREADY_RELEASED, CANDIDATE_CHANGED, GATE_FAILED, SUBJECT_WITHDRAWN
  */
 export async function approveRelease(deps: Pick<ReleaseDeps, 'database' | 'store' | 'codeVersion'>, o: ApproveOptions): Promise<Approved> {
   const approvers = twoNames(o.approvers);
   const row = await candidateOf(deps.database, checkVersion(o.version));
-  const text = await deps.store.getBytes(CANDIDATES, `${row.version}/${SUMS_FILE}`, SUMS_LIMIT_BYTES, o.signal);
+  try {
+    const dir = await copyOut(deps.store, row, o);
+    await markReleased(deps, row, approvers, o.simulated);
+    return {
+      version: row.version,
+      studies: row.research_ids?.length ?? 0,
+      sumsSha256: row.sums_sha256 ?? '',
+      prefix: row.version,
+      ...(dir === undefined ? {} : { dir }),
+    };
+  } catch (error) {
+    // Voided by a withdrawal: what was copied after its erasure looked must not stay.
+    if ((await findVersion(deps.database, row.version))?.state === 'building') {
+      await removePrefix(deps.store, RELEASES, row.version);
+      if (o.outDir !== undefined) await rm(join(o.outDir, row.version), { recursive: true, force: true });
+    }
+    throw error;
+  }
+}
+
+/** Copies the candidate to ct-releases and to `outDir`; answers the folder. */
+async function copyOut(store: ObjectStore, row: VersionRow, o: ApproveOptions): Promise<string | undefined> {
+  const text = await store.getBytes(CANDIDATES, `${row.version}/${SUMS_FILE}`, SUMS_LIMIT_BYTES, o.signal);
   if (text === undefined || sha256Hex(text) !== row.sums_sha256)
     throw new ReleaseError('CANDIDATE_CHANGED', `${SUMS_FILE} of the candidate is not the one that was built; build ${row.version} again`);
   const sums = parseSums(Buffer.from(text).toString('utf8'));
-  for (const [file, sha256] of sums) await copyChecked(deps.store, row.version, file, sha256, o.signal);
-  await deps.store.put(RELEASES, `${row.version}/${SUMS_FILE}`, text, o.signal === undefined ? {} : { signal: o.signal });
-  const dir =
-    o.outDir === undefined
-      ? undefined
-      : await download(deps.store, row.version, [...sums.keys(), SUMS_FILE], join(o.outDir, row.version), o.signal);
-  await markReleased(deps, row, approvers, o.simulated);
-  return {
-    version: row.version,
-    studies: row.research_ids?.length ?? 0,
-    sumsSha256: row.sums_sha256 ?? '',
-    prefix: row.version,
-    ...(dir === undefined ? {} : { dir }),
-  };
+  for (const [file, sha256] of sums) await copyChecked(store, row.version, file, sha256, o.signal);
+  await store.put(RELEASES, `${row.version}/${SUMS_FILE}`, text, o.signal === undefined ? {} : { signal: o.signal });
+  if (o.outDir === undefined) return undefined;
+  return await download(store, row.version, [...sums.keys(), SUMS_FILE], join(o.outDir, row.version), o.signal);
 }
 
 function twoNames(names: readonly string[]): string[] {
@@ -72,9 +85,14 @@ function twoNames(names: readonly string[]): string[] {
   return cleaned;
 }
 
+function candidateVoid(version: string): ReleaseError {
+  return new ReleaseError('SUBJECT_WITHDRAWN', `a subject of ${version} withdrew after it was built; build it again`);
+}
+
 async function candidateOf(database: Database, version: string): Promise<VersionRow> {
   const row = await findVersion(database, version);
   if (row?.state === 'released') throw new ReleaseError('ALREADY_RELEASED', `${version} is released and never changes`);
+  if (row?.state === 'building' && row.cleared > 0) throw candidateVoid(version);
   if (row?.state !== 'candidate') throw new ReleaseError('NO_CANDIDATE', `build ${version} first`);
   return row;
 }
@@ -154,6 +172,7 @@ async function markReleased(
       "UPDATE version SET state = 'released', approvers = $2, simulated = $3, released_at = clock_timestamp() WHERE version = $1 AND state = 'candidate' AND sums_sha256 = $4 RETURNING version",
       [row.version, JSON.stringify(approvers), simulated, row.sums_sha256],
     );
+    if (marked.length === 0 && (await findVersion(tx, row.version))?.state === 'building') throw candidateVoid(row.version);
     if (marked.length === 0) throw new ReleaseError('ALREADY_RELEASED', `${row.version} was released or built anew meanwhile`);
     await tx.enqueue({
       type: 'ctstream.research.v1.DatasetReleased',

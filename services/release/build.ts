@@ -5,24 +5,18 @@ import { dirname, join } from 'node:path';
 import { sha256Hex } from '../kernel/digest.ts';
 import type { Database } from '../ports/database.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import { agreementOf } from './agreement.ts';
-import { changeLog, datasheet, type DocumentFacts, releaseJson, type VersionCut } from './documents.ts';
+import type { DocumentFacts, VersionCut } from './documents.ts';
 import { copyImage } from './copy-image.ts';
-import { contentsOf } from './facts.ts';
-import { ownIds } from './own-ids.ts';
-import { classCounts, type CopiedImage, type Entry, entriesOf, firstPairs, tablesOf } from './registry.ts';
+import { membersOf, researchIdsOf } from './members.ts';
+import { classCounts, type CopiedImage, type Entry } from './registry.ts';
 import { ReleaseError } from './release-error.ts';
 import { fileSha256, filesUnder, SUMS_FILE, sumsText } from './sums.ts';
+import { documentFacts, type TextDeps, textsOf } from './texts.ts';
 import { verifyRelease } from './verify.ts';
-import { checkVersion, factsOf, findVersion, openVersion, type VersionRow } from './versions.ts';
+import { checkVersion, findVersion, openVersion, type VersionRow } from './versions.ts';
 
-export interface ReleaseDeps {
+export interface ReleaseDeps extends TextDeps {
   readonly database: Database;
-  readonly store: ObjectStore;
-  /** Release's own secret, 32 bytes or more: the dataset's ids and splits are HMACs under it. */
-  readonly secret: Uint8Array;
-  /** Version of the code, noted in release.json. */
-  readonly codeVersion: string;
   /** Folder with room for a whole dataset. */
   readonly stagingDir: string;
 }
@@ -62,7 +56,7 @@ const COPIES_AT_A_TIME = 4;
  */
 export async function buildRelease(deps: ReleaseDeps, o: BuildOptions): Promise<Built> {
   const row = await openVersion(deps.database, checkVersion(o.version), o);
-  const facts = await documentFacts(deps, row);
+  const facts = await documentFacts(deps, row, o.signal);
   if (facts.entries.length === 0) {
     // Nothing was built from this cut, so the name stays free for a later one.
     await deps.database.query("DELETE FROM version WHERE version = $1 AND state = 'building'", [row.version]);
@@ -74,8 +68,9 @@ export async function buildRelease(deps: ReleaseDeps, o: BuildOptions): Promise<
     const sumsSha256 = await writeFolder(deps, facts, staging, o.signal);
     if (row.state !== 'released') {
       await uploadFolder(deps.store, staging, row.version, o.signal);
-      await noteCandidate(deps.database, row.version, facts.entries, sumsSha256);
-    } else if (row.sums_sha256 !== sumsSha256)
+      await noteCandidate(deps, row, facts.entries, sumsSha256);
+    } else if ((await findVersion(deps.database, row.version))?.cleared !== row.cleared) throw withdrawnMeanwhile(row.version);
+    else if (row.sums_sha256 !== sumsSha256)
       throw new ReleaseError(
         'CANDIDATE_CHANGED',
         `${row.version} was released with other bytes (SHA256SUMS ${row.sums_sha256}, now ${sumsSha256}): code or secret differ`,
@@ -92,26 +87,11 @@ export async function buildRelease(deps: ReleaseDeps, o: BuildOptions): Promise<
       prefix: row.version,
       ...(dir === undefined ? {} : { dir }),
     };
+  } catch (error) {
+    throw await reasonOf(error, deps, row);
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
-}
-
-async function documentFacts(deps: ReleaseDeps, row: VersionRow): Promise<DocumentFacts> {
-  const contents = contentsOf(await factsOf(deps.database, row));
-  const entries = entriesOf(contents, ownIds(deps.secret));
-  const before = row.previous === null ? undefined : await findVersion(deps.database, row.previous);
-  const previous = before === undefined ? undefined : { version: before.version, members: before.members ?? [] };
-  return {
-    version: row.version,
-    codeVersion: deps.codeVersion,
-    cut: row.cut,
-    holes: row.holes,
-    previous,
-    entries,
-    contents,
-    agreement: agreementOf(firstPairs(entries)),
-  };
 }
 
 /** Writes the whole dataset into the folder and verifies it from there. Returns the digest of SHA256SUMS. */
@@ -123,12 +103,7 @@ async function writeFolder(deps: ReleaseDeps, facts: DocumentFacts, dir: string,
   };
   await mkdir(join(dir, 'images'));
   await Promise.all(Array.from({ length: COPIES_AT_A_TIME }, copyNext));
-  const texts = new Map([
-    ...tablesOf(facts.entries, facts.contents, ownIds(deps.secret), images),
-    ['release.json', releaseJson(facts)],
-    ['CHANGELOG.md', changeLog(facts)],
-    ['datasheet.md', datasheet(facts)],
-  ]);
+  const texts = textsOf(facts, deps.secret, images);
   await mkdir(join(dir, 'splits'));
   for (const [file, text] of texts) await writeFile(join(dir, file), text);
   const sums = new Map<string, string>();
@@ -164,14 +139,38 @@ async function uploadFolder(store: ObjectStore, dir: string, prefix: string, sig
   }
 }
 
-async function noteCandidate(database: Database, version: string, entries: readonly Entry[], sumsSha256: string): Promise<void> {
-  const members = entries.map((e) => ({ study: e.study, category: e.category }));
-  const researchIds = entries.map((e) => e.member.selected.studyId).sort();
-  const rows = await database.query(
-    "UPDATE version SET state = 'candidate', sums_sha256 = $2, members = $3, research_ids = $4 WHERE version = $1 AND state <> 'released' RETURNING version",
-    [version, sumsSha256, JSON.stringify(members), JSON.stringify(researchIds)],
+function withdrawnMeanwhile(version: string): ReleaseError {
+  return new ReleaseError('SUBJECT_WITHDRAWN', `a subject withdrew while ${version} was built; build it again`);
+}
+
+/** Makes the uploaded folder the candidate, unless a subject withdrew since the build began. */
+async function noteCandidate(deps: ReleaseDeps, row: VersionRow, entries: readonly Entry[], sumsSha256: string): Promise<void> {
+  const { version } = row;
+  const rows = await deps.database.query(
+    `UPDATE version SET state = 'candidate', sums_sha256 = $2, members = $3, research_ids = $4, erasure_pending = false
+     WHERE version = $1 AND state <> 'released' AND cleared = $5 RETURNING version`,
+    [version, sumsSha256, JSON.stringify(membersOf(entries)), JSON.stringify(researchIdsOf(entries)), row.cleared],
   );
-  if (rows.length === 0) throw new ReleaseError('ALREADY_RELEASED', `${version} was released meanwhile`);
+  if (rows.length > 0) return;
+  throw (await findVersion(deps.database, version))?.state === 'released'
+    ? new ReleaseError('ALREADY_RELEASED', `${version} was released meanwhile`)
+    : withdrawnMeanwhile(version);
+}
+
+/** The error to tell: when a subject withdrew since the build began, that is the reason, and what was uploaded goes. */
+async function reasonOf(error: unknown, deps: ReleaseDeps, row: VersionRow): Promise<unknown> {
+  const now = await findVersion(deps.database, row.version);
+  if (now === undefined || now.cleared === row.cleared) return error;
+  if (now.state === 'building') await removePrefix(deps.store, CANDIDATES, row.version);
+  return withdrawnMeanwhile(row.version);
+}
+
+/** Removes every object of the version; answers how many. */
+export async function removePrefix(store: ObjectStore, bucket: string, version: string, signal?: AbortSignal): Promise<number> {
+  const keys: string[] = [];
+  for await (const { key } of store.list(bucket, `${version}/`, signal)) keys.push(key);
+  if (keys.length > 0) await store.remove(bucket, keys, signal);
+  return keys.length;
 }
 
 /** Moves or copies a finished folder to its place; an older one there is replaced. */

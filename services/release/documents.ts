@@ -4,6 +4,7 @@ import type { Agreement } from './agreement.ts';
 import { classCounts, type Entry } from './registry.ts';
 import type { Contents } from './facts.ts';
 import { SPLITS } from './own-ids.ts';
+import type { Tombstone } from './tombstones.ts';
 
 export interface VersionCut {
   readonly topic: string;
@@ -30,6 +31,8 @@ export interface DocumentFacts {
   readonly entries: readonly Entry[];
   readonly contents: Contents;
   readonly agreement: Agreement;
+  /** What was published in this version and withdrawn since. */
+  readonly tombstones: readonly Tombstone[];
 }
 
 function isSimulated(entries: readonly Entry[]): boolean {
@@ -54,6 +57,7 @@ export function releaseJson(f: DocumentFacts): string {
       missingClasses: Object.keys(counts).filter((c) => counts[c] === 0),
       splits: Object.fromEntries(SPLITS.map((s) => [s, f.entries.filter((e) => e.split === s).length])),
       simulatedReaders: isSimulated(f.entries),
+      ...(f.tombstones.length === 0 ? {} : { withdrawn: f.tombstones.length }),
     }),
   ).toString('utf8');
 }
@@ -136,5 +140,11 @@ export function datasheet(f: DocumentFacts): string {
     '',
     `${f.contents.exclusions.length} exclusions by code are in \`exclusions.csv\`; ${f.contents.waiting} selected studies still waited for readings at the cut. Names, dates, times, ids of patients, studies and centres never left the clinical zone; ids here are the dataset's own.`,
     '',
+    ...(f.tombstones.length === 0
+      ? []
+      : [
+          `${f.tombstones.length} studies were in this version and are withdrawn: \`tombstones.csv\` has their ids. Their files and rows are gone; delete them from every copy.`,
+          '',
+        ]),
   ].join('\n');
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { ConfigError, databaseShape, kafkaShape, processShape, readEnv, stageShape, storeShape } from '../runtime/env.ts';
+import { ConfigError, databaseShape, erasureShape, kafkaShape, processShape, readEnv, stageShape, storeShape } from '../runtime/env.ts';
 
 const packageSchema = z.object({ version: z.string() });
 
@@ -17,6 +17,7 @@ export const releaseEnvSchema = z.object({
   ...storeShape,
   ...databaseShape,
   ...stageShape,
+  ...erasureShape,
   RELEASE_SECRET_FILE: z
     .string()
     .min(1)

@@ -29,13 +29,16 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
   const bus = kafkaBus({ ...kafkaOptions(env), clientId: releaseStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
 
-  const server = releaseServer({
+  const deps = {
     database,
     store: s3Store(storeOptions(env)),
     secret,
     codeVersion: env.CODE_VERSION,
     stagingDir: env.STAGING_DIR,
     outDir: env.RELEASE_OUT_DIR,
+  };
+  const server = releaseServer({
+    ...deps,
     token: env.RELEASE_TOKEN,
     failed: (error) => ctx.log.error({ err: error }, 'a request failed'),
   });
@@ -47,7 +50,7 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
   await Promise.all([
     runStage(
       releaseStage,
-      { database },
+      { ...deps, clock: ctx.clock, eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS },
       {
         bus,
         codec,

@@ -9,7 +9,8 @@ export type ReleaseCode =
   | 'NO_CANDIDATE'
   | 'CANDIDATE_CHANGED'
   | 'NEEDS_TWO_APPROVERS'
-  | 'ALREADY_RELEASED';
+  | 'ALREADY_RELEASED'
+  | 'SUBJECT_WITHDRAWN';
 
 export class ReleaseError extends Error {
   readonly code: ReleaseCode;

@@ -2,13 +2,20 @@
 // agreement is the published formula, ids and splits are stable and keyed.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { sha256Hex } from '../kernel/digest.ts';
 import type { ResearchRevision, ResearchStudyId, SubjectId } from '../kernel/ids.ts';
 import { agreementOf } from './agreement.ts';
 import { type Cell, fromCsv, toCsv, toTsv } from './delimited.ts';
 import { contentsOf, type Fact } from './facts.ts';
 import { ownIds, SPLITS } from './own-ids.ts';
 import { coarseSeconds } from './registry.ts';
-import { parseSums, sumsText } from './sums.ts';
+import { fileSha256, filesUnder, parseSums, sumsText } from './sums.ts';
+import { parseTombstones, tombstonesText } from './tombstones.ts';
+import { diffReleases, verifyRelease } from './verify.ts';
 import { compareVersions } from './versions.ts';
 
 const id = (n: number): { studyId: ResearchStudyId; revision: ResearchRevision } => ({
@@ -103,6 +110,52 @@ describe('tables', () => {
     expect(parseSums(sumsText(sums))).toEqual(sums);
     expect(() => parseSums(`${'a'.repeat(64)}  ../x\n`)).toThrow();
     expect(() => parseSums(`${'a'.repeat(64)}  /etc/x\n`)).toThrow();
+  });
+});
+
+describe('tombstones', () => {
+  const hex = fc.integer({ min: 0, max: 0xffffff }).map((n) => `study-${n.toString(16).padStart(12, '0')}`);
+  test('read back as written, sorted by study; a row without a study is refused', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(hex, { maxLength: 8 }), (studies) => {
+        const tombstones = studies.map((study) => ({ study, date: '2026-11-23', reason: 'PATIENT_WITHDRAWN' }));
+        expect(parseTombstones(tombstonesText(tombstones))).toEqual(tombstones.toSorted((a, b) => (a.study < b.study ? -1 : 1)));
+      }),
+    );
+    expect(() => parseTombstones('study_id,date,reason\n,2026-11-23,x\n')).toThrow(/names no study/);
+  });
+
+  /** A dataset folder of studies a and b, with what tombstones.csv says. */
+  async function folder(rows: readonly string[], tombstones: string | undefined): Promise<string> {
+    const dir = await mkdtemp(join(tmpdir(), 'ctstream-tombstones-'));
+    await mkdir(join(dir, 'splits'));
+    await mkdir(join(dir, 'images'));
+    const lines: string[] = [];
+    for (const study of rows) {
+      const gz = gzipSync(study);
+      await writeFile(join(dir, `images/${study}.nii.gz`), gz);
+      lines.push(`${study},images/${study}.nii.gz,subject of ${study},train,${sha256Hex(gz)}\n`);
+    }
+    await writeFile(join(dir, 'registry.csv'), `study_id,study_file,subject_id,split,sha256\n${lines.join('')}`);
+    for (const split of SPLITS) await writeFile(join(dir, `splits/${split}.txt`), split === 'train' ? `${rows.join('\n')}\n` : '');
+    if (tombstones !== undefined) await writeFile(join(dir, 'tombstones.csv'), tombstones);
+    const sums = new Map<string, string>();
+    for (const file of await filesUnder(dir)) sums.set(file, await fileSha256(join(dir, file)));
+    await writeFile(join(dir, 'SHA256SUMS'), sumsText(sums));
+    return dir;
+  }
+
+  test('verify takes a tombstoned study as absent and finds what is left of it; diff counts it in neither', async () => {
+    const stone = 'study_id,date,reason\nstudy-0b,2026-11-23,PATIENT_WITHDRAWN\n';
+    const [before, after] = [await folder(['study-0a', 'study-0b'], undefined), await folder(['study-0a'], stone)];
+    expect(await verifyRelease(after)).toMatchObject({ ok: true, studies: 1, withdrawn: 1 });
+    expect(await diffReleases(before, after)).toMatchObject({ added: [], removed: [], withdrawn: ['study-0b'] });
+    expect(await diffReleases(before, await folder(['study-0a'], undefined))).toMatchObject({ removed: ['study-0b'], withdrawn: [] });
+    const half = await folder(['study-0a', 'study-0b'], stone);
+    const left = (await verifyRelease(half)).problems.filter((p) => p.code === 'TOMBSTONED_PRESENT').map((p) => p.file);
+    expect(left.sort()).toEqual(['SHA256SUMS', 'images/study-0b.nii.gz', 'registry.csv', 'splits/train.txt']);
+    expect((await verifyRelease(await folder(['study-0a'], 'no table"'))).problems.map((p) => p.code)).toContain('BAD_FILE');
+    for (const dir of [before, after, half]) await rm(dir, { recursive: true });
   });
 });
 

@@ -98,6 +98,8 @@ export function releaseServer(deps: ReleaseServerDeps): FastifyInstance {
       sumsSha256: v.sums_sha256,
       approvers: v.approvers,
       simulatedApproval: v.simulated,
+      /** A withdrawal is being carried out on it. */
+      erasurePending: v.erasure_pending,
     }));
     return { ready: { studies: contents.members.length, waiting: contents.waiting, exclusions: contents.exclusions.length }, versions };
   });

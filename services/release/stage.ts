@@ -1,14 +1,12 @@
-// Release's consumer: it keeps what the log says of studies. Versions are built from it (build.ts).
+// Release's consumer: it keeps what the log says of studies, and erases. Versions are built from it (build.ts).
 import { emit } from '../kernel/outcome.ts';
-import type { Stage } from '../kernel/stage.ts';
-import type { Database } from '../ports/database.ts';
+import type { EventIn, Stage } from '../kernel/stage.ts';
+import { eraseFromVersions } from './erase-version.ts';
+import { type ErasePorts, eraseSubject, forgetStudies, isWithdrawn } from './erase.ts';
 import type { FactType } from './facts.ts';
+import { lockFacts } from './versions.ts';
 
-export interface ReleasePorts {
-  readonly database: Database;
-}
-
-export const releaseStage: Stage<FactType, ReleasePorts> = {
+export const releaseStage: Stage<FactType | 'ctstream.research.v1.SubjectWithdrawn', ErasePorts> = {
   name: 'release',
   zone: 'research',
   consumes: [
@@ -16,22 +14,36 @@ export const releaseStage: Stage<FactType, ReleasePorts> = {
     'ct.research.study-labelled.v1',
     'ct.research.study-excluded.v1',
     'ct.research.study-rejected.v1',
+    'ct.research.subject-withdrawn.v1',
   ],
-  produces: ['ct.research.dataset-released.v1'],
-  jobTimeoutMs: 30_000,
+  produces: ['ct.research.dataset-released.v1', 'ct.research.erasure-done.v1'],
+  jobTimeoutMs: 10 * 60_000,
 
-  async handle(event, { database }, signal) {
-    await database.transaction(async (tx) => {
-      const place = [event.topic, event.partition, event.offset.toString()];
-      await tx.query('INSERT INTO seen (topic, partition, place) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', place);
-      if (!(await tx.firstSight(event.id))) return;
-      await tx.query('INSERT INTO fact (topic, partition, place, event_id, type, value) VALUES ($1, $2, $3, $4, $5, $6)', [
-        ...place,
-        event.id,
-        event.type,
-        JSON.stringify(event.value),
-      ]);
-    }, signal);
+  async handle(event, ports, signal) {
+    if (event.type === 'ctstream.research.v1.SubjectWithdrawn') await eraseSubject(ports, event.value.subjectId, event.id, signal);
+    else await keepFact(event, ports, signal);
     return emit([]);
   },
 };
+
+/** Keeps the fact. That a study is withdrawn is no fact to keep, and ends those that are known of it. */
+async function keepFact(event: EventIn<FactType>, ports: ErasePorts, signal: AbortSignal): Promise<void> {
+  const ends = event.type === 'ctstream.research.v1.StudyRejected' && event.value.code === 'PATIENT_WITHDRAWN';
+  const forgotten = await ports.database.transaction(async (tx) => {
+    const place = [event.topic, event.partition, event.offset.toString()];
+    // Also for a record that came before, or is not kept: the cut counts offsets.
+    await tx.query('INSERT INTO seen (topic, partition, place) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', place);
+    await lockFacts(tx, ends ? 'erase' : 'add');
+    if (!(await tx.firstSight(event.id))) return 0;
+    if (ends || (await isWithdrawn(tx, event.value))) return await forgetStudies(tx, [event.value.studyId]);
+    await tx.query('INSERT INTO fact (topic, partition, place, event_id, type, value) VALUES ($1, $2, $3, $4, $5, $6)', [
+      ...place,
+      event.id,
+      event.type,
+      JSON.stringify(event.value),
+    ]);
+    return 0;
+  }, signal);
+  // Also on a second delivery: the first may have ended between the two.
+  if (ends || forgotten > 0) await eraseFromVersions(ports, signal);
+}

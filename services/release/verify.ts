@@ -8,10 +8,19 @@ import { createGunzip } from 'node:zlib';
 import { fromCsv } from './delimited.ts';
 import { SPLITS } from './own-ids.ts';
 import { fileSha256, filesUnder, parseSums, SUMS_FILE } from './sums.ts';
+import { parseTombstones, TOMBSTONES_FILE } from './tombstones.ts';
 
 export interface ReleaseProblem {
   readonly file: string;
-  readonly code: 'MISSING_FILE' | 'UNLISTED_FILE' | 'WRONG_SUM' | 'BAD_FILE' | 'WRONG_VOLUME' | 'SUBJECT_IN_TWO_SPLITS' | 'SPLIT_MISMATCH';
+  readonly code:
+    | 'MISSING_FILE'
+    | 'UNLISTED_FILE'
+    | 'WRONG_SUM'
+    | 'BAD_FILE'
+    | 'WRONG_VOLUME'
+    | 'SUBJECT_IN_TWO_SPLITS'
+    | 'SPLIT_MISMATCH'
+    | 'TOMBSTONED_PRESENT';
   readonly detail: string;
 }
 
@@ -19,6 +28,8 @@ export interface Verification {
   readonly ok: boolean;
   readonly files: number;
   readonly studies: number;
+  /** Studies that were published and are withdrawn: absent, and named in tombstones.csv. */
+  readonly withdrawn: number;
   readonly problems: readonly ReleaseProblem[];
 }
 
@@ -37,7 +48,8 @@ async function unpack(path: string): Promise<void> {
 
 /**
  * Re-reads every file of a dataset folder: sums, nothing unlisted, every volume unpacks and is the file that
- * registry.csv names by its sum, splits are those of the registry and share no subject. Problems are answered, not thrown.
+ * registry.csv names by its sum, splits are those of the registry and share no subject, and nothing is left of what
+ * tombstones.csv names. Problems are answered, not thrown.
  */
 export async function verifyRelease(dir: string): Promise<Verification> {
   const problems: ReleaseProblem[] = [];
@@ -51,7 +63,31 @@ export async function verifyRelease(dir: string): Promise<Verification> {
   } catch (error) {
     problems.push({ file: 'registry.csv', code: 'BAD_FILE', detail: error instanceof Error ? error.message : 'unreadable' });
   }
-  return { ok: problems.length === 0, files: files.size, studies, problems };
+  const withdrawn = await checkTombstones(dir, [...files.keys()], problems);
+  return { ok: problems.length === 0, files: files.size, studies, withdrawn, problems };
+}
+
+/** The own ids that tombstones.csv names; none without the file. @throws Error when it is no such table */
+async function tombstonedIn(dir: string): Promise<Set<string>> {
+  const text = await readFile(join(dir, TOMBSTONES_FILE), 'utf8').catch(() => '');
+  return new Set(parseTombstones(text).map((t) => t.study));
+}
+
+/** Neither a file nor a row of a withdrawn study may be left. Answers how many there are. */
+async function checkTombstones(dir: string, files: readonly string[], problems: ReleaseProblem[]): Promise<number> {
+  const gone = await tombstonedIn(dir).catch((error: unknown) => {
+    problems.push({ file: TOMBSTONES_FILE, code: 'BAD_FILE', detail: error instanceof Error ? error.message : 'unreadable' });
+    return new Set<string>();
+  });
+  if (gone.size === 0) return 0;
+  for (const file of files) {
+    if (file === TOMBSTONES_FILE) continue;
+    // Volumes hold no ids; their names do.
+    const text = file.endsWith('.gz') ? file : `${file}\n${await readFile(join(dir, file), 'utf8')}`;
+    for (const id of new Set(text.match(/study-[0-9a-f]+/g)))
+      if (gone.has(id)) problems.push({ file, code: 'TOMBSTONED_PRESENT', detail: `${id} is withdrawn` });
+  }
+  return gone.size;
 }
 
 /** The files that are there, with the sums (hex) of those that SHA256SUMS lists: others may be anything, and are not opened. */
@@ -125,6 +161,8 @@ export interface ReleaseDiff {
   readonly relabelled: readonly { readonly study: string; readonly from: string; readonly to: string }[];
   /** In both, with another image file. */
   readonly changed: readonly string[];
+  /** Withdrawn in either: in none of the lists above. */
+  readonly withdrawn: readonly string[];
 }
 
 /** What the second dataset folder has that the first has not, by study id. @throws Error when a registry can't be read. */
@@ -132,6 +170,8 @@ export async function diffReleases(dirA: string, dirB: string): Promise<ReleaseD
   const read = async (dir: string): Promise<Map<string, Record<string, string>>> =>
     new Map(fromCsv(await readFile(join(dir, 'registry.csv'), 'utf8')).map((r) => [r['study_id'] ?? '', r]));
   const [a, b] = await Promise.all([read(dirA), read(dirB)]);
+  const withdrawn = [...new Set([...(await tombstonedIn(dirA)), ...(await tombstonedIn(dirB))])].sort();
+  for (const study of withdrawn) for (const rows of [a, b]) rows.delete(study);
   const both = [...b.keys()].filter((s) => a.has(s)).sort();
   const grade = (rows: Map<string, Record<string, string>>, study: string): string => rows.get(study)?.['category'] ?? '';
   return {
@@ -139,5 +179,6 @@ export async function diffReleases(dirA: string, dirB: string): Promise<ReleaseD
     removed: [...a.keys()].filter((s) => !b.has(s)).sort(),
     relabelled: both.filter((s) => grade(a, s) !== grade(b, s)).map((study) => ({ study, from: grade(a, study), to: grade(b, study) })),
     changed: both.filter((s) => a.get(s)?.['sha256'] !== b.get(s)?.['sha256']),
+    withdrawn,
   };
 }

@@ -15,9 +15,13 @@ export interface VersionRow {
   readonly research_ids: readonly string[] | null;
   readonly approvers: readonly string[] | null;
   readonly simulated: boolean | null;
+  /** Grows with each erasure that touches the version. */
+  readonly cleared: number;
+  /** Files of it must still be rewritten or removed after a withdrawal. */
+  readonly erasure_pending: boolean;
 }
 
-const COLUMNS = 'version, state, cut, holes, previous, sums_sha256, members, research_ids, approvers, simulated';
+const COLUMNS = 'version, state, cut, holes, previous, sums_sha256, members, research_ids, approvers, simulated, cleared, erasure_pending';
 const VERSION = /^v(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$/;
 const VERSION_LOCK = 0x52454c45;
 
@@ -103,6 +107,13 @@ async function holesBelow(tx: Transaction, cut: readonly VersionCut[]): Promise<
     [JSON.stringify(cut)],
   );
   return rows.map((r): VersionHole => [r.topic, r.partition, Number(r.first), Number(r.last)]);
+}
+
+const FACTS_LOCK = 0x46414354;
+
+/** Facts are added side by side, and not while one is erased: so a fact is either seen by the erasure or refused. */
+export async function lockFacts(tx: Transaction, mode: 'add' | 'erase'): Promise<void> {
+  await tx.query(`SELECT pg_advisory_xact_lock${mode === 'add' ? '_shared' : ''}($1)`, [FACTS_LOCK]);
 }
 
 /** Facts below the cut and outside its holes: what came later into a hole does not change a version. */

@@ -115,6 +115,18 @@ export const stageShape = {
   ...registryShape,
 };
 
+/** Of the stages that hold something of a subject. */
+export const erasureShape = {
+  ERASE_AGAIN_AFTER_MS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(3_600_000)
+    .describe(
+      'How long after a withdrawal a subject is erased a second time and reported; longer than the longest job (20 minutes), which may still write.',
+    ),
+};
+
 /** Thrown by `parseEnv`: every problem of the environment, one a line. */
 export class ConfigError extends Error {
   readonly problems: readonly string[];

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { type Cohort, parseCohort, readCohortFile } from './cohort.ts';
-import { type Candidate, type Decision, type EarlierDecision, cellOf, decide } from './decide.ts';
+import { type Candidate, type Decision, type EarlierDecision, cellOf, decide as decideRound } from './decide.ts';
 
 const base: Cohort = {
   format: 'ctstream-cohort/1',
@@ -18,6 +18,9 @@ const base: Cohort = {
   severeFirst: false,
   quotas: [],
 };
+
+const decide = (input: Omit<Parameters<typeof decideRound<Candidate>>[0], 'withdrawn'>, withdrawn: readonly string[] = []): Decision[] =>
+  decideRound({ ...input, withdrawn: new Set(withdrawn) });
 
 function candidate(over: Partial<Candidate> & { studyId: string }): Candidate {
   return {
@@ -131,6 +134,49 @@ describe('properties', () => {
         expect(decisions.filter((d) => d.outcome === 'excluded')).toEqual([]);
       }),
     );
+  });
+});
+
+describe('withdrawn subjects', () => {
+  const withdrawnArb = fc.subarray(Array.from({ length: 20 }, (_, n) => `subject-${n}`));
+
+  test('are absent: a round is decided as if they had never come, and their places are free', () => {
+    fc.assert(
+      fc.property(cohortArb, candidatesArb, withdrawnArb, fc.integer({ min: 0, max: 40 }), (cohort, candidates, withdrawn, at) => {
+        const earlier = laterOf(decide({ cohort, candidates: candidates.slice(0, at), earlier: [] }));
+        const isThere = (c: { readonly subjectId: string }): boolean => !withdrawn.includes(c.subjectId);
+        const later = candidates.slice(at);
+        expect(decide({ cohort, candidates: later, earlier }, withdrawn)).toEqual(
+          decide({ cohort, candidates: later.filter(isThere), earlier: earlier.filter(isThere) }),
+        );
+      }),
+    );
+  });
+
+  test('recorded rounds replay: with the withdrawals that each round knew, everybody else is decided as then', () => {
+    fc.assert(
+      fc.property(cohortArb, candidatesArb, withdrawnArb, fc.integer({ min: 0, max: 40 }), (cohort, candidates, withdrawn, at) => {
+        // Live: the first round, then the withdrawal erases candidates and decisions, then the second round.
+        const isThere = (c: { readonly subjectId: string }): boolean => !withdrawn.includes(c.subjectId);
+        const first = decide({ cohort, candidates: candidates.slice(0, at), earlier: [] });
+        const kept = laterOf(first).filter(isThere);
+        const second = decide({ cohort, candidates: candidates.slice(at).filter(isThere), earlier: kept }, withdrawn);
+        // Replay from the log, where everything still stands.
+        const firstAgain = decide({ cohort, candidates: candidates.slice(0, at), earlier: [] });
+        const secondAgain = decide({ cohort, candidates: candidates.slice(at), earlier: laterOf(firstAgain) }, withdrawn);
+        expect(keyed(secondAgain)).toEqual(keyed(second));
+        const others = (ds: readonly Decision[]): string[] => keyed(ds.filter((d) => isThere(d.candidate)));
+        expect(others(firstAgain)).toEqual(others(first));
+      }),
+    );
+  });
+
+  test('one that withdrew is not chosen, and the next takes the place', () => {
+    const candidates = [candidate({ studyId: 'a', subjectId: 'gone' }), candidate({ studyId: 'b' })];
+    const earlier: EarlierDecision[] = [{ studyId: 'x', subjectId: 'gone', site: 'site-1', cell: 'CT-1/F/050-059', outcome: 'selected' }];
+    expect(decide({ cohort: { ...base, size: 1 }, candidates, earlier }, ['gone'])).toMatchObject([
+      { outcome: 'selected', candidate: { studyId: 'b' } },
+    ]);
   });
 });
 

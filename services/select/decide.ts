@@ -116,6 +116,8 @@ function newestOnly<C extends Candidate>(candidates: readonly C[]): { newest: C[
 /**
  * Decides a round: one decision per candidate. Selected is final, so limits count the earlier rounds too.
  *
+ * - `withdrawn`: the subjects that had withdrawn when the round closed. They are absent: no decision, and no place taken.
+ *   A replay gives each round those that it knew; who withdrew later is decided as then, so all others are too.
  * - Of an undecided study's revisions the newest counts, the others are skipped `SUPERSEDED`.
  * - A newer revision of a study that was decided before is skipped `ALREADY_DECIDED`.
  * - All others are selected or excluded with the first rule against them.
@@ -124,13 +126,17 @@ export function decide<C extends Candidate>(input: {
   readonly cohort: Cohort;
   readonly candidates: readonly C[];
   readonly earlier: readonly EarlierDecision[];
+  readonly withdrawn: ReadonlySet<string>;
 }): Decision<C>[] {
   const { cohort } = input;
-  const decided = new Set(input.earlier.map((e) => e.studyId));
+  const isThere = (c: { readonly subjectId: string }): boolean => !input.withdrawn.has(c.subjectId);
+  const candidates = input.candidates.filter(isThere);
+  const earlier = input.earlier.filter(isThere);
+  const decided = new Set(earlier.map((e) => e.studyId));
   const tally: Tally = { size: 0, subjects: new Set(), bySite: new Map(), byQuota: [] };
-  for (const e of input.earlier) if (e.outcome === 'selected') count(tally, cohort, e);
+  for (const e of earlier) if (e.outcome === 'selected') count(tally, cohort, e);
 
-  const { newest, older } = newestOnly(input.candidates.filter((c) => !decided.has(c.studyId)));
+  const { newest, older } = newestOnly(candidates.filter((c) => !decided.has(c.studyId)));
   const skipped = (candidate: C, code: Code, detail: string): Decision<C> => ({
     outcome: 'skipped',
     candidate,
@@ -147,7 +153,7 @@ export function decide<C extends Candidate>(input: {
   });
   const bySort = (a: C, b: C): number => byText(a.studyId, b.studyId) || byText(a.revision, b.revision);
   for (const c of older.toSorted(bySort)) decisions.push(skipped(c, 'SUPERSEDED', 'a newer revision of the study is a candidate'));
-  for (const c of input.candidates.filter((k) => decided.has(k.studyId)).toSorted(bySort))
+  for (const c of candidates.filter((k) => decided.has(k.studyId)).toSorted(bySort))
     decisions.push(skipped(c, 'ALREADY_DECIDED', 'an earlier round decided another revision of the study'));
   return decisions;
 }

@@ -1,12 +1,13 @@
 // The environment of select, read once.
 import { z } from 'zod';
-import { databaseShape, kafkaShape, processShape, readEnv, stageShape } from '../runtime/env.ts';
+import { databaseShape, erasureShape, kafkaShape, processShape, readEnv, stageShape } from '../runtime/env.ts';
 
 export const selectEnvSchema = z.object({
   ...processShape,
   ...kafkaShape,
   ...databaseShape,
   ...stageShape,
+  ...erasureShape,
   COHORT_FILE: z
     .string()
     .min(1)

@@ -73,7 +73,7 @@ await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async 
   await Promise.all([
     runStage(
       selectStage,
-      { database },
+      { database, eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS },
       {
         bus,
         codec,

@@ -6,11 +6,15 @@ import type { CohortFile } from './cohort.ts';
 import { advanceCut, type Hole } from './cut.ts';
 import { type Candidate, type Decision, type EarlierDecision, decide } from './decide.ts';
 
-/** One process at a time closes a round; the lock ends with the transaction. */
+/** One process at a time closes a round, or erases a subject; the lock ends with the transaction. */
 const ROUND_LOCK = 0x53454c45;
 
 export interface RoundResult extends SelectionRoundClosed {
   readonly holes: readonly Hole[];
+}
+
+export async function lockRounds(tx: Transaction): Promise<void> {
+  await tx.query('SELECT pg_advisory_xact_lock($1)', [ROUND_LOCK]);
 }
 
 interface Assessed extends Candidate {
@@ -33,11 +37,17 @@ export async function closeRound(
   signal?: AbortSignal,
 ): Promise<RoundResult | undefined> {
   return await database.transaction(async (tx) => {
-    await tx.query('SELECT pg_advisory_xact_lock($1)', [ROUND_LOCK]);
+    await lockRounds(tx);
     const { cut, holes } = await advanceCut(tx, holeWaitMs);
     const candidates = await undecided(tx, file.cohort.name);
     if (candidates.length === 0) return undefined;
-    const decisions = decide({ cohort: file.cohort, candidates, earlier: await earlierDecisions(tx, file.cohort.name) });
+    const decisions = decide({
+      cohort: file.cohort,
+      candidates,
+      earlier: await earlierDecisions(tx, file.cohort.name),
+      withdrawn: await withdrawnSubjects(tx),
+    });
+    if (decisions.length === 0) return undefined;
     const of = (outcome: string): number => decisions.filter((d) => d.outcome === outcome).length;
     const [last] = await tx.query<{ number: number }>('SELECT coalesce(max(number), 0) AS number FROM round WHERE cohort = $1', [
       file.cohort.name,
@@ -76,6 +86,10 @@ async function undecided(tx: Transaction, cohort: string): Promise<Assessed[]> {
     kernel: v.kernel,
     contrast: v.contrast,
   }));
+}
+
+async function withdrawnSubjects(tx: Transaction): Promise<Set<string>> {
+  return new Set((await tx.query<{ subject_id: string }>('SELECT subject_id FROM withdrawn')).map((r) => r.subject_id));
 }
 
 async function earlierDecisions(tx: Transaction, cohort: string): Promise<EarlierDecision[]> {

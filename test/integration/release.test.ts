@@ -11,6 +11,7 @@ import type { EventIn } from '../../services/kernel/stage.ts';
 import { approveRelease } from '../../services/release/approve.ts';
 import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
 import { fromCsv } from '../../services/release/delimited.ts';
+import type { ErasePorts } from '../../services/release/erase.ts';
 import type { FactType } from '../../services/release/facts.ts';
 import { releaseServer } from '../../services/release/server.ts';
 import { releaseStage } from '../../services/release/stage.ts';
@@ -18,6 +19,7 @@ import { filesUnder } from '../../services/release/sums.ts';
 import { diffReleases, verifyRelease } from '../../services/release/verify.ts';
 import { runOutbox } from '../../services/runtime/outbox.ts';
 import { runStage } from '../../services/runtime/stage-loop.ts';
+import { systemClock } from '../../services/runtime/system.ts';
 import {
   codec,
   digestOf,
@@ -109,13 +111,15 @@ afterEach(async () => {
 
 afterAll(async () => await kit?.end(), 60_000);
 
+const ports = (): ErasePorts => ({ ...deps, clock: systemClock, eraseAgainAfterMs: 1000 });
+
 async function facts(n: number): Promise<void> {
   await eventually(`${n} facts`, async () => Number((await database.query<{ n: string }>('SELECT count(*) AS n FROM fact'))[0]?.n) === n);
 }
 
 function consume(): void {
   const { ctx, stop } = processContext('release');
-  running.push({ stop, done: runStage(releaseStage, { database }, { bus: kit.bus('release'), codec, ctx, concurrency: 4, window: 64 }) });
+  running.push({ stop, done: runStage(releaseStage, ports(), { bus: kit.bus('release'), codec, ctx, concurrency: 4, window: 64 }) });
 }
 
 /** Names and bytes of a folder. */
@@ -199,7 +203,7 @@ describe('a version', () => {
     };
     const events: EventIn<FactType>[] = await kit.events(...TYPES);
     await database.query('TRUNCATE fact, seen, version, inbox');
-    for (const e of events.toReversed()) await releaseStage.handle(e, { database }, AbortSignal.timeout(30_000));
+    for (const e of events.toReversed()) await releaseStage.handle(e, ports(), AbortSignal.timeout(30_000));
     const rebuilt = await buildRelease(deps, { version: 'v1.0.0', cut, outDir: join(kit.dir, 'rebuilt') });
     expect(await contents(rebuilt.dir ?? '')).toBe(before);
   }, 120_000);
@@ -265,7 +269,7 @@ describe('gates', () => {
         offset: BigInt(offset),
         key: 'k',
       } as EventIn<FactType>,
-      { database },
+      ports(),
       AbortSignal.timeout(30_000),
     ));
   const forget = async (): Promise<void> =>

@@ -40,7 +40,10 @@ afterAll(async () => await kit?.end(), 60_000);
 
 function consume(): void {
   const { ctx, stop } = processContext('select');
-  running.push({ stop, done: runStage(selectStage, { database }, { bus: kit.bus('select'), codec, ctx, concurrency: 4, window: 64 }) });
+  running.push({
+    stop,
+    done: runStage(selectStage, { database, eraseAgainAfterMs: 1000 }, { bus: kit.bus('select'), codec, ctx, concurrency: 4, window: 64 }),
+  });
 }
 
 function publishOutbox(): void {
@@ -152,7 +155,7 @@ describe('rounds on the database', () => {
     key: `study-${n}`,
   });
   const handle = async (n: number, offset: number): Promise<void> =>
-    void (await selectStage.handle(event(n, offset), { database }, AbortSignal.timeout(30_000)));
+    void (await selectStage.handle(event(n, offset), { database, eraseAgainAfterMs: 1000 }, AbortSignal.timeout(30_000)));
 
   test('a record that has not come holds up what lies behind it, then the cut passes over it and names it', async () => {
     await handle(100, 0);

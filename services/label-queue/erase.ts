@@ -1,0 +1,87 @@
+// Erasure of a withdrawn subject: studies, tasks and readings, and what the outbox still holds of them. The audit stays:
+// it names tasks only, and which study a task was of stands nowhere any more.
+import { Fault } from '../kernel/fault.ts';
+import type { SubjectId } from '../kernel/ids.ts';
+import type { Database, Transaction } from '../ports/database.ts';
+import { audit } from './audit.ts';
+
+export interface ErasePorts {
+  readonly database: Database;
+  /** How long after the first erasure the second, last one is made; longer than the longest job. */
+  readonly eraseAgainAfterMs: number;
+}
+
+/** For whoever adds something of a subject, and for its erasure: one of them at a time. */
+export async function lockSubject(tx: Transaction, subjectId: string): Promise<void> {
+  await tx.query("SELECT pg_advisory_xact_lock(hashtext('subject'), hashtext($1))", [subjectId]);
+}
+
+/** Ask it under `lockSubject`. */
+export async function isWithdrawn(tx: Transaction, subjectId: string): Promise<boolean> {
+  return (await tx.query('SELECT 1 FROM withdrawn WHERE subject_id = $1', [subjectId])).length > 0;
+}
+
+/**
+ * Erases the subject, and again after the longest job; then tells so. `cause` is the id of the withdrawal's event.
+ * @throws Fault ERASURE_PENDING until the second erasure may be the last
+ */
+export async function eraseSubject(
+  { database, eraseAgainAfterMs }: ErasePorts,
+  subjectId: SubjectId,
+  cause: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { rows, isLast } = await database.transaction(async (tx) => {
+    await lockSubject(tx, subjectId);
+    await tx.query('INSERT INTO withdrawn (subject_id) VALUES ($1) ON CONFLICT DO NOTHING', [subjectId]);
+    const gone = await eraseStudies(tx, subjectId);
+    const [state] = await tx.query<{ rows: number; studies: string[]; since_ms: string }>(
+      `UPDATE withdrawn SET rows = rows + $2, studies = array(SELECT DISTINCT unnest(studies || $3::text[]))
+       WHERE subject_id = $1
+       RETURNING rows, studies, (extract(epoch FROM clock_timestamp() - withdrawn_at) * 1000)::bigint AS since_ms`,
+      [subjectId, gone.rows, gone.studies],
+    );
+    if (state === undefined) throw new Error('a withdrawal was noted and is not there');
+    const { unsent } = await tx.forget(state.studies);
+    const isLast = Number(state.since_ms) >= eraseAgainAfterMs && unsent === 0;
+    if (isLast) await finish(tx, subjectId, state.rows, cause);
+    if (gone.rows > 0) await audit(tx, 'label-queue', 'erased', { rows: gone.rows });
+    return { rows: state.rows, isLast };
+  }, signal);
+  if (!isLast) throw new Fault('ERASURE_PENDING', true, `${rows} rows erased; again when no job can be running that began before`);
+}
+
+async function eraseStudies(tx: Transaction, subjectId: SubjectId): Promise<{ rows: number; studies: string[] }> {
+  // Locks the studies as a submission does: one that is under way ends first, and what it said goes with the rest.
+  const studies = await tx.query<{ study_id: string; revision: string }>(
+    'SELECT study_id, revision FROM study WHERE subject_id = $1 ORDER BY study_id, revision FOR UPDATE',
+    [subjectId],
+  );
+  let rows = studies.length;
+  await tx.query("SELECT set_config('ctstream.erasure', 'on', true)");
+  for (const { study_id: study, revision } of studies) {
+    const of = [study, revision];
+    const readings = await tx.query(
+      'DELETE FROM reading r USING task t WHERE t.task_id = r.task_id AND t.study_id = $1 AND t.revision = $2 RETURNING 1',
+      of,
+    );
+    const tasks = await tx.query(
+      `WITH gone AS (DELETE FROM task WHERE study_id = $1 AND revision = $2 RETURNING task_id)
+       INSERT INTO erased_task (task_id) SELECT task_id FROM gone RETURNING 1`,
+      of,
+    );
+    await tx.query('DELETE FROM study WHERE study_id = $1 AND revision = $2', of);
+    rows += readings.length + tasks.length;
+  }
+  await tx.query("SELECT set_config('ctstream.erasure', 'off', true)");
+  return { rows, studies: studies.map((s) => s.study_id) };
+}
+
+async function finish(tx: Transaction, subjectId: SubjectId, rows: number, cause: string): Promise<void> {
+  await tx.query("UPDATE withdrawn SET studies = '{}' WHERE subject_id = $1", [subjectId]);
+  await tx.enqueue({
+    type: 'ctstream.research.v1.ErasureDone',
+    value: { subjectId, stage: 'label-queue', objects: 0, rows },
+    cause,
+  });
+}

@@ -1,0 +1,85 @@
+// Erasure of a withdrawn subject: its candidates and decisions, and what the outbox still holds of them.
+import { Fault } from '../kernel/fault.ts';
+import type { ResearchRevision, ResearchStudyId, SubjectId } from '../kernel/ids.ts';
+import type { Database, Transaction } from '../ports/database.ts';
+import { lockRounds } from './round.ts';
+
+export interface ErasePorts {
+  readonly database: Database;
+  /** How long after the first erasure the second, last one is made; longer than the longest job. */
+  readonly eraseAgainAfterMs: number;
+}
+
+/** For whoever adds something of a subject, and for its erasure: one of them at a time. */
+export async function lockSubject(tx: Transaction, subjectId: string): Promise<void> {
+  await tx.query("SELECT pg_advisory_xact_lock(hashtext('subject'), hashtext($1))", [subjectId]);
+}
+
+/** Ask it under `lockSubject`. */
+export async function isWithdrawn(tx: Transaction, subjectId: string): Promise<boolean> {
+  return (await tx.query('SELECT 1 FROM withdrawn WHERE subject_id = $1', [subjectId])).length > 0;
+}
+
+/**
+ * Erases the subject, and again after the longest job; then tells so. `cause` is the id of the withdrawal's event.
+ * @throws Fault ERASURE_PENDING until the second erasure may be the last
+ */
+export async function eraseSubject(
+  { database, eraseAgainAfterMs }: ErasePorts,
+  subjectId: SubjectId,
+  cause: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { rows, isLast } = await database.transaction(async (tx) => {
+    const found = await erase(tx, subjectId, cause);
+    const isLast = found.sinceMs >= eraseAgainAfterMs && found.unsent === 0;
+    if (isLast) await finish(tx, subjectId, found.rows, cause);
+    return { rows: found.rows, isLast };
+  }, signal);
+  if (!isLast) throw new Fault('ERASURE_PENDING', true, `${rows} rows erased; again when no job can be running that began before`);
+}
+
+interface Erased {
+  readonly rows: number;
+  /** Since the first erasure. */
+  readonly sinceMs: number;
+  /** Events of the subject's studies that are not published yet. */
+  readonly unsent: number;
+}
+
+async function erase(tx: Transaction, subjectId: SubjectId, cause: string): Promise<Erased> {
+  // A round sees all of a subject or nothing.
+  await lockRounds(tx);
+  await lockSubject(tx, subjectId);
+  await tx.query('INSERT INTO withdrawn (subject_id) VALUES ($1) ON CONFLICT DO NOTHING', [subjectId]);
+  const gone = await tx.query<{ study_id: ResearchStudyId; revision: ResearchRevision }>(
+    'DELETE FROM candidate WHERE subject_id = $1 RETURNING study_id, revision',
+    [subjectId],
+  );
+  const decisions = await tx.query('DELETE FROM decision WHERE subject_id = $1 RETURNING 1', [subjectId]);
+  for (const { study_id: studyId, revision } of gone)
+    // Release learns by this which exclusions are theirs: an exclusion names no subject.
+    await tx.enqueue({
+      type: 'ctstream.research.v1.StudyRejected',
+      value: { studyId, revision, stage: 'select', code: 'PATIENT_WITHDRAWN', detail: 'erased' },
+      cause: `${cause}|${studyId}|${revision}`,
+    });
+  const [state] = await tx.query<{ rows: number; studies: string[]; since_ms: string }>(
+    `UPDATE withdrawn SET rows = rows + $2, studies = array(SELECT DISTINCT unnest(studies || $3::text[]))
+     WHERE subject_id = $1
+     RETURNING rows, studies, (extract(epoch FROM clock_timestamp() - withdrawn_at) * 1000)::bigint AS since_ms`,
+    [subjectId, gone.length + decisions.length, gone.map((g) => g.study_id)],
+  );
+  if (state === undefined) throw new Error('a withdrawal was noted and is not there');
+  const { unsent } = await tx.forget(state.studies);
+  return { rows: state.rows, sinceMs: Number(state.since_ms), unsent };
+}
+
+async function finish(tx: Transaction, subjectId: SubjectId, rows: number, cause: string): Promise<void> {
+  await tx.query("UPDATE withdrawn SET studies = '{}' WHERE subject_id = $1", [subjectId]);
+  await tx.enqueue({
+    type: 'ctstream.research.v1.ErasureDone',
+    value: { subjectId, stage: 'select', objects: 0, rows },
+    cause,
+  });
+}
