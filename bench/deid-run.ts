@@ -1,6 +1,9 @@
 // One run of our side of the bench, as a process of its own: IN OUT VAULT WORKERS.
-import { openSqliteVault } from '../services/adapters/sqlite-vault.ts';
-import { deidFolder } from '../services/anonymise/deid-folder.ts';
+import { enableCodeCache } from '../services/anonymise/code-cache.ts';
+
+enableCodeCache();
+const { openSqliteVault } = await import('../services/adapters/sqlite-vault.ts');
+const { deidFolder } = await import('../services/anonymise/deid-folder.ts');
 
 const [inDir = '', outDir = '', vaultFile = '', workers = '1'] = process.argv.slice(2);
 const vault = openSqliteVault(vaultFile);

@@ -3,8 +3,8 @@
 export const BUCKETS = ['ct-clinical', 'ct-research', 'ct-releases', 'ct-quarantine', 'ct-release-candidates', 'ct-event-log'] as const;
 type Bucket = (typeof BUCKETS)[number];
 
-/** 'read' gets and lists, 'write' puts (also in parts), 'remove' deletes. */
-type Access = 'read' | 'write' | 'remove';
+/** 'read' gets and lists, 'list' shows names only, 'write' puts (also in parts), 'remove' deletes. */
+type Access = 'read' | 'list' | 'write' | 'remove';
 
 interface Grant {
   readonly access: readonly Access[];
@@ -21,11 +21,18 @@ const OWN: Grant = { access: ['read', 'write', 'remove'] };
 
 const POLICIES: Readonly<Record<string, Grants>> = {
   ingest: { 'ct-clinical': OWN },
-  // What it holds back it can't look at again: a security role reads that.
-  anonymise: { 'ct-clinical': READ, 'ct-research': OWN, 'ct-quarantine': { access: ['write'] } },
+  // What it holds back it can't look at again, only remove when a decision took effect or the patient withdrew: a security
+  // role reads that.
+  anonymise: {
+    'ct-clinical': { access: ['read', 'remove'] },
+    'ct-research': OWN,
+    'ct-quarantine': { access: ['list', 'write', 'remove'] },
+  },
+  security: { 'ct-quarantine': READ },
   assess: { 'ct-research': OWN },
   'label-queue': { 'ct-research': READ },
-  release: { 'ct-research': READ, 'ct-release-candidates': OWN, 'ct-releases': WRITE },
+  // It takes what is withdrawn out of published versions.
+  release: { 'ct-research': READ, 'ct-release-candidates': OWN, 'ct-releases': OWN },
   // The zones' archives share a bucket and are kept apart by name. What is archived stays: nobody deletes there.
   'archiver-clinical': { 'ct-event-log': { ...WRITE, prefix: 'ct.clinical.' } },
   'archiver-research': { 'ct-event-log': { ...WRITE, prefix: 'ct.research.' } },
@@ -36,6 +43,7 @@ export const STORE_USERS: readonly string[] = Object.keys(POLICIES);
 
 const ACTIONS: Readonly<Record<Access, readonly string[]>> = {
   read: ['s3:GetObject'],
+  list: [],
   write: ['s3:PutObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts'],
   remove: ['s3:DeleteObject'],
 };
@@ -49,7 +57,7 @@ interface Statement {
 
 function statementsOf(arn: string, { access, prefix = '' }: Grant): Statement[] {
   const objects: Statement = { Effect: 'Allow', Action: access.flatMap((a) => ACTIONS[a]), Resource: [`${arn}/${prefix}*`] };
-  if (!access.includes('read')) return [objects];
+  if (!access.includes('read') && !access.includes('list')) return [objects];
   const list: Statement = {
     Effect: 'Allow',
     Action: ['s3:ListBucket'],

@@ -1,11 +1,13 @@
 // Everything that the stages need of a platform before they start: users, topics, ACLs, buckets, policies,
 // databases and the files with their secrets. Doing it twice changes nothing.
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { applyTopics, principals } from '../../services/adapters/kafka-topics.ts';
 import { s3Store } from '../../services/adapters/s3-store.ts';
 import { publishSchemas } from '../../services/adapters/schema-registry.ts';
+import { sha256Hex } from '../../services/kernel/digest.ts';
+import type { Role } from '../../services/runtime/people-file.ts';
 import { applyLifecycle, CLINICAL_DAYS } from './lifecycle.ts';
 import type { Platform } from './platform.ts';
 import { BUCKETS, policyJson, STORE_USERS } from './policies.ts';
@@ -34,6 +36,14 @@ export interface ReaderLogin {
   readonly lead: boolean;
 }
 
+/** Someone with a role (services/runtime/people-file.ts). On a local platform they are simulated. */
+export interface PersonLogin {
+  readonly name: string;
+  readonly roles: readonly Role[];
+  /** File with the token, for `--token-file`. */
+  readonly tokenFile: string;
+}
+
 export interface Provisioned {
   readonly dir: string;
   readonly prefix: string;
@@ -41,13 +51,16 @@ export interface Provisioned {
   readonly centres: readonly string[];
   readonly databases: Readonly<Record<DatabaseName, string>>;
   readonly readers: readonly ReaderLogin[];
+  readonly people: readonly PersonLogin[];
   /** Bearer tokens of the services whose HTTP can change something. */
   readonly gatewayToken: string;
   readonly releaseToken: string;
   readonly selectToken: string;
   /** Password of a Kafka principal, secret of a MinIO user. */
   secretOf(user: string): string;
-  file(name: 'centres.json' | 'gateway-centres.json' | 'readers.json' | 'release-secret' | 'vault-key' | 'cohort.yaml'): string;
+  file(
+    name: 'centres.json' | 'gateway-centres.json' | 'readers.json' | 'people.json' | 'release-secret' | 'vault-key' | 'cohort.yaml',
+  ): string;
 }
 
 /** Derived from the platform's own random secret: every process that may read the state knows the same ones. */
@@ -82,25 +95,41 @@ function readerLogins(platform: Platform, count: number): ReaderLogin[] {
   }));
 }
 
-/** The files with secrets that the stages read at their start. */
+/** Who has a role in a local deployment, and the end of their token file's name. */
+const PEOPLE: readonly (Pick<PersonLogin, 'name' | 'roles'> & { readonly id: string })[] = [
+  { id: 'security-officer', name: 'Simulated Security Officer', roles: ['security'] },
+  { id: 'privacy-one', name: 'Simulated Privacy Officer One', roles: ['privacy'] },
+  { id: 'privacy-two', name: 'Simulated Privacy Officer Two', roles: ['privacy'] },
+];
+
+const tokenFileOf = (dir: string, id: string): string => join(dir, `token-${id}`);
+
+async function writePeople(platform: Platform, dir: string): Promise<void> {
+  const people = PEOPLE.map(({ id, name, roles }) => ({ id, name, roles, token: deriveSecret(platform, `person|${id}`) }));
+  for (const { id, token } of people) await writeSecret(tokenFileOf(dir, id), token);
+  const entries = people.map(({ name, roles, token }) => ({ name, roles, tokenSha256: sha256Hex(token) }));
+  await writeSecret(join(dir, 'people.json'), JSON.stringify(entries, null, 1));
+}
+
+/** The files with secrets that the stages and the people's commands read. */
 export async function writeFiles(
   platform: Platform,
   o: ProvisionOptions,
   secretOf: (user: string) => string,
   readers: readonly ReaderLogin[],
 ): Promise<void> {
-  const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
   await mkdir(o.dir, { recursive: true, mode: 0o700 });
   await writeSecret(join(o.dir, 'centres.json'), JSON.stringify(centreEntries(platform, o.centres, secretOf, false), null, 1));
   await writeSecret(join(o.dir, 'gateway-centres.json'), JSON.stringify(centreEntries(platform, o.centres, secretOf, true), null, 1));
   await writeSecret(
     join(o.dir, 'readers.json'),
     JSON.stringify(
-      readers.map((r) => ({ id: r.id, token: sha256(r.token), simulated: true, lead: r.lead })),
+      readers.map((r) => ({ id: r.id, token: sha256Hex(r.token), simulated: true, lead: r.lead })),
       null,
       1,
     ),
   );
+  await writePeople(platform, o.dir);
   await writeSecret(join(o.dir, 'release-secret'), deriveSecret(platform, 'release'));
   await writeSecret(join(o.dir, 'vault-key'), deriveSecret(platform, 'vault'));
   await copyFile(o.cohortFile ?? join(import.meta.dirname, '../../services/select/cohorts/demo.yaml'), join(o.dir, 'cohort.yaml'));
@@ -120,6 +149,7 @@ export function describeProvisioned(platform: Platform, o: ProvisionOptions): Pr
     centres: o.centres,
     databases: Object.fromEntries(DATABASES.map((d) => [d, url(d)])) as Record<DatabaseName, string>,
     readers: readerLogins(platform, o.readers ?? 4),
+    people: PEOPLE.map(({ id, name, roles }) => ({ name, roles, tokenFile: tokenFileOf(o.dir, id) })),
     gatewayToken: deriveSecret(platform, 'gateway-token'),
     releaseToken: deriveSecret(platform, 'release-token'),
     selectToken: deriveSecret(platform, 'select-token'),

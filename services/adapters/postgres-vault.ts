@@ -1,17 +1,20 @@
 // The identity vault in PostgreSQL. First sight is safe when two stages ask at once: the first insert
 // wins and everybody reads the winner's row.
-import { readFileSync } from 'node:fs';
-import pg from 'pg';
+import type pg from 'pg';
 import { Fault } from '../kernel/fault.ts';
-import type { CentreId, ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
-import type { IdentityVault, Lineage, PatientKey, StudyKeys, SubjectKeys } from '../ports/identity-vault.ts';
-import { isSameKey, newId, newSecret, vaultCrypto } from './vault-crypto.ts';
+import { parseClinicalKey } from '../kernel/ids.ts';
+import type { CentreId, ClinicalKey, ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
+import { WITHDRAWN_TOKEN } from '../ports/identity-vault.ts';
+import type { IdentityVault, Lineage, PatientKey, SeenUnder, StudyKeys, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
+import { guarded, newPool, openTables, transaction } from './postgres-vault-session.ts';
+import type { Client } from './postgres-vault-session.ts';
+import { newId, newSecret } from './vault-crypto.ts';
 import type { VaultCrypto } from './vault-crypto.ts';
 
 export interface PostgresVaultOptions {
   /** postgres://user:password@host:port/database */
   connectionString: string;
-  /** The 32 bytes of the vault's key file. */
+  /** The 32 bytes of the vault's key file: they open the data key that the vault holds. */
   key: Uint8Array;
   /** Connections for look-ups. */
   maxConnections?: number;
@@ -19,87 +22,32 @@ export interface PostgresVaultOptions {
   maxLocks?: number;
 }
 
-const CONNECT_TIMEOUT_MS = 10_000;
-const QUERY_TIMEOUT_MS = 30_000;
 const LINEAGE_PAGE = 500;
-/** Advisory lock that serialises migrations; any fixed number. */
-const MIGRATION_LOCK = 7_203_114;
 
 /** Opens the vault, creating its tables. Throws Fault VAULT_UNAVAILABLE, BAD_CONFIG when the key is another one. */
 export const openPostgresVault = async (options: PostgresVaultOptions): Promise<IdentityVault> => {
-  const crypto = vaultCrypto(options.key);
   const pool = newPool(options.connectionString, options.maxConnections ?? 4);
   // Locks are held while look-ups run: from one pool they could starve each other.
   const locks = newPool(options.connectionString, options.maxLocks ?? 16);
   const close = async (): Promise<void> => {
     await Promise.all([pool.end(), locks.end()]);
   };
-  try {
-    await guarded(() => migrate(pool, crypto));
-  } catch (error) {
+  const crypto = await openTables(pool, options.key).catch(async (error: unknown) => {
     await close();
     throw error;
-  }
+  });
   return {
     subject: (key, signal) => guarded(() => subject(pool, crypto, key, signal)),
-    study: (subjectRow, centre, study, revision, signal) =>
-      guarded(() => studyKeys(pool, crypto, { subjectRow, centre, study, revision }, signal)),
+    study: (seen, centre, study, revision, signal) => guarded(() => studyKeys(pool, crypto, { seen, centre, study, revision }, signal)),
     token: (centre, study, signal) => guarded(() => studyToken(pool, crypto, centre, study, signal)),
     siteSecret: () => guarded(() => siteSecret(pool, crypto)),
-    withSubjectLock: (subjectRow, work) => withSubjectLock(locks, subjectRow, work),
+    subjectLock: (subjectRow) => guarded(() => subjectLock(locks, subjectRow)),
+    denied: (studies, signal) => guarded(() => deniedStudies(pool, crypto, studies, signal)),
+    denyStudy: (centre, study, signal) => guarded(() => denyStudy(pool, crypto.digest('study', centre, study), signal)),
     lineages: (signal) => lineages(pool, crypto, signal),
     close,
   };
 };
-
-const newPool = (connectionString: string, max: number): pg.Pool => {
-  const pool = new pg.Pool({ connectionString, max, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, query_timeout: QUERY_TIMEOUT_MS });
-  // An idle connection that breaks is replaced; without a listener it would end the process.
-  pool.on('error', () => undefined);
-  return pool;
-};
-
-/** Any error of the database is the vault's being away: nothing of a study decides over it. */
-const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof Fault) throw error;
-    if (error instanceof Error && error.name === 'AbortError') throw error;
-    throw new Fault('VAULT_UNAVAILABLE', true, 'the identity vault failed', { cause: error });
-  }
-};
-
-type Client = Pick<pg.Pool, 'query'>;
-
-const transaction = async <T>(pool: pg.Pool, work: (client: Client) => Promise<T>): Promise<T> => {
-  const client = await pool.connect();
-  try {
-    await client.query('begin');
-    const result = await work(client);
-    await client.query('commit');
-    client.release();
-    return result;
-  } catch (error) {
-    // A connection in an unknown state is not used again.
-    client.release(true);
-    throw error;
-  }
-};
-
-const migrate = (pool: pg.Pool, crypto: VaultCrypto): Promise<void> =>
-  transaction(pool, async (client) => {
-    await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
-    await client.query(readFileSync(new URL('postgres-vault.sql', import.meta.url), 'utf8'));
-    await client.query("insert into vault_meta values ('key-check', $1), ('site-secret', $2) on conflict do nothing", [
-      Buffer.from(crypto.keyCheck),
-      crypto.seal(newSecret(), 'site-secret'),
-    ]);
-    const { rows } = await client.query<{ value: Buffer }>("select value from vault_meta where name = 'key-check'");
-    if (!rows[0] || !isSameKey(crypto, rows[0].value.toString())) {
-      throw new Fault('BAD_CONFIG', false, 'the key file is not the one that this vault was made with');
-    }
-  });
 
 const subject = async (pool: pg.Pool, crypto: VaultCrypto, key: PatientKey, signal?: AbortSignal): Promise<SubjectKeys | 'denied'> => {
   signal?.throwIfAborted();
@@ -115,7 +63,7 @@ const subject = async (pool: pg.Pool, crypto: VaultCrypto, key: PatientKey, sign
       await client.query('insert into patients values ($1, $2)', [subjectRow, crypto.seal(secret, subjectRow)]);
       await client.query('insert into identifiers values ($1, $2)', [digest, subjectRow]);
       await client.query("insert into audit (action, subject_row, detail) values ('first-sight', $1, '')", [subjectRow]);
-      return { subjectRow, secret };
+      return { subjectRow, secret, idDigest: digest };
     })
   );
 };
@@ -129,11 +77,14 @@ const findSubject = async (client: Client, crypto: VaultCrypto, digest: string):
   const row = rows[0];
   if (row?.denied) return 'denied';
   if (!row?.subject_row || !row.secret_box) return undefined;
-  return { subjectRow: row.subject_row, secret: crypto.open(row.secret_box, row.subject_row) };
+  return { subjectRow: row.subject_row, secret: crypto.open(row.secret_box, row.subject_row), idDigest: digest };
 };
 
+const isDenied = async (client: Client, digest: string): Promise<boolean> =>
+  (await client.query('select from deny where id_digest = $1', [digest])).rowCount === 1;
+
 interface StudyAsked {
-  subjectRow: string;
+  seen: SeenUnder;
   centre: CentreId;
   study: StudyInstanceUid;
   revision: ClinicalRevision;
@@ -144,6 +95,7 @@ interface StudyRow {
   token: string;
   secret_box: Buffer;
   subject_row: string | null;
+  id_digest: string | null;
 }
 
 /** The study's row, drawn when it is not there, and locked until the transaction ends. */
@@ -154,6 +106,7 @@ const studyRow = async (
   study: StudyInstanceUid,
 ): Promise<StudyRow & { study_digest: string }> => {
   const digest = crypto.digest('study', centre, study);
+  if (await isDenied(client, digest)) throw new Fault('VAULT_UNAVAILABLE', true, 'the study was withdrawn after the look-up');
   await client.query(
     `insert into studies (study_digest, key_box, lineage_id, token, secret_box)
      values ($1, $2, $3, $4, $5) on conflict (study_digest) do nothing`,
@@ -175,6 +128,7 @@ const studyToken = async (
 ): Promise<{ token: string; secret: Uint8Array }> => {
   signal?.throwIfAborted();
   return transaction(pool, async (client) => {
+    if (await isDenied(client, crypto.digest('study', centre, study))) return { token: WITHDRAWN_TOKEN, secret: newSecret() };
     const row = await studyRow(client, crypto, centre, study);
     return { token: row.token, secret: crypto.open(row.secret_box, row.study_digest) };
   });
@@ -186,7 +140,8 @@ const studyKeys = async (pool: pg.Pool, crypto: VaultCrypto, asked: StudyAsked, 
     const row = await studyRow(client, crypto, asked.centre, asked.study);
     const digest = row.study_digest;
     // A corrected patient id moves the study, and with it its lineage, to the other patient.
-    if (row.subject_row !== asked.subjectRow) await moveStudy(client, digest, row.subject_row, asked.subjectRow);
+    const isAsBefore = row.subject_row === asked.seen.subjectRow && row.id_digest === asked.seen.idDigest;
+    if (!isAsBefore) await moveStudy(client, digest, row.subject_row, asked.seen);
     return {
       lineageId: row.lineage_id,
       token: row.token,
@@ -196,10 +151,10 @@ const studyKeys = async (pool: pg.Pool, crypto: VaultCrypto, asked: StudyAsked, 
   });
 };
 
-const moveStudy = async (client: Client, digest: string, from: string | null, to: string): Promise<void> => {
-  await client.query('update studies set subject_row = $2 where study_digest = $1', [digest, to]);
-  if (from === null) return;
-  await client.query("insert into audit (action, subject_row, detail) values ('study-moved', $1, $2)", [to, `from ${from}`]);
+const moveStudy = async (client: Client, digest: string, from: string | null, to: SeenUnder): Promise<void> => {
+  await client.query('update studies set subject_row = $2, id_digest = $3 where study_digest = $1', [digest, to.subjectRow, to.idDigest]);
+  if (from === null || from === to.subjectRow) return;
+  await client.query("insert into audit (action, subject_row, detail) values ('study-moved', $1, $2)", [to.subjectRow, `from ${from}`]);
 };
 
 const ordinalOf = async (client: Client, digest: string, revision: string): Promise<number> => {
@@ -221,24 +176,65 @@ const siteSecret = async (pool: pg.Pool, crypto: VaultCrypto): Promise<Uint8Arra
   return crypto.open(rows[0].value, 'site-secret');
 };
 
-const withSubjectLock = async <T>(locks: pg.Pool, subjectRow: string, work: () => Promise<T>): Promise<T> => {
-  const client = await guarded(() => locks.connect());
-  try {
-    await guarded(async () => {
-      await client.query('select pg_advisory_lock_shared(hashtextextended($1, 1))', [subjectRow]);
-      const { rowCount } = await client.query('select from patients where subject_row = $1', [subjectRow]);
-      // Withdrawn between look-up and lock: tried again, the look-up answers 'denied'.
-      if (rowCount === 0) throw new Fault('VAULT_UNAVAILABLE', true, "the patient's row went away after the look-up");
-    });
-    return await work();
-  } finally {
-    // Ending the session frees the lock whatever state the connection is in.
+const subjectLock = async (locks: pg.Pool, subjectRow: string): Promise<SubjectLock> => {
+  const client = await locks.connect();
+  let isOver = false;
+  // The session holds the lock: when its connection breaks, the lock is gone, and whoever confirms hears of it.
+  const onError = (): void => void (isOver = true);
+  client.on('error', onError);
+  const confirm = async (): Promise<void> => {
+    if (isOver) throw new Fault('VAULT_UNAVAILABLE', true, "the patient's lock was lost");
+    await guarded(() => client.query('select 1'));
+  };
+  const release = async (): Promise<void> => {
+    if (isOver) return client.release(true);
+    isOver = true;
     const isFreed = await client.query('select pg_advisory_unlock_all()').then(
       () => true,
       () => false,
     );
+    client.removeListener('error', onError);
+    // Ending the session frees the lock whatever state the connection is in.
     client.release(!isFreed);
+  };
+  try {
+    const { rows } = await client.query<{ held: boolean; known: boolean }>(
+      `select held, exists (select from patients where subject_row = $1) as known
+       from (select pg_try_advisory_lock_shared(hashtextextended($1, 1)) as held) as lock`,
+      [subjectRow],
+    );
+    if (rows[0]?.held !== true) throw new Fault('VAULT_UNAVAILABLE', true, 'the patient is being withdrawn or merged');
+    if (!rows[0].known) throw new Fault('VAULT_UNAVAILABLE', true, "the patient's row went away after the look-up");
+    return { confirm, release };
+  } catch (error) {
+    await release();
+    throw error;
   }
+};
+
+const deniedStudies = async (
+  pool: pg.Pool,
+  crypto: VaultCrypto,
+  studies: readonly ClinicalKey[],
+  signal?: AbortSignal,
+): Promise<ReadonlySet<ClinicalKey>> => {
+  signal?.throwIfAborted();
+  const byDigest = new Map(
+    studies.map((key) => {
+      const { centre, studyInstanceUid } = parseClinicalKey(key);
+      return [crypto.digest('study', centre, studyInstanceUid), key];
+    }),
+  );
+  const { rows } = await pool.query<{ id_digest: string }>('select id_digest from deny where id_digest = any($1)', [[...byDigest.keys()]]);
+  return new Set(rows.flatMap((row) => byDigest.get(row.id_digest) ?? []));
+};
+
+const denyStudy = async (pool: pg.Pool, digest: string, signal?: AbortSignal): Promise<void> => {
+  signal?.throwIfAborted();
+  await transaction(pool, async (client) => {
+    await client.query('insert into deny (id_digest) values ($1) on conflict do nothing', [digest]);
+    await client.query('delete from studies where study_digest = $1', [digest]);
+  });
 };
 
 async function* lineages(pool: pg.Pool, crypto: VaultCrypto, signal?: AbortSignal): AsyncIterable<Lineage> {

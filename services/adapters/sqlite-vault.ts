@@ -5,34 +5,44 @@ import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { randomBytes } from 'node:crypto';
 import { Fault } from '../kernel/fault.ts';
-import type { CentreId, ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
-import type { IdentityVault, Lineage, PatientKey, StudyKeys, SubjectKeys } from '../ports/identity-vault.ts';
+import { parseClinicalKey } from '../kernel/ids.ts';
+import type { CentreId, ClinicalKey, ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
+import { WITHDRAWN_TOKEN } from '../ports/identity-vault.ts';
+import type { IdentityVault, Lineage, PatientKey, StudyKeys, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
 import { isSameKey, newId, newSecret, vaultCrypto, VAULT_KEY_BYTES } from './vault-crypto.ts';
 import type { VaultCrypto } from './vault-crypto.ts';
 
 /** Opens or makes the vault `file` and its key `file.key`. Throws Fault BAD_CONFIG, VAULT_UNAVAILABLE. */
 export const openSqliteVault = (file: string): IdentityVault => {
-  const key = readOrMakeKey(file);
-  const crypto = vaultCrypto(key);
-  const db = guarded(() => open(file, crypto));
+  const { db, crypto } = openVaultFile(file);
   const run = <T>(work: () => T): Promise<T> => new Promise((resolve) => resolve(guarded(work)));
   return {
     subject: (patient, signal) => run(() => (signal?.throwIfAborted(), subject(db, crypto, patient))),
-    study: (subjectRow, centre, study, revision, signal) =>
-      run(() => (signal?.throwIfAborted(), studyKeys(db, crypto, { subjectRow, centre, study, revision }))),
+    study: (seen, centre, study, revision, signal) =>
+      run(() => (signal?.throwIfAborted(), studyKeys(db, crypto, { subjectRow: seen.subjectRow, centre, study, revision }))),
     token: (centre, study, signal) =>
       run(() => {
         signal?.throwIfAborted();
+        if (isDenied(db, crypto.digest('study', centre, study))) return { token: WITHDRAWN_TOKEN, secret: newSecret() };
         const row = transaction(db, () => studyRow(db, crypto, centre, study));
         return { token: row.token, secret: crypto.open(row.secretBox, row.digest) };
       }),
     siteSecret: () =>
       run(() => crypto.open(blobOf(db.prepare("select value from vault_meta where name = 'site-secret'").get(), 'value'), 'site-secret')),
-    // One process owns the file: nobody withdraws meanwhile.
-    withSubjectLock: (_subjectRow, work) => work(),
+    // One command at a time works with the file: nobody withdraws meanwhile.
+    subjectLock: () => Promise.resolve(lockOfNothing()),
+    denied: (studies) => run(() => new Set(studies.filter((key) => isDenied(db, studyDigest(crypto, key))))),
+    denyStudy: (centre, study) => run(() => transaction(db, () => denyStudy(db, crypto.digest('study', centre, study)))),
     lineages: (signal) => lineages(db, crypto, signal),
     close: () => run(() => db.close()),
   };
+};
+
+/** The file itself, for what else is done to it. Throws as `openSqliteVault` does. */
+export const openVaultFile = (file: string): { db: DatabaseSync; crypto: VaultCrypto; transaction: <T>(work: () => T) => T } => {
+  const crypto = vaultCrypto(readOrMakeKey(file));
+  const db = guarded(() => open(file, crypto));
+  return { db, crypto, transaction: (work) => guarded(() => transaction(db, work)) };
 };
 
 const readOrMakeKey = (file: string): Uint8Array => {
@@ -102,22 +112,43 @@ const textOf = (row: Row, name: string): string => {
   return value;
 };
 
+const lockOfNothing = (): SubjectLock => {
+  let isHeld = true;
+  return {
+    confirm: () => (isHeld ? Promise.resolve() : Promise.reject(new Fault('VAULT_UNAVAILABLE', true, 'the lock was released'))),
+    release: () => Promise.resolve(void (isHeld = false)),
+  };
+};
+
+const isDenied = (db: DatabaseSync, digest: string): boolean =>
+  db.prepare('select 1 from deny where id_digest = ?').get(digest) !== undefined;
+
+const studyDigest = (crypto: VaultCrypto, key: ClinicalKey): string => {
+  const { centre, studyInstanceUid } = parseClinicalKey(key);
+  return crypto.digest('study', centre, studyInstanceUid);
+};
+
+const denyStudy = (db: DatabaseSync, digest: string): void => {
+  db.prepare('insert into deny values (?) on conflict do nothing').run(digest);
+  db.prepare('delete from studies where study_digest = ?').run(digest);
+};
+
 const subject = (db: DatabaseSync, crypto: VaultCrypto, key: PatientKey): SubjectKeys | 'denied' => {
   const digest = crypto.digest('patient', key.namespace, key.patientId);
   return transaction(db, () => {
-    if (db.prepare('select 1 from deny where id_digest = ?').get(digest) !== undefined) return 'denied';
+    if (isDenied(db, digest)) return 'denied';
     const row = db
       .prepare('select subject_row, secret_box from identifiers join patients using (subject_row) where id_digest = ?')
       .get(digest);
     if (row !== undefined) {
       const subjectRow = textOf(row, 'subject_row');
-      return { subjectRow, secret: crypto.open(blobOf(row, 'secret_box'), subjectRow) };
+      return { subjectRow, secret: crypto.open(blobOf(row, 'secret_box'), subjectRow), idDigest: digest };
     }
     const [subjectRow, secret] = [newId(), newSecret()];
     db.prepare('insert into patients values (?, ?)').run(subjectRow, crypto.seal(secret, subjectRow));
     db.prepare('insert into identifiers values (?, ?)').run(digest, subjectRow);
     db.prepare("insert into audit (action, subject_row, detail) values ('first-sight', ?, '')").run(subjectRow);
-    return { subjectRow, secret };
+    return { subjectRow, secret, idDigest: digest };
   });
 };
 
@@ -138,6 +169,7 @@ interface StudyRow {
 
 const studyRow = (db: DatabaseSync, crypto: VaultCrypto, centre: CentreId, study: StudyInstanceUid): StudyRow => {
   const digest = crypto.digest('study', centre, study);
+  if (isDenied(db, digest)) throw new Fault('VAULT_UNAVAILABLE', true, 'the study was withdrawn after the look-up');
   db.prepare(
     `insert into studies (study_digest, key_box, lineage_id, token, secret_box)
      values (?, ?, ?, ?, ?) on conflict (study_digest) do nothing`,

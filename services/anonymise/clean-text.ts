@@ -1,66 +1,215 @@
 // Clean Descriptors (PS3.15 E.3.5): what is left of a free text is clinical words and numbers with a
 // unit. An allow-list, so a name that nobody foresaw goes; words that name this patient go as well.
-import { fold, UNITS, VOCABULARY } from './vocabulary.ts';
+import { CONTRAST_MEDIA, fold, UNITS, VOCABULARY } from './vocabulary.ts';
 
 /** Reconstruction kernels as Siemens, GE, Canon and Philips name them. */
 const KERNEL = /^(?:(?:b|br|bl|bv|bf|hr|hf|hc|qr|tr|sa|ub|ur|d|h|i|j|t|u)\d{2}[fsh]?|fc\d{2}|y[a-d])$/;
 /** Vertebrae, series and phase marks that carry no identity: c1-c7, th1-th12, l1-l5, t1. */
-const LEVEL = /^(?:c[1-7]|th?(?:[1-9]|1[0-2])|l[1-5]|s[1-5]|[cthls][+-]|2d|3d|4d)$/;
-/** Dates, times, phones and the like: groups of digits tied by punctuation; whole, so no part survives. */
-const NUMBER_CHAIN = /\+?\d+(?:[\s]?[-./:\\()][\s]?\d+){2,}|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}|\d+:\d+|\d+-\d+/gu;
-const TOKEN = /\d+(?:[.,]\d+)?(?:[\p{L}\p{M}]+|%)?|[\p{L}\p{M}][\p{L}\p{M}\p{N}]*/gu;
+const LEVEL = /^(?:c[1-7]|th?(?:[1-9]|1[0-2])|l[1-5]|s[1-5]|[234]d)$/;
+/** What has a meaning only whole: w/o, C-, б/к, L-spine, 2.5x2.5, ICD codes, Siemens' 8.0.0 (no date: there is no month 0). */
+const PHRASE =
+  /(?<![\p{L}\p{M}\p{N}])(?:w ?& ?w\/?o(?![\p{L}\p{M}\p{N}])|w\/(?:wo?|o|c|iv)?(?![\p{L}\p{M}\p{N}])|w\/(?=\p{L}{3})|wo\/(?=[\s\p{L}])|[ciс][+-](?![\p{L}\p{M}\p{N}])|[бс]\/к(?![\p{L}\p{M}\p{N}])|в\/в(?![\p{L}\p{M}\p{N}])|[clts]-?spine(?![\p{L}\p{M}\p{N}])|x-ray(?![\p{L}\p{M}\p{N}])|(?:icd|мкб)(?:-1[01])?[ :]{0,2}[a-z]\d\d(?:\.\d{1,2})?(?![\p{L}\p{M}\p{N}.])|\d{1,3}(?:[.,]\d{1,3})? ?[xх×] ?\d{1,3}(?:[.,]\d{1,3})?(?= ?mm| ?мм|[^\p{L}\p{M}\p{N}.,]|$)|\d{1,2}\.0\.\d(?![\d.]))/giu;
+/**
+ * Dates, times, phones, addresses of the net and the like: groups of digits tied by punctuation or spaces; whole, so
+ * that no part survives.
+ */
+const CHAIN =
+  /\S+@\S+|(?:https?:\/\/|www\.)\S+|\+?\d+(?:\s?[-./:\\()]+\s?\d+){2,}|\+?\d+(?:[.,]\d+)?(?:\s+\d+(?:[.,]\d+)?){2,}|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}|\(\d+\)\s?\d[\d\s-]*|\d+[:/]\d+|\d+-\d+/gu;
+/** A month between or behind numbers makes a date. */
+const MONTH =
+  /^(?:jan(?:uary)?|feb(?:ruary)?|march|mar|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?|январ[ья]|феврал[ья]|марта?|апрел[ья]|ма[йя]|июн[ья]|июл[ья]|августа?|сентябр[ья]|октябр[ья]|ноябр[ья]|декабр[ья]|янв|фев|мар|апр|июн|июл|авг|сен|окт|ноя|дек)$/;
+/** Behind one of these stands a name, whatever else the word may mean: Dr. House, врач Легких. */
+const TITLE = /^(?:dr|doctor|mrs?|ms|miss|prof|professor|sir|nurse|врач|доктор|др|проф|профессор|гн|гжа|медсестра|лаборант|фельдшер)$/;
+/** MR is an image, Mr a man. */
+const isTitle = (text: string): boolean => TITLE.test(fold(text).replace(/[^\p{L}]/gu, '')) && text !== 'MR' && text !== 'MS';
+/** Runs without a break; their blocks of digits and of letters; pieces of a block, each up to the next capital. */
+const RUN = /[\p{L}\p{M}\p{N}]+(?:(?<=\d)[.,]\d+[\p{L}\p{M}\p{N}]*)*%?/gu;
+const BLOCK = /\d+(?:[.,]\d+)?%?|[\p{L}\p{M}]+|\p{N}/gu;
+const PIECE = /\p{Lu}+(?![\p{Ll}\p{M}])|\p{Lu}?[\p{L}\p{M}]+?(?=\p{Lu}|$)|[\p{L}\p{M}]+/gu;
+
+/** amount: a number whose unit is the next piece. digit: a small number that only stays beside a word. */
+type Kind = 'word' | 'amount' | 'unit' | 'digit' | 'drop';
+
+interface Piece {
+  text: string;
+  start: number;
+  end: number;
+  kind: Kind;
+}
+
+/** More passes than any text took; one that still changes is nothing that is known. */
+const MAX_PASSES = 5;
 
 /**
- * The text with only allowed words, single digits beside them and numbers with units; separators
- * between kept neighbours stay. `identifiers` are folded tokens of this study's identities: they go
- * even where the vocabulary has the word. Empty when nothing is left.
+ * The text with only allowed words, single digits beside them and numbers with units; separators between kept
+ * neighbours stay, and a text that loses nothing stays as it is. `identifiers` are folded tokens of this study's
+ * identities: they go even where the vocabulary has the word. Empty when nothing is left. Cleaning again takes nothing
+ * more away: what stands side by side once a word is gone is judged again.
  */
 export const cleanText = (text: string, identifiers: ReadonlySet<string>): string => {
-  const source = text.normalize('NFC').replace(NUMBER_CHAIN, (chain) => '\u0000'.repeat(chain.length));
-  const tokens = [...source.matchAll(TOKEN)].map((match) => ({ text: match[0], start: match.index, end: match.index + match[0].length }));
-  const kinds: Kind[] = [];
-  for (const [i, token] of tokens.entries()) {
-    const isInitial = /^\p{L}$/u.test(token.text) && (token.text !== token.text.toLowerCase() || source[token.end] === '.');
-    const isUnit = kinds[i - 1] === 'amount' && UNITS.has(fold(token.text));
-    kinds.push(isInitial ? 'drop' : isUnit ? 'word' : judge(token.text, tokens[i + 1]?.text, identifiers));
+  let was = text.normalize('NFC');
+  for (let pass = 0; pass < MAX_PASSES; pass++) {
+    const is = cleanOnce(was, identifiers);
+    if (is === was) return is;
+    was = is;
   }
-  // A lone digit says nothing alone; beside a kept word it is a slice count, a phase, a lobe.
-  const isKept = (i: number): boolean =>
-    kinds[i] === 'word' || kinds[i] === 'amount' || (kinds[i] === 'digit' && (kinds[i - 1] === 'word' || kinds[i + 1] === 'word'));
+  return '';
+};
+
+const cleanOnce = (source: string, identifiers: ReadonlySet<string>): string => {
+  const pieces = piecesOf(source, identifiers);
+  pieces.forEach((piece, i) => {
+    if (piece.kind === 'digit' && !isBesideWord(pieces, i)) piece.kind = 'drop';
+  });
+  const kept = pieces.flatMap((piece, i) => (piece.kind === 'drop' ? [] : [{ piece, i }]));
+  if (!kept.some(({ piece: { kind } }) => kind === 'word' || kind === 'amount')) return '';
+  if (kept.length === pieces.length && isPlain(source)) return source;
   let result = '';
-  let last: number | undefined;
-  tokens.forEach((token, i) => {
-    if (!isKept(i)) return;
-    if (last !== undefined) result += i === last + 1 ? separator(source.slice(tokens[last]?.end, token.start)) : ' ';
-    result += token.text;
-    last = i;
+  kept.forEach(({ piece, i }, at) => {
+    const before = kept[at - 1];
+    if (before !== undefined) result += before.i === i - 1 ? separator(source.slice(before.piece.end, piece.start)) : ' ';
+    result += piece.text;
   });
   return result;
 };
 
-const separator = (between: string): string => (/^[\s/+\-,;_&]*$/.test(between) ? between || ' ' : ' ');
+/** Letters, digits and usual signs: no piece was missed. */
+const isPlain = (source: string): boolean => /^[\p{L}\p{M}\p{N}\s!-/:-@[-`{-~№°«»–—×]*$/u.test(source);
 
-/** amount: a number whose unit is the next token. digit: a small number that only stays beside a word. */
-type Kind = 'word' | 'amount' | 'digit' | 'drop';
+const separator = (between: string): string => (/^[\s/+\-,;:.()_&^]*$/.test(between) ? between : ' ');
 
-const judge = (token: string, next: string | undefined, identifiers: ReadonlySet<string>): Kind => {
-  const folded = fold(token);
-  if (identifiers.has(folded)) return 'drop';
-  const number = /^(\d+(?:[.,]\d+)?)(\D*)$/u.exec(folded);
-  if (!number) return VOCABULARY.has(folded) || KERNEL.test(folded) || LEVEL.test(folded) ? 'word' : 'drop';
-  const [, digits = '', suffix = ''] = number;
-  if (identifiers.has(digits)) return 'drop';
-  if (LEVEL.test(folded)) return 'word';
-  if (digits.length > 6) return 'drop';
-  if (UNITS.has(suffix)) return 'word';
-  if (suffix === '' && next !== undefined && UNITS.has(fold(next)) && !identifiers.has(fold(next))) return 'amount';
-  if (suffix === '%' && digits.length <= 5) return 'word';
-  return suffix === '' && /^\d(?:[.,]\d{1,2})?$/.test(digits) ? 'digit' : 'drop';
+// Behind a kept word it is a slice count, a phase, a lobe; in front of one only at the start of the text.
+const isBesideWord = (pieces: readonly Piece[], i: number): boolean => {
+  const [before, after] = [pieces[i - 1], pieces[i + 1]];
+  if (after !== undefined && after.kind === 'drop' && MONTH.test(fold(after.text))) return false;
+  return before === undefined ? after?.kind === 'word' : before.kind !== 'drop';
 };
+
+const piecesOf = (source: string, identifiers: ReadonlySet<string>): Piece[] => {
+  const whole = [...source.matchAll(PHRASE)].map((match): Piece => ({
+    text: match[0],
+    start: match.index,
+    end: match.index + match[0].length,
+    kind: tokensOf(match[0]).some((token) => token.length > 1 && identifiers.has(token)) ? 'drop' : 'word',
+  }));
+  const blank = (from: string, pattern: RegExp): string => from.replace(pattern, (chain) => '\u0000'.repeat(chain.length));
+  // Blanked, so that nothing else matches there.
+  const chains = [...blank(source, PHRASE).matchAll(CHAIN)].map((match): Piece => ({
+    text: match[0],
+    start: match.index,
+    end: match.index + match[0].length,
+    kind: 'drop',
+  }));
+  const runs = [...blank(blank(source, PHRASE), CHAIN).matchAll(RUN)];
+  const pieces = runs.flatMap((run) => judgeRun(run[0], run.index, source, identifiers));
+  const all = [...whole, ...chains, ...pieces].sort((a, b) => a.start - b.start);
+  all.forEach((piece, i) => judgeBeside(piece, all[i - 1], all[i + 1], source, identifiers));
+  return all;
+};
+
+/** A run whole when it is known or names somebody, else by its pieces: ThoraxRoutine, LUNG1.25mm, Smith123. */
+const judgeRun = (run: string, start: number, source: string, identifiers: ReadonlySet<string>): Piece[] => {
+  const one = (kind: Kind): Piece[] => [{ text: run, start, end: start + run.length, kind }];
+  const folded = fold(run);
+  if (identifiers.has(folded)) return one('drop');
+  if (KERNEL.test(folded) || LEVEL.test(folded)) return one('word');
+  if (/^\p{L}$/u.test(run)) return one(isInitial(run, start, source) || !VOCABULARY.has(folded) ? 'drop' : 'word');
+  if (VOCABULARY.has(folded)) return one('word');
+  const pieces = [...run.matchAll(BLOCK)].flatMap((block) => blockPieces(block[0], start + block.index));
+  pieces.forEach((piece, i) => (piece.kind = judgePiece(piece.text, pieces[i + 1]?.text, pieces.length, identifiers)));
+  return pieces;
+};
+
+const blockPieces = (block: string, start: number): Piece[] => {
+  const isKnown = !/^\p{L}/u.test(block) || UNITS.has(fold(block)) || VOCABULARY.has(fold(block));
+  const parts = isKnown ? [{ 0: block, index: 0 }] : [...block.matchAll(PIECE)];
+  return parts.map(({ 0: text, index }) => ({ text, start: start + index, end: start + index + text.length, kind: 'drop' }));
+};
+
+/** A letter alone is an initial when it is a capital or has a point; between capitals it may be a word: КТ С КОНТРАСТОМ. */
+const isInitial = (letter: string, at: number, source: string): boolean => {
+  if (source[at + 1] === '.') return true;
+  if (letter === letter.toLowerCase()) return false;
+  const next = /^ +([\p{Lu}]{2,})(?![\p{L}\p{M}])/u.exec(source.slice(at + 1))?.[1];
+  return next === undefined || !VOCABULARY.has(fold(next));
+};
+
+const judgePiece = (piece: string, next: string | undefined, count: number, identifiers: ReadonlySet<string>): Kind => {
+  const folded = fold(piece);
+  if (identifiers.has(folded) && !/^\d\d%?$/.test(folded)) return 'drop';
+  const number = /^(\d+)(?:[.,](\d+))?(%?)$/.exec(folded);
+  if (number) return judgeNumber(number, next);
+  if (/^\p{L}$/u.test(piece)) {
+    // AThorax, 5s; a letter that is no part of a known word goes.
+    return UNITS.has(folded)
+      ? 'unit'
+      : next !== undefined && /^\p{L}/u.test(next) && VOCABULARY.has(fold(next)) && !identifiers.has(fold(next))
+        ? 'word'
+        : 'drop';
+  }
+  if (VOCABULARY.has(folded) || (count > 1 && KERNEL.test(folded))) return 'word';
+  return UNITS.has(folded) ? 'unit' : 'drop';
+};
+
+const judgeNumber = ([, whole = '', fraction = '', percent = '']: RegExpExecArray, next: string | undefined): Kind => {
+  if (whole.length + fraction.length > 6) return 'drop';
+  if (percent !== '') return whole.length <= 3 ? 'word' : 'drop';
+  if (next !== undefined && UNITS.has(fold(next))) return isVolts(next, whole) ? 'amount' : 'drop';
+  // 1.03 may be the first of March.
+  return whole.length === 1 && fraction.length <= 2 && !/^(?:0[1-9]|1[0-2])$/.test(fraction) ? 'digit' : 'drop';
+};
+
+/** кв is kV behind a tube voltage, else somebody's flat. */
+const isVolts = (unit: string, number: string): boolean => fold(unit) !== 'кв' || /^(?:70|80|90|1[0-5]0|135)$/.test(number);
+
+/** What a piece's neighbours make of it: units behind numbers, concentrations behind contrast media, names behind titles. */
+const judgeBeside = (
+  piece: Piece,
+  before: Piece | undefined,
+  after: Piece | undefined,
+  source: string,
+  identifiers: ReadonlySet<string>,
+): void => {
+  const folded = fold(piece.text);
+  const isBehind = before !== undefined && /^[\s/.\-(:]*$/.test(source.slice(before.end, piece.start));
+  const isGone = identifiers.has(folded);
+  if (isTitle(piece.text)) piece.kind = 'drop';
+  if (before !== undefined && isBehind && isTitle(before.text)) {
+    if (/^\p{Lu}/u.test(piece.text)) piece.kind = 'drop';
+    return;
+  }
+  if (/^\d/.test(piece.text) && piece.kind !== 'word') {
+    const number = /^(\d+)(?:[.,](\d+))?$/.exec(folded);
+    if (number === null) return;
+    const isUnitNext = after !== undefined && UNITS.has(fold(after.text)) && /^ ?$/.test(source.slice(piece.end, after.start));
+    if (isUnitNext && (!isGone || /^\d\d$/.test(folded)) && !identifiers.has(fold(after.text)))
+      piece.kind = judgeNumber(number, after.text);
+    else if (piece.kind === 'amount') piece.kind = 'drop';
+    else if (isGone) piece.kind = 'drop';
+    if (isBehind && before !== undefined && CONTRAST_MEDIA.has(fold(before.text)) && /^[23]\d0$|^400$/.test(folded) && !isGone)
+      piece.kind = 'word';
+    return;
+  }
+  if (UNITS.has(folded) && !isGone) {
+    const isUnit = isBehind && (before?.kind === 'amount' || (before?.kind === 'unit' && source[before.end] === '/') || isSize(before));
+    if (isUnit) piece.kind = 'unit';
+    else if (piece.kind === 'unit') piece.kind = VOCABULARY.has(folded) && piece.text.length > 1 ? 'word' : 'drop';
+  }
+};
+
+const isSize = (before: Piece | undefined): boolean => before?.kind === 'word' && /\d ?[xх×] ?\d/i.test(before.text);
 
 /** Folded tokens of a text: runs of letters and digits, and runs of each alone. */
 export const tokensOf = (text: string): string[] => {
   const folded = fold(text);
   const runs = folded.match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
   return [...new Set(runs.flatMap((run) => [run, ...(run.match(/[\p{L}\p{M}]+|\p{N}+/gu) ?? [])]))];
+};
+
+/** Two to four neighbouring runs of letters or digits as one: an id of clinical words and short numbers, CHEST-1. */
+export const joinedTokensOf = (text: string): string[] => {
+  const runs = fold(text).match(/[\p{L}\p{M}]+|\p{N}+/gu) ?? [];
+  return runs.flatMap((_, at) =>
+    [2, 3, 4].filter((count) => at + count <= runs.length).map((count) => runs.slice(at, at + count).join('')),
+  );
 };

@@ -1,7 +1,16 @@
 // Compressed pixels as they may cross the boundary: JPEG, JPEG-LS, JPEG 2000 and RLE streams hold the image
 // and nothing else. Notes (APPn, COM) of the header and what follows the end are cut; notes elsewhere, boxes,
-// unknown segments and hidden bytes are refused. One frame only: what we keep has no more.
+// segments that the image does not need and hidden bytes are refused. One frame, one component: what we keep has no more.
 import type { Element } from '../dicom/model.ts';
+import {
+  areTablesUsed,
+  isPlainJ2kSegment,
+  isPlainJpegSegment,
+  isWholeJ2kHeader,
+  newJ2kHeader,
+  newJpegTables,
+  packetBytes,
+} from './codestream-segments.ts';
 import { decodeRle } from './rle.ts';
 
 export type StreamKind = 'jpeg' | 'jpeg-ls' | 'j2k' | 'rle';
@@ -12,19 +21,11 @@ const EOI = 0xd9;
 const SOS = 0xda;
 const SOT = 0x90;
 const SOD = 0x93;
+const PLT = 0x58;
 const COM_J2K = 0x64;
 const COM = 0xfe;
 
 const isJpegNote = (marker: number): boolean => marker === COM || (marker >= 0xe0 && marker <= 0xef);
-// FF01, RSTn and SOI/EOI have no length (ISO 10918-1 B.1.1.3).
-const isBare = (marker: number): boolean => marker === 0x01 || (marker >= 0xd0 && marker <= 0xd9);
-// Frames, tables, scans, restart interval, line counts (B.1.1.3); LSE and SOF55 of JPEG-LS (ISO 14495-1 C.1).
-const isJpegSegment = (marker: number): boolean =>
-  (marker >= 0xc0 && marker <= 0xdf && marker !== 0xc8) || marker === 0xf7 || marker === 0xf8;
-// ISO 15444-1 Table A.2.
-const J2K_SEGMENTS: ReadonlySet<number> = new Set([
-  0x50, 0x51, 0x52, 0x53, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5c, 0x5d, 0x5e, 0x5f, 0x60, 0x61, 0x63,
-]);
 
 /** What a transfer syntax says that its streams are; undefined for one that we don't write. */
 export const streamKindOf = (transferSyntaxUid: string): StreamKind | undefined => {
@@ -53,60 +54,60 @@ const segmentEnd = (stream: Uint8Array, at: number): number | undefined => {
 };
 
 /**
- * Byte ranges to take out of one JPEG or JPEG 2000 stream: notes of its header, and what follows its end
- * beyond one byte of padding. 'damaged' when its markers can't be followed or it holds notes elsewhere.
+ * Byte ranges to take out of one JPEG, JPEG-LS or JPEG 2000 stream: notes of its header, and what follows its
+ * end beyond one byte of padding. 'damaged' when its markers can't be followed, or it holds anything that the
+ * image does not need: notes elsewhere, tables twice or unused, palettes, packed headers, lengths that lie.
  */
 export const noteRanges = (stream: Uint8Array, kind: StreamKind | undefined = kindByStart(stream)): readonly Range[] | 'damaged' => {
   if (kind === undefined || kind === 'rle') return [];
   if (stream[0] !== 0xff || stream[1] !== (kind === 'j2k' ? SOC : SOI)) return 'damaged';
-  const header = headerNotes(stream, kind === 'j2k');
-  if (header === undefined) return 'damaged';
-  const end = kind === 'j2k' ? endOfTiles(stream, header.end) : endOfScans(stream, header.end, kind === 'jpeg-ls');
+  const notes: Range[] = [];
+  const end = kind === 'j2k' ? endOfJ2k(stream, notes) : endOfJpeg(stream, notes, kind === 'jpeg-ls');
   if (end === undefined) return 'damaged';
   const isPadding = stream.length - end <= 1 && (stream[end] ?? 0) === 0;
-  return isPadding ? header.notes : [...header.notes, [end, stream.length]];
+  // Where something is cut the old padding goes too: the new one may have to be none, or one byte and not two.
+  return end === stream.length || (isPadding && notes.length === 0) ? notes : [...notes, [end, stream.length]];
 };
 
-/** Notes up to the first scan or tile-part, and where that starts. */
-const headerNotes = (stream: Uint8Array, isJ2k: boolean): { notes: Range[]; end: number } | undefined => {
-  const notes: Range[] = [];
+/** Where the segments before `last` end, notes collected; undefined when one of them is not known. */
+const endOfHeader = (
+  stream: Uint8Array,
+  notes: Range[],
+  last: number,
+  isNote: (marker: number) => boolean,
+  isPlain: (at: number, end: number) => boolean,
+): number | undefined => {
   let at = 2;
   while (at + 4 <= stream.length) {
     const marker = markerAt(stream, at);
     if (marker < 0) return undefined;
-    if (marker === 0xff) {
-      at += 1; // fill byte (B.1.1.2)
+    if (marker === 0xff && last === SOS) {
+      at += 1; // fill byte (ISO 10918-1 B.1.1.2)
       continue;
     }
-    if (marker === (isJ2k ? SOT : SOS)) return { notes, end: at };
-    const isNote = isJ2k ? marker === COM_J2K : isJpegNote(marker);
-    if (!isNote && (isJ2k ? !J2K_SEGMENTS.has(marker) : isBare(marker) || !isJpegSegment(marker))) return undefined;
+    if (marker === last) return at;
     const end = segmentEnd(stream, at);
     if (end === undefined) return undefined;
-    if (isNote) notes.push([at, end]);
+    if (isNote(marker)) notes.push([at, end]);
+    else if (!isPlain(at, end)) return undefined;
     at = end;
   }
   return undefined;
 };
 
-/** Behind EOI: scans, tables between them, nothing else. In JPEG-LS data FF goes before a byte under 80. */
-const endOfScans = (stream: Uint8Array, first: number, isLs: boolean): number | undefined => {
-  let at = first;
-  while (at + 2 <= stream.length) {
-    const marker = markerAt(stream, at);
-    if (marker === EOI) return at + 2;
-    if (marker === 0xff) {
-      at += 1;
-      continue;
-    }
-    if (marker < 0 || isBare(marker) || !isJpegSegment(marker)) return undefined;
-    const end = segmentEnd(stream, at);
-    if (end === undefined) return undefined;
-    at = marker === SOS ? endOfData(stream, end, isLs) : end;
-  }
-  return undefined;
+/** Behind EOI: a header, one scan, nothing else. */
+const endOfJpeg = (stream: Uint8Array, notes: Range[], isLs: boolean): number | undefined => {
+  const tables = newJpegTables(isLs);
+  const scan = endOfHeader(stream, notes, SOS, isJpegNote, (at, end) => isPlainJpegSegment(stream, at, end, tables));
+  const data = scan === undefined ? undefined : segmentEnd(stream, scan);
+  if (scan === undefined || data === undefined) return undefined;
+  if (!isPlainJpegSegment(stream, scan, data, tables) || !areTablesUsed(tables)) return undefined;
+  let at = endOfData(stream, data, isLs);
+  while (markerAt(stream, at) === 0xff) at += 1;
+  return markerAt(stream, at) === EOI ? at + 2 : undefined;
 };
 
+/** In JPEG-LS data FF goes before a byte under 80, in JPEG before a 0; RSTn may stand in both. */
 const endOfData = (stream: Uint8Array, from: number, isLs: boolean): number => {
   for (let at = stream.indexOf(0xff, from); at >= 0; at = stream.indexOf(0xff, at + 1)) {
     const next = stream[at + 1] ?? 0;
@@ -116,30 +117,43 @@ const endOfData = (stream: Uint8Array, from: number, isLs: boolean): number => {
   return stream.length;
 };
 
-/** Behind EOC: tile-parts as long as they say (ISO 15444-1 A.4.2), without notes in their headers. */
-const endOfTiles = (stream: Uint8Array, first: number): number | undefined => {
+/** Behind EOC: tile-parts as long as they say (ISO 15444-1 A.4.2), each of a tile that the image has, and once. */
+const endOfJ2k = (stream: Uint8Array, notes: Range[]): number | undefined => {
+  const header = newJ2kHeader();
+  const isNote = (marker: number): boolean => marker === COM_J2K;
+  const first = endOfHeader(stream, notes, SOT, isNote, (at, end) => isPlainJ2kSegment(stream, at, end, header));
+  if (first === undefined || !isWholeJ2kHeader(header)) return undefined;
+  const parts = new Set<number>();
+  const lengths: number[] = [];
   let at = first;
   while (markerAt(stream, at) === SOT) {
-    const size = u32(stream, at + 6);
+    const [tile, size] = [u16(stream, at + 4), u32(stream, at + 6)];
     const end = size === 0 ? stream.lastIndexOf(EOI) - 1 : at + size;
-    const data = startOfTileData(stream, at);
-    if (data === undefined || end < data || end + 2 > stream.length) return undefined;
+    const part = tile * 256 + (stream[at + 10] ?? 0);
+    const isFine = u16(stream, at + 2) === 10 && tile < header.tiles && !parts.has(part) && end + 2 <= stream.length;
+    if (!isFine || !isPlainTilePart(stream, at, end)) return undefined;
+    parts.add(part);
+    lengths.push(end - at);
     at = end;
   }
+  const { promised } = header;
+  if (promised.length > 0 && promised.join() !== lengths.join()) return undefined;
   return markerAt(stream, at) === EOI ? at + 2 : undefined;
 };
 
-const startOfTileData = (stream: Uint8Array, sot: number): number | undefined => {
+/** Whether a tile-part has no header but lengths of its packets, which are those of its data. */
+const isPlainTilePart = (stream: Uint8Array, sot: number, end: number): boolean => {
+  let packets: number | undefined;
   let at = sot + 12;
-  while (at + 2 <= stream.length) {
-    const marker = markerAt(stream, at);
-    if (marker === SOD) return at + 2;
-    if (!J2K_SEGMENTS.has(marker)) return undefined;
-    const end = segmentEnd(stream, at);
-    if (end === undefined) return undefined;
-    at = end;
+  while (markerAt(stream, at) === PLT) {
+    const next = segmentEnd(stream, at);
+    const bytes = next === undefined ? undefined : packetBytes(stream, at, next);
+    if (next === undefined || bytes === undefined) return false;
+    packets = (packets ?? 0) + bytes;
+    at = next;
   }
-  return undefined;
+  const size = end - at - 2;
+  return markerAt(stream, at) === SOD && size >= 0 && (packets === undefined || packets === size);
 };
 
 /** Pixels of an RLE frame: its decoder refuses what is not needed. */

@@ -1,12 +1,11 @@
 // Text as it may have been meant. Scanners in Russia write CP1251 without declaring it, or under
 // ISO_IR 100; so a text is read in every encoding that it may be in.
-import { decodeFlagged } from '../dicom/charset.ts';
+import { decodeFlagged, withoutPad } from '../dicom/charset.ts';
 import type { Vr } from '../dicom/model.ts';
 
 const cyrillic = ['windows-1251', 'koi8-r', 'ibm866', 'iso-8859-5'].map((label) => new TextDecoder(label));
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-const trimmed = (text: string): string => text.replace(/[\0 ]+$/, '');
 const isAscii = (bytes: Uint8Array): boolean => bytes.every((byte) => byte < 0x80 && byte !== 0x1b);
 
 // Two-byte letters of Latin and Cyrillic, and typographic signs. Other scripts come from CP866 bytes that
@@ -17,7 +16,7 @@ const PLAUSIBLE = /^(?:\p{ASCII}|\p{Script=Latin}|\p{Script=Cyrillic}|\p{Mn}|[\u
 const certainUtf8 = (bytes: Uint8Array): string | undefined => {
   try {
     const text = utf8.decode(bytes);
-    return PLAUSIBLE.test(text) ? trimmed(text) : undefined;
+    return PLAUSIBLE.test(text) ? withoutPad(text) : undefined;
   } catch {
     return undefined;
   }
@@ -29,14 +28,14 @@ const certainUtf8 = (bytes: Uint8Array): string | undefined => {
  */
 export const decodings = (bytes: Uint8Array, charset: readonly string[], vr: Vr): readonly string[] => {
   const declared = decodeFlagged(bytes, charset, vr);
-  if (isAscii(bytes)) return [trimmed(declared.text)];
+  if (isAscii(bytes)) return [withoutPad(declared.text)];
   const certain = certainUtf8(bytes);
   // Read as anything else it is noise, whose words meet those of other noise.
   if (certain !== undefined) return [certain];
   const isTrusted = !declared.isMalformed && !declared.isUnknownCharset;
-  const readings = new Set<string>(isTrusted ? [trimmed(declared.text)] : []);
-  for (const decoder of cyrillic) readings.add(trimmed(decoder.decode(bytes)));
-  return [...readings.add(trimmed(declared.text))];
+  const readings = new Set<string>(isTrusted ? [withoutPad(declared.text)] : []);
+  for (const decoder of cyrillic) readings.add(withoutPad(decoder.decode(bytes)));
+  return [...readings.add(withoutPad(declared.text))];
 };
 
 const LATIN: ReadonlySet<string> = new Set(['', 'ISO_IR 6', 'ISO_IR 100', 'ISO 2022 IR 6', 'ISO 2022 IR 100']);
@@ -65,7 +64,7 @@ export const wordsOf = (
 const likelyOf = (bytes: Uint8Array, charset: readonly string[], readings: readonly string[]): ReadonlySet<string> => {
   const first = readings[0] ?? '';
   const isLatin = readings.length > 1 && charset.every((term) => LATIN.has(term));
-  return new Set(isLatin ? [first, trimmed(cyrillic[0]?.decode(bytes) ?? '')] : [first]);
+  return new Set(isLatin ? [first, withoutPad(cyrillic[0]?.decode(bytes) ?? '')] : [first]);
 };
 
 /** Letters from which on a word of an unlikely reading counts. */

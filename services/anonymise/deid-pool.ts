@@ -1,6 +1,5 @@
-// Threads for DeidWork: each task goes to the next free one, some go to all.
+// Threads for DeidWork: a task goes to the next free one, to one that is named, or to all.
 import { Worker } from 'node:worker_threads';
-import { deidWork } from './deid-work.ts';
 import type { DeidWork } from './deid-work.ts';
 
 type Method = keyof DeidWork;
@@ -23,6 +22,8 @@ export interface DeidPool {
   threads: number;
   /** On whichever thread is free first. */
   run<M extends Method>(method: M, ...args: Args<M>): Promise<Value<M>>;
+  /** On this thread, after what it was given before. */
+  on<M extends Method>(thread: number, method: M, ...args: Args<M>): Promise<Value<M>>;
   /** On every thread, before tasks that `run` is given later. */
   all<M extends Method>(method: M, ...args: Args<M>): Promise<Value<M>[]>;
   close(): Promise<void>;
@@ -39,10 +40,14 @@ interface Thread {
 /** Tasks that a thread has in hand: one more than it works on, so that it never waits for the next. */
 const AHEAD = 2;
 
-/** This thread works too: each further one takes 0.3 s of a core to start and to get warm. */
-export const deidPool = (inDir: string, outDir: string, count: number): DeidPool => {
+/** This thread works too: each further one takes time to start and to get warm. They start before it has its own code. */
+export const deidPool = async (inDir: string, outDir: string, count: number): Promise<DeidPool> => {
+  const workers = Array.from({ length: Math.max(0, count - 1) }, () => workerThread(inDir, outDir));
+  return poolOf([...workers, await ownThread(inDir, outDir)]);
+};
+
+const poolOf = (threads: readonly Thread[]): DeidPool => {
   const queue: { method: Method; args: readonly unknown[]; resolve: (value: unknown) => void; reject: (error: unknown) => void }[] = [];
-  const threads = [...Array.from({ length: Math.max(0, count - 1) }, () => workerThread(inDir, outDir)), ownThread(inDir, outDir)];
   const give = async (thread: Thread, method: Method, args: readonly unknown[]): Promise<unknown> => {
     thread.busy += 1;
     try {
@@ -65,6 +70,11 @@ export const deidPool = (inDir: string, outDir: string, count: number): DeidPool
         queue.push({ method, args, resolve: resolve as (value: unknown) => void, reject });
         feed();
       }),
+    on: <M extends Method>(index: number, method: M, ...args: Args<M>) => {
+      const thread = threads[index];
+      if (thread === undefined) throw new RangeError('no such thread');
+      return give(thread, method, args) as Promise<Value<M>>;
+    },
     all: <M extends Method>(method: M, ...args: Args<M>) =>
       Promise.all(threads.map((thread) => give(thread, method, args) as Promise<Value<M>>)),
     close: async () => {
@@ -75,7 +85,8 @@ export const deidPool = (inDir: string, outDir: string, count: number): DeidPool
 
 const leastBusy = (threads: readonly Thread[]): Thread => threads.reduce((a, b) => (b.busy < a.busy ? b : a));
 
-const ownThread = (inDir: string, outDir: string): Thread => {
+const ownThread = async (inDir: string, outDir: string): Promise<Thread> => {
+  const { deidWork } = await import('./deid-work.ts');
   const work = deidWork(inDir, outDir);
   let last: Promise<unknown> = Promise.resolve();
   let isClosed = false;

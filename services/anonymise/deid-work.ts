@@ -2,7 +2,6 @@
 // clean them. What is known of a study stays in the thread from call to call. Knows neither vault nor rules.
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import dicomParser from 'dicom-parser';
 import { DicomError } from '../dicom/dicom-error.ts';
 import { TAG } from '../dicom/dictionary.ts';
 import { readDicom } from '../dicom/read.ts';
@@ -18,8 +17,10 @@ import { compileProfile } from './profile/profile.ts';
 import type { Profile } from './profile/profile.ts';
 import { Refusal } from './refusal.ts';
 import type { Identifiers } from './survey.ts';
-import { codeOfDicomError, newSurvey, partOf, surveyInstance } from './study-survey.ts';
+import { codeOfDicomError, decisiveOf, newSurvey, partOf, surveyInstance } from './study-survey.ts';
 import type { StudySurvey, SurveyPart } from './study-survey.ts';
+import { find, latin1, NOTHING_SEEN, seeFile } from './verify/second-reader.ts';
+import type { SeenFile } from './verify/second-reader.ts';
 import type { SourceFacts } from './verify/source-facts.ts';
 import type { StudyIdentifiers } from './verify/study-identifiers.ts';
 
@@ -38,9 +39,8 @@ export interface StudyFile {
   copy: number;
 }
 
-/** What one study is cleaned with, as it goes from thread to thread. */
+/** What the survey found that one study is cleaned with, as it goes from thread to thread. */
 export interface StudyContext {
-  secret: Uint8Array;
   start: Moment | undefined;
   identifiers: Identifiers;
   verifierIdentifiers: StudyIdentifiers;
@@ -50,15 +50,19 @@ export interface StudyContext {
 export interface Cleaned {
   name: string;
   /** A verified file under its passing name, one that stood there from an earlier run, or why there is none. */
-  result: { partial: string; final: string; bytes: number } | { kept: string; bytes: number } | { code: Code } | 'held';
+  result: { partial: string; final: string; bytes: number; emptied: number } | { kept: string; bytes: number } | { code: Code } | 'held';
 }
 
 /** Each call is one task; `no` numbers the studies of a run. */
 export interface DeidWork {
   heads(names: readonly string[]): Head[];
   survey(no: number, centre: CentreId, files: readonly StudyFile[]): { name: string; code: Code }[];
-  surveyed(no: number): SurveyPart | undefined;
-  prepare(no: number, context: StudyContext): void;
+  /** What this thread found of a study that others survey too. */
+  surveyedPart(no: number): SurveyPart | undefined;
+  /** What decides on a study that this thread surveyed alone; what it is cleaned with stays here. */
+  surveyedWhole(no: number): SurveyPart | undefined;
+  /** `found` is what the threads found together; when not given, what this one found alone. */
+  prepare(no: number, secret: Uint8Array, found?: StudyContext): void;
   clean(no: number, files: readonly StudyFile[]): Cleaned[];
   forget(no: number): void;
 }
@@ -79,8 +83,10 @@ export const deidWork = (inDir: string, outDir: string): DeidWork => {
   };
   const room = reusable();
   const read = fileReader();
+  const headOf = headReader(read);
+  const makeFolder = folderMaker();
   return {
-    heads: (names) => names.map((name) => ({ name, uids: headOf(join(inDir, name), read) })),
+    heads: (names) => names.map((name) => ({ name, uids: headOf(join(inDir, name)) })),
     survey: (no, centre, files) => {
       const study = known(no);
       const survey = (study.survey ??= newSurvey(profile, centre, DEFAULT_IDENTITY_RULES));
@@ -89,25 +95,37 @@ export const deidWork = (inDir: string, outDir: string): DeidWork => {
         return code === undefined ? [] : [{ name, code }];
       });
     },
-    surveyed: (no) => {
+    surveyedPart: (no) => {
       const { survey } = studies.get(no) ?? {};
       studies.delete(no);
       return survey === undefined ? undefined : partOf(survey);
     },
-    prepare: (no, context) => {
-      studies.set(no, { context, subject: subjectOf(context, profile) });
+    surveyedWhole: (no) => {
+      const { survey } = studies.get(no) ?? {};
+      if (survey === undefined) return undefined;
+      const { start, identifiers, verifierIdentifiers, sources } = survey;
+      studies.set(no, { context: { start, identifiers, verifierIdentifiers, sources } });
+      return decisiveOf(survey);
+    },
+    prepare: (no, secret, found) => {
+      const context = found ?? studies.get(no)?.context;
+      if (context === undefined) throw new Error('a study is prepared before it is surveyed');
+      studies.set(no, { context, subject: subjectOf(secret, context, profile) });
     },
     clean: (no, files) => {
       const { subject, context } = known(no);
       if (subject === undefined || context === undefined) throw new Error('a study is cleaned before it is prepared');
-      return files.map((file) => ({ name: file.name, result: cleanFile({ inDir, outDir, file, subject, context, room, read }) }));
+      return files.map((file) => ({
+        name: file.name,
+        result: cleanFile({ inDir, outDir, file, subject, context, room, read, makeFolder }),
+      }));
     },
     forget: (no) => void studies.delete(no),
   };
 };
 
 /** Keys of one study: identity by the patient's secret, clock by the study's start. */
-const subjectOf = ({ secret, start, identifiers }: StudyContext, profile: Profile): StudySubject => {
+const subjectOf = (secret: Uint8Array, { start, identifiers }: StudyContext, profile: Profile): StudySubject => {
   const identity = subjectIdentity(secret);
   return { identity, clock: studyClock(identity.shiftDays, start), identifiers, profile };
 };
@@ -118,6 +136,15 @@ const reusable = (): ((size: number) => Uint8Array) => {
   return (size) => {
     if (bytes.length < size) bytes = new Uint8Array(size * 2);
     return bytes.subarray(0, size);
+  };
+};
+
+/** Makes a folder unless it is the one that was made last: a series is written file after file. */
+const folderMaker = (): ((folder: string) => void) => {
+  let last = '';
+  return (folder) => {
+    if (folder !== last) mkdirSync(folder, { recursive: true });
+    last = folder;
   };
 };
 
@@ -141,31 +168,47 @@ const fileReader = (): Read => {
 };
 
 /** Holds the UIDs of nearly every file; where it does not, the whole file is read. */
-const HEAD_BYTES = 32 * 1024;
+const HEAD_BYTES = 8 * 1024;
 
-const headOf = (path: string, read: Read): Head['uids'] => quickHead(read(path, HEAD_BYTES)) ?? wholeHead(read(path));
+type HeadOf = (path: string) => Head['uids'];
 
-const quickHead = (start: Uint8Array): Exclude<Head['uids'], Code> | undefined => {
-  try {
-    const dataSet = dicomParser.parseDicom(start, { untilTag: 'x0020000e' });
-    const [study, series, sop] = ['x0020000d', 'x0020000e', 'x00080018'].map((tag) => dataSet.string(tag)?.trim());
-    return study && series && sop ? { study, series, sop } : undefined;
-  } catch {
-    return undefined;
-  }
+/** Reads heads one after the other, each with the one before to lean on. */
+const headReader = (read: Read): HeadOf => {
+  let last = NOTHING_SEEN;
+  return (path) => {
+    const start = read(path, HEAD_BYTES);
+    try {
+      last = seeFile(start, last, TAG.SeriesInstanceUID + 1);
+    } catch {
+      return wholeHead(read(path));
+    }
+    const [study, series, sop] = [TAG.StudyInstanceUID, TAG.SeriesInstanceUID, TAG.SOPInstanceUID].map((tag) => firstUid(last, tag));
+    return study && series && sop ? { study, series, sop } : wholeHead(read(path));
+  };
+};
+
+const firstUid = (file: SeenFile, tag: number): string | undefined => {
+  const value = find(file, tag)?.value;
+  return value === undefined ? undefined : latin1(value).split('\\')[0]?.replace(/\0.*$/s, '').trim();
 };
 
 const wholeHead = (bytes: Uint8Array): Head['uids'] => {
   try {
-    const { dataset } = readDicom(bytes);
+    const { dataset, meta } = readDicom(bytes);
     const [study, series, sop] = [TAG.StudyInstanceUID, TAG.SeriesInstanceUID, TAG.SOPInstanceUID].map((tag) => text(dataset, tag));
     if (study === undefined || series === undefined || sop === undefined)
-      return dataset.elements.has(TAG.SOPClassUID) ? 'MISSING_UID' : 'NOT_DICOM';
+      return codeWithoutUids(text(meta, TAG.MediaStorageSOPClassUID), meta.elements.size > 0 || dataset.elements.has(TAG.SOPClassUID));
     return { study, series, sop };
   } catch (error) {
     return codeOfDicomError(error);
   }
 };
+
+const MEDIA_DIRECTORY = '1.2.840.10008.1.3.10';
+
+/** A bare dataset of a few elements may be any file by chance. */
+const codeWithoutUids = (sopClassUid: string | undefined, isSureDicom: boolean): Code =>
+  sopClassUid === MEDIA_DIRECTORY ? 'MEDIA_DIRECTORY' : isSureDicom ? 'MISSING_UID' : 'NOT_DICOM';
 
 interface Cleaning {
   inDir: string;
@@ -175,11 +218,12 @@ interface Cleaning {
   context: StudyContext;
   room: (size: number) => Uint8Array;
   read: Read;
+  makeFolder: (folder: string) => void;
 }
 
 // Files with the same UID are all written, numbered: which of them is right is for the reader of the
 // folder to say.
-const cleanFile = ({ inDir, outDir, file, subject, context, room, read }: Cleaning): Cleaned['result'] => {
+const cleanFile = ({ inDir, outDir, file, subject, context, room, read, makeFolder }: Cleaning): Cleaned['result'] => {
   const folder = join(outDir, subject.identity.pseudonym, subject.identity.mapUid(file.series));
   const final = join(folder, `${subject.identity.mapUid(file.sop)}${file.copy === 1 ? '' : `-${file.copy}`}.dcm`);
   const standing = statSync(final, { throwIfNoEntry: false });
@@ -190,9 +234,9 @@ const cleanFile = ({ inDir, outDir, file, subject, context, room, read }: Cleani
     const isAsNamed =
       clean.sopInstanceUid === subject.identity.mapUid(file.sop) && clean.seriesInstanceUid === subject.identity.mapUid(file.series);
     if (clean.findings.length > 0 || !isAsNamed) return 'held';
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     writeFileSync(`${final}.partial`, clean.bytes);
-    return { partial: `${final}.partial`, final, bytes: clean.bytes.length };
+    return { partial: `${final}.partial`, final, bytes: clean.bytes.length, emptied: clean.emptied };
   } catch (error) {
     if (error instanceof Refusal) return { code: error.code };
     if (error instanceof DicomError) return { code: codeOfDicomError(error) };

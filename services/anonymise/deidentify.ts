@@ -1,9 +1,12 @@
 // De-identifies one instance: a pure function of the file, the patient's keys and what the study's
 // survey found. The profile's rules decide; what no rule names is left out. Pixel bytes are not touched.
-import { keywordOf, isPrivate, isPrivateCreator, TAG } from '../dicom/dictionary.ts';
+import { keywordOf, isPrivate, isPrivateCreator, TAG, vrOf } from '../dicom/dictionary.ts';
+import { inTagOrder } from '../dicom/encode.ts';
+import { headerMemory } from '../dicom/header-memory.ts';
+import type { HeaderMemory } from '../dicom/header-memory.ts';
 import { element, number, sequence, text, uid } from '../dicom/values.ts';
 import { makeFile, newDataset } from '../dicom/write.ts';
-import type { Dataset, DicomFile, Element } from '../dicom/model.ts';
+import type { Dataset, DicomFile, Element, Vr } from '../dicom/model.ts';
 import { areDefinedCharsets } from './closed-values.ts';
 import { streamKindOf, withoutNotes } from './codestream.ts';
 import type { StudyClock } from './dates.ts';
@@ -11,11 +14,13 @@ import { judgeElement } from './element-rules.ts';
 import type { SubjectIdentity } from './identity.ts';
 import { methodElements } from './method.ts';
 import { safePrivateElement } from './private-elements.ts';
+import { creatorTagOf } from './profile/private-tags.ts';
 import type { Profile } from './profile/profile.ts';
 import { CODE_TAGS, holdsCode, isPublicCode } from './public-codes.ts';
 import { Refusal } from './refusal.ts';
 import { ageOf } from './survey.ts';
 import type { Identifiers } from './survey.ts';
+import { remembered } from './value-key.ts';
 
 /** What one study is de-identified with. */
 export interface StudySubject {
@@ -38,13 +43,36 @@ export interface Walk extends StudySubject {
 
 export type Judged = Element | 'same' | 'fallback';
 
-const memories = new WeakMap<StudySubject, Map<string, Judged>>();
+/** What is remembered from slice to slice of a study: their headers are nearly the same. */
+interface StudyMemory {
+  headers: HeaderMemory;
+  texts: Map<string, Judged>;
+  /** What became of elements of the top level, by what they are written in. */
+  rewritten: Map<string, Map<number, Rewritten>>;
+  /** The elements that say what was done, by what they are written in. */
+  method: Map<string, readonly Element[]>;
+}
 
-const memoryOf = (subject: StudySubject): Map<string, Judged> => {
-  const memory = memories.get(subject) ?? new Map<string, Judged>();
+/** Holds for this element object: a header memory gives the same object for the same bytes only. */
+interface Rewritten {
+  source: Element;
+  /** The element that names the owner of a private one. */
+  creator: Element | undefined;
+  result: Element | undefined;
+}
+
+const memories = new WeakMap<StudySubject, StudyMemory>();
+
+const memoryOf = (subject: StudySubject): StudyMemory => {
+  const known = memories.get(subject);
+  if (known !== undefined) return known;
+  const memory: StudyMemory = { headers: headerMemory(), texts: new Map(), rewritten: new Map(), method: new Map() };
   memories.set(subject, memory);
   return memory;
 };
+
+/** What the study's files are read with, so that equal elements are one object. */
+export const headersOf = (subject: StudySubject): HeaderMemory => memoryOf(subject).headers;
 
 const UNICODE = 'ISO_IR 192';
 
@@ -58,9 +86,10 @@ export const deidentifyInstance = (file: DicomFile, subject: StudySubject): Dico
   if (sopInstanceUid === undefined || sopClassUid === undefined) throw new Refusal('MISSING_UID', 'SOP Instance or Class UID is empty');
   // A term that is not defined is somebody's text, and what it means is not known.
   const charset = areDefinedCharsets(file.dataset.charset) ? file.dataset.charset : [];
-  const walk: Walk = { ...subject, charset, needsUnicode: false, memory: memoryOf(subject) };
-  let dataset = rewriteTop(file, walk);
-  if (walk.needsUnicode) dataset = rewriteTop(file, { ...walk, charset: [UNICODE] });
+  const memory = memoryOf(subject);
+  const walk: Walk = { ...subject, charset, needsUnicode: false, memory: memory.texts };
+  let dataset = rewriteTop(file, walk, memory);
+  if (walk.needsUnicode) dataset = rewriteTop(file, { ...walk, charset: [UNICODE] }, memory);
   return makeFile({
     transferSyntaxUid: file.transferSyntaxUid,
     dataset,
@@ -69,12 +98,19 @@ export const deidentifyInstance = (file: DicomFile, subject: StudySubject): Dico
   });
 };
 
-const rewriteTop = ({ dataset: source, transferSyntaxUid: syntax }: DicomFile, walk: Walk): Dataset => {
-  const body = rewrite(source, walk);
-  const elements = new Map(body.elements);
+const rewriteTop = ({ dataset: source, transferSyntaxUid: syntax }: DicomFile, walk: Walk, memory: StudyMemory): Dataset => {
+  const form = [source.littleEndian, source.explicitVr, ...walk.charset, '', ...source.charset].join('\\');
+  const elements = rewriteElements(
+    source,
+    walk,
+    remembered(memory.rewritten, form, () => new Map<number, Rewritten>()),
+  );
   // A code stands in an item; at the top it is a text of somebody's.
   for (const tag of CODE_TAGS) elements.delete(tag);
-  for (const one of [...subjectElements(source, walk), ...methodElements(body)]) elements.set(one.tag, one);
+  const { littleEndian, explicitVr } = source;
+  const like = newDataset({ littleEndian, explicitVr, charset: walk.charset });
+  const method = remembered(memory.method, form, () => methodElements(like));
+  for (const one of [...subjectElements(source, walk), ...method]) elements.set(one.tag, one);
   const pixels = source.elements.get(TAG.PixelData);
   if (pixels?.fragments !== undefined) {
     const kind = streamKindOf(syntax);
@@ -84,7 +120,7 @@ const rewriteTop = ({ dataset: source, transferSyntaxUid: syntax }: DicomFile, w
     if (clean === undefined) throw new Refusal('BAD_PIXELS', 'the codestream is damaged, or holds more than the image');
     elements.set(TAG.PixelData, clean);
   }
-  return { ...body, elements: inOrder(elements) };
+  return { ...like, elements: inOrder(elements) };
 };
 
 /** Attributes whose new value does not come from the old one. */
@@ -101,18 +137,43 @@ const subjectElements = (source: Dataset, walk: Walk): readonly Element[] => {
   return walk.charset.length === 0 ? changed : [element(TAG.SpecificCharacterSet, 'CS', walk.charset, like), ...changed];
 };
 
-/** A dataset or item by the rules, in the output's character set, ascending by tag. */
+/** An item by the rules, in the output's character set, ascending by tag. */
 const rewrite = (source: Dataset, walk: Walk): Dataset => {
+  const { littleEndian, explicitVr } = source;
+  return { ...newDataset({ littleEndian, explicitVr, charset: walk.charset }), elements: inOrder(rewriteElements(source, walk)) };
+};
+
+/** What becomes of each element of a dataset, by tag; `known` remembers it at the top level. */
+const rewriteElements = (source: Dataset, walk: Walk, known?: Map<number, Rewritten>): Map<number, Element> => {
   const kept = new Map<number, Element>();
   for (const one of source.elements.values()) {
-    const result = isPrivate(one.tag) ? safePrivateElement(one, source, walk.identifiers) : rewriteElement(one, source, walk);
+    const result = known === undefined ? rewriteOne(one, source, walk) : rewriteKnown(one, source, walk, known);
     if (result === undefined || isPrivateCreator(one.tag)) continue;
     kept.set(result.tag, result);
     if (isPrivate(result.tag)) keepCreator(result.tag, source, kept);
   }
-  const { littleEndian, explicitVr } = source;
-  return { ...newDataset({ littleEndian, explicitVr, charset: walk.charset }), elements: inOrder(kept) };
+  return kept;
 };
+
+const rewriteOne = (one: Element, source: Dataset, walk: Walk): Element | undefined =>
+  isPrivate(one.tag) ? safePrivateElement(one, source, walk.identifiers) : rewriteElement(one, source, walk);
+
+const rewriteKnown = (one: Element, source: Dataset, walk: Walk, known: Map<number, Rewritten>): Element | undefined => {
+  // A date moves with the time that belongs to it; pixels are never the same.
+  if (isDateVr(one.vr) || isDateVr(vrOf(one.tag)) || one.tag === TAG.PixelData) return rewriteOne(one, source, walk);
+  const creator = isPrivate(one.tag) ? source.elements.get(creatorTagOf(one.tag)) : undefined;
+  const last = known.get(one.tag);
+  if (last?.source === one && last.creator === creator) return last.result;
+  const needed = walk.needsUnicode;
+  walk.needsUnicode = false;
+  const result = rewriteOne(one, source, walk);
+  // What needs Unicode has to say so each time.
+  if (!walk.needsUnicode) known.set(one.tag, { source: one, creator, result });
+  walk.needsUnicode ||= needed;
+  return result;
+};
+
+const isDateVr = (vr: Vr | undefined): boolean => vr === 'DA' || vr === 'DT' || vr === 'TM';
 
 const keepCreator = (tag: number, source: Dataset, kept: Map<number, Element>): void => {
   const creatorTag = ((tag & 0xffff0000) | ((tag >>> 8) & 0xff)) >>> 0;
@@ -147,4 +208,8 @@ const sequenceFallback = (one: Element, fallback: 'remove' | 'empty' | 'dummy'):
   return sequence(one.tag, fallback === 'empty' ? [] : [newDataset()]);
 };
 
-const inOrder = (elements: ReadonlyMap<number, Element>): Map<number, Element> => new Map([...elements].sort(([a], [b]) => a - b));
+const inOrder = (elements: ReadonlyMap<number, Element>): ReadonlyMap<number, Element> => {
+  const sorted = new Map<number, Element>();
+  for (const one of inTagOrder(elements)) sorted.set(one.tag, one);
+  return sorted;
+};

@@ -1,4 +1,5 @@
 // What a rule makes of one element that is no sequence: kept, mapped, moved, cleaned, or its fallback.
+import { latin1, withoutPad } from '../dicom/charset.ts';
 import { attributeOf, keywordOf, TAG, tagOf, vrOf } from '../dicom/dictionary.ts';
 import { element, texts } from '../dicom/values.ts';
 import type { Dataset, Element, Vr } from '../dicom/model.ts';
@@ -71,10 +72,7 @@ const byAction = (one: Subject, source: Dataset, rule: Rule, walk: Walk): Elemen
   }
 };
 
-const asciiOf = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    .toString('latin1')
-    .replace(/[\0 ]+$/, '');
+const asciiOf = (bytes: Uint8Array): string => withoutPad(latin1(bytes));
 
 const mapUids = (one: Subject, walk: Walk): Element | undefined => {
   const values = asciiOf(one.value)
@@ -126,16 +124,21 @@ const timeTagOf = (tag: number): number | undefined => {
   }
 };
 
-// Of all readings of the bytes the one that leaves most clinical words is what was meant.
+/** No text of people's, and what looks for dates and addresses in one takes as long as the square of its run. */
+const NO_WORDS = /\S{300}/;
+
+// Of all readings of the bytes the one that leaves most clinical words is what was meant; in a wrong one single
+// letters may look like words.
 const clean = (one: Subject, source: Dataset, walk: Walk): Element | undefined => {
   const identifiers = union(walk.identifiers.person, walk.identifiers.other);
-  let best = '';
+  let best: { text: string; words: number } | undefined;
   for (const reading of decodings(one.value, source.charset, one.vr)) {
     const values = isSingleValueVr(one.vr) ? [reading] : reading.split('\\');
-    const cleaned = values.map((value) => cleanText(value, identifiers)).join('\\');
-    if (cleaned.replaceAll('\\', '').length > best.replaceAll('\\', '').length) best = cleaned;
+    const text = values.map((value) => (NO_WORDS.test(value) ? '' : cleanText(value, identifiers))).join('\\');
+    const words = (text.match(/[\p{L}\p{M}]{3,}/gu) ?? []).join('').length;
+    if (best === undefined || words > best.words) best = { text, words };
   }
-  return best.replaceAll('\\', '') === '' ? undefined : textElement(one, best, walk);
+  return best === undefined || best.text.replaceAll('\\', '') === '' ? undefined : textElement(one, best.text, walk);
 };
 
 const unions = new WeakMap<Set<string>, Set<string>>();

@@ -1,7 +1,7 @@
 // The environment of anonymise: stores, vault, centres and where unverified files may lie.
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
-import { kafkaShape, processShape, readEnv, stageShape, storeShape, vaultShape } from '../runtime/env.ts';
+import { erasureShape, kafkaShape, processShape, readEnv, stageShape, storeShape, vaultShape } from '../runtime/env.ts';
 
 export const anonymiseEnv = z.object({
   ...processShape,
@@ -9,6 +9,7 @@ export const anonymiseEnv = z.object({
   ...storeShape,
   ...stageShape,
   ...vaultShape,
+  ...erasureShape,
   CONCURRENCY: z.coerce
     .number()
     .int()
@@ -17,6 +18,11 @@ export const anonymiseEnv = z.object({
     .default(2)
     .describe('Most studies at a time; each needs one instance in memory and its series in SPOOL_FOLDER.'),
   CENTRES_FILE: z.string().min(1).describe('The centres (JSON, mode 600): only their ids and namespaces are used here.'),
+  CITY_ISSUERS_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Ids that hold for the whole city (JSON: issuer, namespace, digits, check; see docs/vault.md). Without it none does.'),
   SPOOL_FOLDER: z
     .string()
     .min(1)

@@ -4,7 +4,7 @@ import { TAG } from '../dicom/dictionary.ts';
 import { text } from '../dicom/values.ts';
 import { writeDicom, writeDicomParts } from '../dicom/write.ts';
 import { isClosedTag } from './closed-values.ts';
-import { deidentifyInstance } from './deidentify.ts';
+import { deidentifyInstance, headersOf } from './deidentify.ts';
 import type { StudySubject } from './deidentify.ts';
 import { dispositionOf } from './disposition.ts';
 import { Refusal } from './refusal.ts';
@@ -48,7 +48,7 @@ export const cleanInstance = (
   facts?: SourceFacts,
   room?: Room,
 ): CleanInstance => {
-  const source = readDicom(original);
+  const source = readDicom(original, {}, headersOf(subject));
   // The survey judged a file of this name; that it is this one is not taken on trust. Compressed pixels were decoded there.
   const isNative = source.dataset.elements.get(TAG.PixelData)?.fragments === undefined;
   const disposition = isNative ? dispositionOf(source) : dispositionOf(source, 'before');

@@ -2,13 +2,18 @@
 // id of this patient or place. Code strings and technical texts are in closed-values.ts.
 import type { Vr } from '../dicom/model.ts';
 
-const NUMBER = /^ *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *$/;
+// Each digit can match in one place only: else a long value that is none takes hours.
+const NUMBER = /^ *[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)? *$/;
 const BINARY: ReadonlySet<Vr> = new Set<Vr>(['US', 'SS', 'UL', 'SL', 'FL', 'FD', 'AT', 'UV', 'SV']);
 
 export const isBinaryNumber = (vr: Vr): boolean => BINARY.has(vr);
 
+/** DS has 16 bytes at most (PS3.5 6.2); some writers take a few more. What is far longer is a place for anything. */
+const [MAX_NUMBER, MAX_NUMBERS] = [32, 4096];
+
 /** DS or IS: every value a number, empty ones allowed. */
-export const areNumbers = (value: string): boolean => value.split('\\').every((one) => one.trim() === '' || NUMBER.test(one));
+export const areNumbers = (value: string): boolean =>
+  value.length <= MAX_NUMBERS && value.split('\\').every((one) => one.trim() === '' || (one.length <= MAX_NUMBER && NUMBER.test(one)));
 
 const named = new WeakMap<Set<string>, { size: number; numbers: Set<string> }>();
 
@@ -27,8 +32,11 @@ const MIN_DIGITS = { IS: 4, DS: 6 } as const;
 /** Whether a whole value of IS, or the integer part of one of DS, is a number of one of the word lists. */
 export const namesByNumber = (value: string, vr: 'IS' | 'DS', ...words: readonly Set<string>[]): boolean =>
   value.split('\\').some((one) => {
-    const digits = (/^[ +-]*0*(\d*)/.exec(one)?.[1] ?? '').trim();
-    return digits.length >= MIN_DIGITS[vr] && words.some((list) => numbersOf(list).has(digits));
+    const written = /^[ +-]*(\d*)/.exec(one)?.[1] ?? '';
+    const digits = written.replace(/^0+/, '');
+    if (digits.length >= MIN_DIGITS[vr]) return words.some((list) => numbersOf(list).has(digits));
+    // With its zeros, as an id is written: 000123.
+    return written.startsWith('0') && written.length >= MIN_DIGITS[vr] && words.some((list) => list.has(written));
   });
 
 /** Words of code strings in CT headers that are no clinical words; a person may have such a name. */

@@ -1,44 +1,75 @@
-// The anonymise process: one environment, real adapters, one stage.
+// The anonymise process: one environment, real adapters, one stage, and the outbox of withdrawals.
 import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openPostgresHeld } from '../adapters/postgres-held.ts';
 import { openPostgresVault } from '../adapters/postgres-vault.ts';
+import { openPostgresWithdrawals } from '../adapters/postgres-vault-withdraw.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import type { CentreId } from '../kernel/ids.ts';
 import { readCentresFile } from '../runtime/centres-file.ts';
 import { kafkaOptions, secretOf, storeOptions } from '../runtime/env.ts';
+import { runOutbox } from '../runtime/outbox.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
+import { readCityIssuers } from './city-issuers.ts';
 import { readAnonymiseEnv } from './env.ts';
 import { DEFAULT_IDENTITY_RULES } from './identity.ts';
 import { compileProfile } from './profile/profile.ts';
 import { RESEARCH_BUCKET } from './research-events.ts';
-import { anonymiseStage } from './stage.ts';
+import { RESEARCH_IDS } from './withdraw-ids.ts';
+import { anonymiseAndWithdraw } from './withdraw.ts';
 
 const env = readAnonymiseEnv();
 
-await runProcess({ name: anonymiseStage.name, zone: anonymiseStage.zone, env }, async (ctx) => {
+await runProcess({ name: anonymiseAndWithdraw.name, zone: anonymiseAndWithdraw.zone, env }, async (ctx) => {
   const profile = compileProfile();
   const namespaces = new Map(readCentresFile(env.CENTRES_FILE).map(({ id, namespace }) => [id, namespace]));
   const store = s3Store(storeOptions(env));
   await store.conformance(RESEARCH_BUCKET);
   const key = Buffer.from(secretOf('VAULT_KEY', undefined, env.VAULT_KEY_FILE).trim(), 'hex');
+  const connectionString = secretOf('VAULT_URL', env.VAULT_URL, env.VAULT_URL_FILE);
   const vault = await openPostgresVault({
-    connectionString: secretOf('VAULT_URL', env.VAULT_URL, env.VAULT_URL_FILE),
+    connectionString,
     key,
     maxLocks: env.CONCURRENCY + 1,
   });
   ctx.onStop(() => vault.close());
-  const bus = kafkaBus({ ...kafkaOptions(env), clientId: anonymiseStage.name, log: ctx.log });
+  // Its tables are there: the vault has made them.
+  const held = openPostgresHeld(connectionString);
+  ctx.onStop(() => held.close());
+  const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
+  const withdrawals = await openPostgresWithdrawals({ connectionString, key, codec, log: ctx.log, ids: RESEARCH_IDS });
+  ctx.onStop(() => withdrawals.close());
+  const bus = kafkaBus({ ...kafkaOptions(env), clientId: anonymiseAndWithdraw.name, log: ctx.log });
   ctx.onStop(() => bus.close());
   // Ids of a centre that the file does not name still never meet those of another.
-  const rules = { ...DEFAULT_IDENTITY_RULES, namespaceOfCentre: (centre: CentreId) => namespaces.get(centre) ?? `centre:${centre}` };
-  const ports = { store, vault, random: ctx.random, profile, rules, spoolFolder: env.SPOOL_FOLDER };
-  await runStage({ ...anonymiseStage, jobTimeoutMs: env.JOB_TIMEOUT_MS ?? anonymiseStage.jobTimeoutMs }, ports, {
-    bus,
-    codec: await openCodec(env.SCHEMA_REGISTRY_URL),
-    ctx,
-    concurrency: env.CONCURRENCY,
-    window: env.WINDOW,
-    retryDelaysMs: env.RETRY_DELAYS_MS,
-  });
+  const rules = {
+    ...DEFAULT_IDENTITY_RULES,
+    namespaceOfCentre: (centre: CentreId) => namespaces.get(centre) ?? `centre:${centre}`,
+    cityIssuers: readCityIssuers(env.CITY_ISSUERS_FILE),
+  };
+  const ports = {
+    store,
+    vault,
+    held,
+    withdrawals,
+    random: ctx.random,
+    clock: ctx.clock,
+    profile,
+    rules,
+    spoolFolder: env.SPOOL_FOLDER,
+    eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS,
+  };
+  await Promise.all([
+    runStage(anonymiseAndWithdraw, ports, {
+      bus,
+      codec,
+      ctx,
+      concurrency: env.CONCURRENCY,
+      window: env.WINDOW,
+      retryDelaysMs: env.RETRY_DELAYS_MS,
+      jobTimeoutMs: env.JOB_TIMEOUT_MS,
+    }),
+    runOutbox(withdrawals, { bus, codec, ctx, sourceName: 'withdraw' }),
+  ]);
 });

@@ -22,6 +22,9 @@ const CODES: readonly (readonly [value: string, meaning: string])[] = [
   ['113111', 'Retain Safe Private Option'],
 ];
 
+/** Every value that stands in an item of DeidentificationMethodCodeSequence. */
+export const METHOD_CODE_TEXTS: ReadonlySet<string> = new Set(['DCM', ...CODES.flat()]);
+
 /** The elements, for a dataset of this byte order and VR form. */
 export const methodElements = (like: Dataset): readonly Element[] => {
   const { littleEndian, explicitVr, charset } = like;

@@ -1,49 +1,69 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { REACH, scanPixels } from './pixel-scan.ts';
+import { MARGIN, scanPixels } from './pixel-scan.ts';
+import type { Look } from './pixel-scan.ts';
 
-/** The same in plain words. */
-const plainStrokes = (words: Int16Array, rows: number, columns: number, contrast: number): number[] => {
-  const found: number[] = [];
-  for (let y = REACH; y < rows - REACH; y++)
-    for (let x = REACH; x < columns - REACH; x++) {
+/** The same in plain words: rows are mirrored above and below, and each goes on in the next. */
+const plainMarks = (words: Int16Array, { rows, columns, contrast, ridge }: Look): Record<'runs' | 'bright' | 'dark', number[]> => {
+  const found: Record<'runs' | 'bright' | 'dark', number[]> = { runs: [], bright: [], dark: [] };
+  const value = (at: number): number => {
+    const row = Math.floor(at / columns);
+    const mirrored = row < 0 ? -row : row >= rows ? 2 * rows - 2 - row : row;
+    return words[at + (mirrored - row) * columns] ?? 0;
+  };
+  for (let y = 0; rows > 5 && y < rows; y++)
+    for (let x = MARGIN; x < columns - MARGIN; x++) {
       const at = y * columns + x;
-      const isAbove = (by: number): boolean => [at - by, at + by].every((beside) => (words[beside] ?? 0) < (words[at] ?? 0) - contrast);
-      if (isAbove(REACH) || isAbove(REACH * columns)) found.push(at);
+      const own = value(at);
+      const both = (by: number, is: (other: number) => boolean): boolean => is(value(at - by)) && is(value(at + by));
+      const above = (by: number, less: number): boolean => both(by, (other) => other < own - less);
+      const below = (by: number, less: number): boolean => both(by, (other) => other > own + less);
+      if (above(2, ridge) || above(2 * columns, ridge)) found.bright.push(at);
+      if (below(2, ridge) || below(2 * columns, ridge)) found.dark.push(at);
+      const isRun = (along: number, across: number): boolean =>
+        both(along, (other) => other === own) && [2, 3, 5].some((n) => above(n * across, contrast) || below(n * across, contrast));
+      if (isRun(1, columns) || isRun(columns, 1)) found.runs.push(at);
     }
   return found;
 };
 
-const image = fc.integer({ min: 1, max: 24 }).chain((rows) =>
+/** Few values, so that runs are frequent, or all of them. */
+const image = fc.integer({ min: 1, max: 20 }).chain((rows) =>
   fc.integer({ min: 1, max: 40 }).chain((columns) =>
     fc.record({
       rows: fc.constant(rows),
       columns: fc.constant(columns),
-      words: fc.int16Array({ minLength: rows * columns, maxLength: rows * columns + 3 }),
-      contrast: fc.constantFrom(1, 1000, 20_000, 32_767),
+      words: fc.oneof(
+        fc.int16Array({ minLength: rows * columns, maxLength: rows * columns + 3 }),
+        fc.int16Array({ minLength: rows * columns, maxLength: rows * columns + 3, min: 0, max: 3 }),
+      ),
+      contrast: fc.constantFrom(1, 80, 20_000, 32_767),
+      ridge: fc.constantFrom(1, 450, 32_767),
     }),
   ),
 );
 
 describe('pixel scan', () => {
-  test('finds the range and the strokes that plain loops find', () => {
+  test('finds the range and the marks that plain loops find', () => {
     fc.assert(
-      fc.property(image, ({ rows, columns, words, contrast }) => {
+      fc.property(image, ({ words, ...look }) => {
         const scan = scanPixels(new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
         expect([scan.least, scan.most]).toEqual([Math.min(...words), Math.max(...words)]);
-        const { at, values } = scan.strokes(rows, columns, contrast);
-        expect([...at]).toEqual(plainStrokes(words, rows, columns, contrast));
-        expect([...values]).toEqual([...at].map((index) => (words[index] ?? 0) & 0xffff));
+        const found = scan.marks(look);
+        const { runs, bright, dark } = found;
+        expect({ runs: [...runs], bright: [...bright], dark: [...dark] }).toEqual(plainMarks(words, look));
+        if (runs.length > 0) expect([...found.words]).toEqual([...words.subarray(0, look.rows * look.columns)]);
       }),
       { numRuns: 500 },
     );
   });
 
-  test('finds many strokes, and none where the pixels do not fill the rows', () => {
+  test('finds many marks, and none where the pixels do not fill the rows', () => {
     const words = Int16Array.from({ length: 64 * 64 }, (_, i) => (i % 8 === 0 ? 3000 : 0));
     const scan = scanPixels(new Uint8Array(words.buffer));
-    expect(scan.strokes(64, 64, 1000).at).toHaveLength(56 * 7);
-    expect(scan.strokes(65, 64, 1000).at).toHaveLength(0);
+    const look = { columns: 64, contrast: 1000, ridge: 1000 };
+    expect(scan.marks({ ...look, rows: 64 }).runs).toHaveLength(64 * 7);
+    expect(scan.marks({ ...look, rows: 65 }).runs).toHaveLength(0);
     expect(() => scanPixels(new Uint8Array(1))).toThrow(RangeError);
   });
 });

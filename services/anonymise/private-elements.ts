@@ -19,18 +19,16 @@ export const safePrivateElement = (one: Element, dataset: Dataset, identifiers: 
   // Implicit VR and some archives leave UN; another VR than the maker's means another meaning.
   const stated: Vr = one.vr;
   if (stated !== known.vr && stated !== 'UN') return undefined;
-  return hasForm(one.value, known.vr, identifiers) ? one : undefined;
+  return hasSafeForm(one.value, known.vr, identifiers.person, identifiers.other) ? one : undefined;
 };
 
-const hasForm = (value: Uint8Array, vr: Vr, { person, other }: Identifiers): boolean => {
+/** Whether a value is of the numbers that the maker documents, and none of them one of the words. */
+export const hasSafeForm = (value: Uint8Array, vr: Vr, ...words: readonly Set<string>[]): boolean => {
   if (vr === 'DS' || vr === 'IS') {
     const ascii = Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1').replace(/\0$/, '');
     // Eight digits in a row may be a date or a number of a person.
     return (
-      areNumbers(ascii) &&
-      ascii.split('\\').length <= MAX_NUMBERS &&
-      !/^\d{8,}$/m.test(ascii.trim()) &&
-      !namesByNumber(ascii, vr, person, other)
+      areNumbers(ascii) && ascii.split('\\').length <= MAX_NUMBERS && !/^\d{8,}$/m.test(ascii.trim()) && !namesByNumber(ascii, vr, ...words)
     );
   }
   if (!(vr in WIDTH)) return false;

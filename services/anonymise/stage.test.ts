@@ -9,18 +9,15 @@ import { SOP_CLASS } from '../dicom/uid.ts';
 import { element, text } from '../dicom/values.ts';
 import { sha256Hex } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
-import { centreId } from '../kernel/ids.ts';
-import type { ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
-import { canonicalJson } from '../kernel/manifest.ts';
-import type { StudyManifest } from '../kernel/manifest.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
+import { memoryHeld } from '../../test/shared/memory-held.ts';
 import { DEFAULT_IDENTITY_RULES } from './identity.ts';
 import { compileProfile } from './profile/profile.ts';
 import type { ResearchManifest } from './research-events.ts';
 import { anonymiseStage } from './stage.ts';
 import type { AnonymisePorts } from './stage.ts';
-import { TAR_HEADER_BYTES, tarHeader, tarPadding } from '../kernel/tar.ts';
+import { storedStudy } from './stage-test-support.ts';
 import { ctBytes, memoryStore, of, PLANTED, plantedElements, SERIES_UID, sopUidOf, STUDY_UID } from './test-support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ctstream-stage-test-'));
@@ -34,7 +31,6 @@ afterAll(async () => {
   for (const one of [folder, spoolFolder]) rmSync(one, { recursive: true, force: true });
 });
 
-const centre = centreId('c01');
 const signal = new AbortController().signal;
 let attempts = 0;
 
@@ -42,64 +38,12 @@ type Store = ReturnType<typeof memoryStore>;
 const ports = (store: Store): AnonymisePorts => ({
   store,
   vault,
+  held: memoryHeld(),
   random: { attempt: () => `a${++attempts}` },
   profile: compileProfile(),
   rules: DEFAULT_IDENTITY_RULES,
   spoolFolder,
 });
-
-/** A study in ct-clinical as ingest leaves it, and its event. */
-const stored = async (store: Store, files: readonly Uint8Array[], revision = 'a'.repeat(32), sequence = 1) => {
-  const parts: Uint8Array[] = [];
-  let offset = 0;
-  const instances = files.map((bytes, i) => {
-    parts.push(tarHeader(`${i}.dcm`, bytes.length), bytes, tarPadding(bytes.length));
-    const entry = {
-      sopInstanceUid: sopUidOf(i + 1),
-      sopClassUid: SOP_CLASS.CTImageStorage,
-      transferSyntaxUid: '1.2.840.10008.1.2.1',
-      offset: offset + TAR_HEADER_BYTES,
-      sizeBytes: bytes.length,
-      sha256: sha256Hex(bytes),
-    };
-    offset += TAR_HEADER_BYTES + Math.ceil(bytes.length / TAR_HEADER_BYTES) * TAR_HEADER_BYTES;
-    return entry;
-  });
-  const prefix = `${centre}/${STUDY_UID}/${revision}`;
-  await store.put('ct-clinical', `${prefix}/x/${SERIES_UID}.tar`, Buffer.concat(parts));
-  const manifest: StudyManifest = {
-    format: 'ctstream-manifest/1',
-    study: STUDY_UID,
-    revision,
-    attempt: 'x',
-    series: [{ seriesInstanceUid: SERIES_UID, modality: 'CT', object: `${prefix}/x/${SERIES_UID}.tar`, sizeBytes: offset, instances }],
-    facts: { sequence },
-  };
-  const bytes = canonicalJson(manifest);
-  await store.put('ct-clinical', `${prefix}/manifest.json`, bytes);
-  return {
-    type: 'ctstream.clinical.v1.StudyStored' as const,
-    id: 'clinical-event-id',
-    source: 's',
-    timeMs: 1,
-    topic: 'ct.clinical.study-stored.v1',
-    partition: 0,
-    offset: 0n,
-    key: '',
-    value: {
-      centre,
-      studyInstanceUid: STUDY_UID as StudyInstanceUid,
-      revision: revision as ClinicalRevision,
-      sequence,
-      manifestKey: `${prefix}/manifest.json`,
-      manifestSha256: sha256Hex(bytes),
-      contentDigest: '',
-      seriesCount: 1,
-      instanceCount: files.length,
-      sizeBytes: offset,
-    },
-  };
-};
 
 const research = (store: Store): [string, Uint8Array][] => [...store.objects].filter(([name]) => name.startsWith('ct-research/'));
 const eventOf = (outcome: Outcome) => {
@@ -112,7 +56,7 @@ const study = (): Uint8Array[] => [1, 2, 3].map((n) => ctBytes({ n, changes: [..
 describe('anonymise', () => {
   test('publishes a study: no clinical word or UID in event, object, name or manifest; every instance where the manifest says', async () => {
     const store = memoryStore();
-    const event = eventOf(await anonymiseStage.handle(await stored(store, study()), ports(store), signal));
+    const event = eventOf(await anonymiseStage.handle(await storedStudy(store, study()), ports(store), signal));
     expect(event.value).toMatchObject({ ordinal: 1, instanceCount: 3, ageBand: '050-059', sex: 'M', manufacturer: 'SIEMENS', dropped: [] });
     const everything = [JSON.stringify(event), ...research(store).flatMap(([name, bytes]) => [name, Buffer.from(bytes).toString('latin1')])]
       .join('\n')
@@ -137,7 +81,7 @@ describe('anonymise', () => {
 
   test('a redelivery publishes the same event and stores nothing more', async () => {
     const store = memoryStore();
-    const event = await stored(store, study());
+    const event = await storedStudy(store, study());
     const first = eventOf(await anonymiseStage.handle(event, ports(store), signal));
     const before = [...store.objects.keys()];
     expect(eventOf(await anonymiseStage.handle(event, ports(store), signal))).toEqual(first);
@@ -146,7 +90,7 @@ describe('anonymise', () => {
 
   test('two attempts at once publish one manifest and the same event', async () => {
     const store = memoryStore();
-    const event = await stored(store, study());
+    const event = await storedStudy(store, study());
     const [a, b] = await Promise.all([
       anonymiseStage.handle(event, ports(store), signal),
       anonymiseStage.handle(event, ports(store), signal),
@@ -157,9 +101,9 @@ describe('anonymise', () => {
 
   test('a later revision is the same study and subject with the next ordinal', async () => {
     const store = memoryStore();
-    const first = eventOf(await anonymiseStage.handle(await stored(store, study()), ports(store), signal)).value;
+    const first = eventOf(await anonymiseStage.handle(await storedStudy(store, study()), ports(store), signal)).value;
     const second = eventOf(
-      await anonymiseStage.handle(await stored(store, study().slice(0, 2), 'b'.repeat(32), 2), ports(store), signal),
+      await anonymiseStage.handle(await storedStudy(store, study().slice(0, 2), 'b'.repeat(32), 2), ports(store), signal),
     ).value;
     expect([second.studyId, second.subjectId, second.site]).toEqual([first.studyId, first.subjectId, first.site]);
     expect(second.revision).not.toBe(first.revision);
@@ -168,8 +112,8 @@ describe('anonymise', () => {
 
   test('an older revision that comes late is superseded', async () => {
     const store = memoryStore();
-    const old = await stored(store, study().slice(0, 1), 'c'.repeat(32), 1);
-    await stored(store, study(), 'd'.repeat(32), 2);
+    const old = await storedStudy(store, study().slice(0, 1), 'c'.repeat(32), 1);
+    await storedStudy(store, study(), 'd'.repeat(32), 2);
     expect(await anonymiseStage.handle(old, ports(store), signal)).toMatchObject({ kind: 'skip', code: 'SUPERSEDED' });
     expect(research(store)).toEqual([]);
   });
@@ -179,7 +123,7 @@ describe('anonymise', () => {
     // The de-identifier compares names as they are written; the verifier also in Latin letters.
     const named = [of('SpecificCharacterSet', 'ISO_IR 192'), element(TAG.PatientName, 'PN', Buffer.from('Лунг '))];
     const leak = ctBytes({ n: 2, changes: [...named, of('StudyDescription', 'Lung')] });
-    const event = await stored(store, [ctBytes({ n: 1, changes: named }), leak]);
+    const event = await storedStudy(store, [ctBytes({ n: 1, changes: named }), leak]);
     const held = anonymiseStage.handle(event, ports(store), signal);
     await expect(held).rejects.toBeInstanceOf(Fault);
     await expect(held).rejects.toMatchObject({ code: 'HELD_BY_VERIFIER', retryable: false });
@@ -201,13 +145,13 @@ describe('anonymise', () => {
     ['no image', () => [ctBytes({ changes: [of('SOPClassUID', SOP_CLASS.SecondaryCaptureImageStorage)] })], 'NOTHING_KEPT'],
   ])('%s: rejected with a code, nothing stored', async (_what, files, code) => {
     const store = memoryStore();
-    expect(await anonymiseStage.handle(await stored(store, files()), ports(store), signal)).toMatchObject({ kind: 'reject', code });
+    expect(await anonymiseStage.handle(await storedStudy(store, files()), ports(store), signal)).toMatchObject({ kind: 'reject', code });
     expect(research(store)).toEqual([]);
   });
 
   test('a damaged object or a missing manifest is a fault to be tried again', async () => {
     const store = memoryStore();
-    const event = await stored(store, study());
+    const event = await storedStudy(store, study());
     const [name, tar] = [...store.objects].find(([one]) => one.endsWith('.tar')) ?? ['', new Uint8Array(0)];
     store.objects.set(name, Buffer.from(tar).fill(0, 2000, 2010));
     await expect(anonymiseStage.handle(event, ports(store), signal)).rejects.toMatchObject({ code: 'OBJECT_CORRUPT', retryable: true });

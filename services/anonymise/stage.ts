@@ -3,22 +3,29 @@
 // without a finding goes to ct-research, and its manifest is the publish point.
 import { siteId } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
+import { clinicalKey } from '../kernel/ids.ts';
 import type { ResearchRevision, ResearchStudyId } from '../kernel/ids.ts';
 import { publishManifest, readManifest } from '../kernel/manifest.ts';
 import type { ManifestInstance, ManifestSeries, ManifestStore, StudyManifest } from '../kernel/manifest.ts';
 import { emit, reject, skip } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
-import type { EventIn, Stage } from '../kernel/stage.ts';
+import type { EventIn, Job, Stage } from '../kernel/stage.ts';
 import type { Randomness } from '../ports/clock.ts';
-import type { IdentityVault, SubjectKeys } from '../ports/identity-vault.ts';
+import type { HeldBook } from '../ports/held-decisions.ts';
+import type { IdentityVault, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { CLINICAL_BUCKET, originalsOf } from './clinical-series.ts';
 import { DicomError } from '../dicom/dicom-error.ts';
 import { studyClock } from './dates.ts';
+import { endHold, hold, mayPublish, refusalOf } from './held-decision.ts';
+import type { Holding } from './held-decision.ts';
 import { researchRevision, researchStudyId, subjectIdentity } from './identity.ts';
 import type { IdentityRules } from './identity.ts';
 import { cleanInstance } from './instance.ts';
 import type { Profile } from './profile/profile.ts';
+import { heldIdOf, studyFindings } from './quarantine.ts';
+import type { StudyFindings } from './quarantine.ts';
+import { studyPictures } from './quarantine-text.ts';
 import { Refusal } from './refusal.ts';
 import { anonymisedEvent, RESEARCH_BUCKET, researchManifestKey } from './research-events.ts';
 import type { ResearchManifest } from './research-events.ts';
@@ -26,13 +33,13 @@ import { openSpool, readSpooled } from './spool.ts';
 import type { Spool, SpooledSeries } from './spool.ts';
 import { codeOfDicomError, conclude, newSurvey, surveyInstance } from './study-survey.ts';
 import type { Conclusion, StudySurvey } from './study-survey.ts';
-import type { Finding } from './verify/verify.ts';
-
-export const QUARANTINE_BUCKET = 'ct-quarantine';
+import { holdUntilSettled, refuseWithdrawn } from './withdrawn.ts';
 
 export interface AnonymisePorts {
   readonly store: ObjectStore;
   readonly vault: IdentityVault;
+  /** What is held, and what people decided about it. */
+  readonly held: HeldBook;
   readonly random: Randomness;
   readonly profile: Profile;
   readonly rules: IdentityRules;
@@ -57,7 +64,9 @@ const manifestStore = (store: ObjectStore): ManifestStore => ({
   getBytes: (bucket, key, limitBytes, signal) => store.getBytes(bucket, key, limitBytes, signal),
 });
 
-async function handle({ value }: Stored, ports: AnonymisePorts, signal: AbortSignal): Promise<Outcome> {
+async function handle({ id, value }: Stored, ports: AnonymisePorts, signal: AbortSignal, job?: Job): Promise<Outcome> {
+  const denied = await ports.vault.denied([clinicalKey(value.centre, value.studyInstanceUid)], signal);
+  if (denied.size > 0) return refuseWithdrawn(value, ports, signal);
   const input = await readManifest<StudyManifest>(manifestStore(ports.store), CLINICAL_BUCKET, value.manifestKey, signal);
   if (input === undefined) throw new Fault('MANIFEST_MISSING', true, 'the manifest that the event names is not in ct-clinical');
   if (input.sha256 !== value.manifestSha256)
@@ -65,14 +74,14 @@ async function handle({ value }: Stored, ports: AnonymisePorts, signal: AbortSig
   const survey = newSurvey(ports.profile, value.centre, ports.rules);
   for (const series of input.manifest.series)
     for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) surveyInstance(survey, nameOf(series, entry), bytes);
-  const conclusion = conclude(survey);
+  const conclusion = conclude(survey, 'hold');
   if (conclusion.kind === 'refused') return reject(conclusion.code, conclusion.detail);
   const subject = await ports.vault.subject(conclusion.key, signal);
-  if (subject === 'denied') return reject('PATIENT_WITHDRAWN', 'the vault denies this patient');
+  if (subject === 'denied') return refuseWithdrawn(value, ports, signal);
   // Shared with other studies of the patient, exclusive against a withdrawal of them.
-  return ports.vault.withSubjectLock(subject.subjectRow, () =>
-    cross({ value, manifest: input.manifest, survey, conclusion, subject }, ports, signal),
-  );
+  const lock = await ports.vault.subjectLock(subject.subjectRow);
+  const crossing = { eventId: id, value, manifest: input.manifest, survey, conclusion, subject, lock };
+  return holdUntilSettled(lock, job, () => cross(crossing, ports, signal));
 }
 
 /** An instance by its place: two of a study may have one SOP Instance UID, and only one of them may cross. */
@@ -80,28 +89,50 @@ const nameOf = (series: ManifestSeries, { sopInstanceUid, offset }: ManifestInst
   `${series.seriesInstanceUid}/${sopInstanceUid}/${offset}`;
 
 interface Crossing {
+  eventId: string;
   value: Stored['value'];
   manifest: StudyManifest;
   survey: StudySurvey;
   conclusion: Accepted;
   subject: SubjectKeys;
+  lock: SubjectLock;
 }
 
 async function cross(crossing: Crossing, ports: AnonymisePorts, signal: AbortSignal): Promise<Outcome> {
   const { value, subject } = crossing;
-  const keys = await ports.vault.study(subject.subjectRow, value.centre, value.studyInstanceUid, value.revision, signal);
+  const keys = await ports.vault.study(subject, value.centre, value.studyInstanceUid, value.revision, signal);
   const ids = { study: researchStudyId(keys.secret), revision: researchRevision(keys.secret, value.revision) };
+  const heldId = heldIdOf(keys.secret, value.revision);
+  const known = await ports.held.standing(heldId, signal);
+  const holding = { heldId, token: keys.token, centre: value.centre, eventId: crossing.eventId, standing: known };
+  const outcome = refusalOf(known) ?? (await publishOrHold(crossing, { ...ids, ordinal: keys.ordinal, holding }, ports, signal));
+  await endHold(holding, outcome, ports, signal);
+  return outcome;
+}
+
+interface CrossingIds {
+  study: ResearchStudyId;
+  revision: ResearchRevision;
+  ordinal: number;
+  holding: Holding;
+}
+
+/** Throws the Fault that parks the study when it is held. */
+async function publishOrHold(crossing: Crossing, ids: CrossingIds, ports: AnonymisePorts, signal: AbortSignal): Promise<Outcome> {
+  const { value } = crossing;
   const manifestKey = researchManifestKey(ids.study, ids.revision);
   const standing = await readManifest<ResearchManifest>(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, signal);
   if (standing !== undefined) return emit([anonymisedEvent(standing)]);
   const spool = await openSpool(ports.spoolFolder);
   try {
-    const refused = await cleanStudy(crossing, ports, spool, signal);
-    if (refused !== undefined) return refused;
+    const cleaned = await cleanStudy(crossing, ports, spool, signal);
+    if ('kind' in cleaned) return cleaned;
     if (await isSuperseded(value, ports.store, signal)) return skip('SUPERSEDED', 'a later revision of the study is stored');
+    if (!mayPublish(cleaned, ids.holding.standing)) return await hold(ids.holding, cleaned, ports, signal);
     const attempt = ports.random.attempt();
     const series = await upload(await spool.finish(), `${ids.study}/${ids.revision}/${attempt}`, ports.store, signal);
-    const manifest = await manifestOf(crossing, { ...ids, attempt, ordinal: keys.ordinal }, series, ports);
+    const manifest = await manifestOf(crossing, { ...ids, attempt }, series, ports);
+    await crossing.lock.confirm();
     return emit([anonymisedEvent(await publishManifest(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, manifest, signal))]);
   } finally {
     await spool.dispose();
@@ -118,13 +149,18 @@ async function isSuperseded(value: Stored['value'], store: ObjectStore, signal: 
   return false;
 }
 
-/** De-identifies every kept instance into the spool. An outcome when the study must not go on; throws when it is held. */
+/**
+ * De-identifies every kept instance into the spool. An outcome when the study must not go on, else what was
+ * found: all of it, since a person decides on exactly that.
+ */
 async function cleanStudy(
   { value, manifest, survey, conclusion, subject }: Crossing,
   ports: AnonymisePorts,
   spool: Spool,
   signal: AbortSignal,
-): Promise<Outcome | undefined> {
+): Promise<Outcome | StudyFindings> {
+  const findings = studyFindings(value.revision);
+  const pictures = studyPictures(survey.kept, conclusion.textIn, survey.detector.seen());
   const identity = subjectIdentity(subject.secret);
   const study = { identity, clock: studyClock(identity.shiftDays, survey.start), identifiers: survey.identifiers, profile: ports.profile };
   for (const series of manifest.series) {
@@ -134,11 +170,13 @@ async function cleanStudy(
       if (!conclusion.kept.has(name)) continue;
       const clean = cleanOrRefuse(() => cleanInstance(bytes, study, survey.verifierIdentifiers, survey.sources.get(name)));
       if ('kind' in clean) return clean;
-      if (clean.findings.length > 0) await hold(value, clean.findings, ports.store, signal);
+      findings.add(name, clean.findings);
+      pictures.look(name, bytes);
       await spool.add(clean);
     }
   }
-  return undefined;
+  pictures.into(findings);
+  return findings;
 }
 
 const cleanOrRefuse = <T extends object>(work: () => T): T | Outcome => {
@@ -150,19 +188,6 @@ const cleanOrRefuse = <T extends object>(work: () => T): T | Outcome => {
     throw error;
   }
 };
-
-/** Notes the findings for the security role, without any value, and parks the study: a person decides. */
-async function hold(value: Stored['value'], findings: readonly Finding[], store: ObjectStore, signal: AbortSignal): Promise<never> {
-  const note = Buffer.from(
-    `${JSON.stringify({ centre: value.centre, study: value.studyInstanceUid, revision: value.revision, findings }, null, 1)}\n`,
-  );
-  await store.put(QUARANTINE_BUCKET, `${value.centre}/${value.studyInstanceUid}/${value.revision}/findings.json`, note, {
-    contentType: 'application/json',
-    signal,
-  });
-  const checks = [...new Set(findings.map(({ check, where }) => `${check} ${where}`))].slice(0, 5).join('; ');
-  throw new Fault('HELD_BY_VERIFIER', false, checks);
-}
 
 interface ResearchSeries {
   seriesInstanceUid: string;

@@ -2,15 +2,17 @@
 // whose study it is, when it began, and what must not be found in the result.
 import { DicomError } from '../dicom/dicom-error.ts';
 import { TAG } from '../dicom/dictionary.ts';
+import { headerMemory } from '../dicom/header-memory.ts';
+import type { HeaderMemory } from '../dicom/header-memory.ts';
 import { readDicom } from '../dicom/read.ts';
 import { text } from '../dicom/values.ts';
-import type { DicomFile } from '../dicom/model.ts';
+import type { DicomFile, Element } from '../dicom/model.ts';
 import type { Code } from '../kernel/codes.ts';
 import { isCode } from '../kernel/codes.ts';
 import type { CentreId } from '../kernel/ids.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';
 import { textDetector } from './burned-in-text.ts';
-import type { SeriesStrokes, TextDetector } from './burned-in-text.ts';
+import type { SeriesText, TextDetector } from './burned-in-text.ts';
 import { ageBandOf } from './dates.ts';
 import type { Moment } from './dates.ts';
 import { makerOf } from './closed-values.ts';
@@ -57,6 +59,9 @@ export interface StudySurvey {
   verifierIdentifiers: StudyIdentifiers;
   /** What the verifier compares a result with, by name; none for what it has to read again. */
   sources: Map<string, SourceFacts>;
+  /** What the header of the next file is read with, and the elements of the last one. */
+  headers: HeaderMemory;
+  before: ReadonlyMap<number, Element>;
   /** Values whose words are in `identifiers`, and those in `verifierIdentifiers`. */
   isNew: { ours: FirstSight; verifiers: FirstSight };
   /** Facts of the kept instance whose UID comes first, so that the order of arrival does not matter. */
@@ -76,6 +81,8 @@ export const newSurvey = (profile: Profile, centre: CentreId, rules: IdentityRul
   identifiers: noIdentifiers(),
   verifierIdentifiers: noStudyIdentifiers(),
   sources: new Map(),
+  headers: headerMemory(),
+  before: new Map(),
   isNew: { ours: firstSight(), verifiers: firstSight() },
   facts: undefined,
 });
@@ -87,11 +94,12 @@ export const newSurvey = (profile: Profile, centre: CentreId, rules: IdentityRul
 export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Array, isRepeat = false): Code | undefined => {
   let file: DicomFile;
   try {
-    file = readDicom(bytes);
+    file = readDicom(bytes, {}, survey.headers);
   } catch (error) {
     return drop(survey, codeOfDicomError(error));
   }
-  collectIdentifiers(file.dataset, survey.profile, survey.identifiers, survey.isNew.ours);
+  collectIdentifiers(file.dataset, survey.profile, survey.identifiers, survey.isNew.ours, survey.before);
+  survey.before = file.dataset.elements;
   let facts: SourceFacts | undefined;
   try {
     facts = collectFromOriginal(bytes, survey.verifierIdentifiers, survey.isNew.verifiers);
@@ -111,7 +119,7 @@ export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Ar
   const series = text(file.dataset, TAG.SeriesInstanceUID) ?? '';
   survey.kept.push({ series, name });
   if (facts !== undefined) survey.sources.set(name, facts);
-  survey.detector.add(series, file.dataset, seen, isRepeat);
+  survey.detector.add(series, file.dataset, seen, isRepeat, name);
   noteFacts(survey, file);
   return undefined;
 };
@@ -129,7 +137,7 @@ export interface SurveyPart extends Pick<
   StudySurvey,
   'kept' | 'dropped' | 'refusedSeries' | 'stated' | 'start' | 'identifiers' | 'verifierIdentifiers' | 'sources' | 'facts'
 > {
-  strokes: ReadonlyMap<string, SeriesStrokes>;
+  strokes: ReadonlyMap<string, SeriesText>;
 }
 
 export const partOf = ({
@@ -155,6 +163,18 @@ export const partOf = ({
   facts,
   strokes: detector.seen(),
 });
+
+/** The part of a whole study's survey that decides on it: without the words, the strokes and what results are compared with. */
+export const decisiveOf = (survey: StudySurvey): SurveyPart => {
+  refuseDrawnText(survey);
+  return {
+    ...partOf(survey),
+    identifiers: noIdentifiers(),
+    verifierIdentifiers: noStudyIdentifiers(),
+    sources: new Map(),
+    strokes: new Map(),
+  };
+};
 
 /** Adds what was seen of other files of the study; the order does not matter. */
 export const mergePart = (survey: StudySurvey, part: SurveyPart): void => {
@@ -214,11 +234,27 @@ const noteFacts = (survey: StudySurvey, file: DicomFile): void => {
 
 export type Conclusion =
   | { kind: 'refused'; code: Code; detail: string }
-  | { kind: 'accepted'; key: PatientKey; kept: ReadonlySet<string>; dropped: readonly { code: Code; count: number }[]; facts: StudyFacts };
+  | {
+      kind: 'accepted';
+      key: PatientKey;
+      kept: ReadonlySet<string>;
+      dropped: readonly { code: Code; count: number }[];
+      facts: StudyFacts;
+      /** Kept series in which the detector found text: a person looks at them before anything is published. */
+      textIn: ReadonlySet<string>;
+    };
 
-/** What the whole survey says: one patient, something to keep, or why not. */
-export const conclude = (survey: StudySurvey): Conclusion => {
-  for (const series of survey.detector.found()) if (!survey.refusedSeries.has(series)) survey.refusedSeries.set(series, 'BURNED_IN_TEXT');
+const refuseDrawnText = ({ detector, refusedSeries }: StudySurvey): void => {
+  for (const series of detector.found()) if (!refusedSeries.has(series)) refusedSeries.set(series, 'BURNED_IN_TEXT');
+};
+
+/**
+ * What the whole survey says: one patient, something to keep, or why not. Series in which the detector found
+ * text are left out, or kept to be held, where there is somebody who looks at what is held.
+ */
+export const conclude = (survey: StudySurvey, drawnText: 'leave out' | 'hold' = 'leave out'): Conclusion => {
+  if (drawnText === 'leave out') refuseDrawnText(survey);
+  const textIn = new Set(survey.detector.found().filter((series) => !survey.refusedSeries.has(series)));
   const kept = new Set(survey.kept.filter(({ series }) => !survey.refusedSeries.has(series)).map(({ name }) => name));
   const dropped = new Map(survey.dropped);
   for (const { series } of survey.kept) {
@@ -234,7 +270,7 @@ export const conclude = (survey: StudySurvey): Conclusion => {
   const [key] = keys;
   if (key === undefined || hasNoIdentity) return { kind: 'refused', code: 'NO_PATIENT_IDENTITY', detail: '(0010,0020)' };
   const { ageBand, sex, manufacturer } = survey.facts;
-  return { kind: 'accepted', key, kept, dropped: list, facts: { ageBand, sex, manufacturer } };
+  return { kind: 'accepted', key, kept, dropped: list, facts: { ageBand, sex, manufacturer }, textIn };
 };
 
 /** When nothing is kept, the most telling of the codes, else NOTHING_KEPT. */
@@ -248,6 +284,8 @@ const reasonForNothing = (codes: readonly Code[]): Code =>
       'NO_PIXELS',
       'TRUNCATED',
       'BAD_ELEMENT',
+      'DUPLICATE_ELEMENT',
+      'BAD_DEFLATE',
       'LIMIT_EXCEEDED',
       'NOT_DICOM',
     ] as const

@@ -90,9 +90,19 @@ export interface Identifiers {
 
 export const noIdentifiers = (): Identifiers => ({ person: new Set(), other: new Set() });
 
-/** Adds the words of every attribute that does not stay, nested ones too; `isNew` says which values are not in yet. */
-export const collectIdentifiers = (dataset: Dataset, profile: Profile, into: Identifiers, isNew: FirstSight = ALWAYS_NEW): void => {
+/**
+ * Adds the words of every attribute that does not stay, nested ones too; `isNew` says which values are not in
+ * yet, `before` are elements of the top level that are in.
+ */
+export const collectIdentifiers = (
+  dataset: Dataset,
+  profile: Profile,
+  into: Identifiers,
+  isNew: FirstSight = ALWAYS_NEW,
+  before?: ReadonlyMap<number, Element>,
+): void => {
   for (const element of dataset.elements.values()) {
+    if (before?.get(element.tag) === element) continue;
     for (const item of element.items ?? []) collectIdentifiers(item, profile, into, isNew);
     const isPerson = element.vr === 'PN' || PERSON_TAGS.has(element.tag);
     if (!isPerson && !isIdentifying(element, profile)) continue;
@@ -117,5 +127,4 @@ const addWords = (element: Element, dataset: Dataset, into: Set<string>, isWord:
 
 // One letter is an initial: cleaning drops capitals that stand alone anyway.
 const isPersonWord = (word: string): boolean => word.length > 1 || /^\d$/.test(word);
-const isPlaceWord = (word: string): boolean =>
-  (/^\d+$/.test(word) ? word.length >= 4 : word.length >= 3) && !VOCABULARY.has(word) && !UNITS.has(word) && !MANUFACTURERS.has(word);
+const isPlaceWord = (word: string): boolean => word.length >= 3 && !VOCABULARY.has(word) && !UNITS.has(word) && !MANUFACTURERS.has(word);

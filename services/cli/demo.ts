@@ -3,7 +3,7 @@ import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openDuckDb } from '../event-log/parquet.ts';
 import { createViews, runQuery } from '../event-log/query.ts';
-import type { Account } from '../kernel/accounting.ts';
+import type { Account, StudyAccount } from '../kernel/accounting.ts';
 import { CODES, isCode } from '../kernel/codes.ts';
 import { abortOnSignals } from './demo/abort-on-signals.ts';
 import { centreNames, deployLocal, stopLocal, type Running } from './demo/deploy.ts';
@@ -15,6 +15,7 @@ import { EXAMPLE_QUERIES } from './demo/queries.ts';
 import { demoReport, equationHolds, equationLine, type DemoReport, type Fed } from './demo/report.ts';
 import { startReaders } from './demo/readers.ts';
 import { restarts } from './demo/restarts.ts';
+import { startSecurityOfficer, type SecurityOfficer } from './demo/security-officer.ts';
 import { buildAndApprove, flushArchives, requestCensus } from './demo/steps.ts';
 import { DEFAULT_DIR, operatorPorts, stagesDir, type OperatorPorts } from './deployment.ts';
 import { followLog, type LogFollower } from './follow-log.ts';
@@ -22,9 +23,11 @@ import { tableText } from './table-text.ts';
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
-/** Studies that wait for nothing but a release or a person, or have ended. */
-function settled(a: Account, expected: number): boolean {
-  const open = a.studies.filter((s) => s.state === 'unaccounted' || (s.state === 'waiting' && !s.dead && s.code !== 'AWAITING_RELEASE'));
+/** Studies that wait for nothing but a release or a person, or have ended; the simulated officer is no such person. */
+function settled(a: Account, expected: number, officer: SecurityOfficer): boolean {
+  const isLeft = (s: StudyAccount): boolean =>
+    (s.dead && !(s.code === 'HELD_BURNED_IN_TEXT' && officer.isWorking())) || s.code === 'AWAITING_RELEASE';
+  const open = a.studies.filter((s) => s.state === 'unaccounted' || (s.state === 'waiting' && !isLeft(s)));
   return a.totals.sent >= expected && open.length === 0;
 }
 
@@ -50,11 +53,12 @@ async function runStudies(
   running: Running,
   ports: OperatorPorts,
   signal: AbortSignal,
-): Promise<{ account: Account; fed: Fed; dataset: string; studySeconds: number }> {
+): Promise<{ account: Account; fed: Fed; dataset: string; looked: readonly string[]; studySeconds: number }> {
   const follower = followLog(ports);
   const view = liveView();
   const started = performance.now();
   const readers = startReaders(running, o.seed, signal);
+  const officer = startSecurityOfficer(running, view.note, signal);
   // Ends the watching when the feeding fails, and the other way round.
   const giveUp = new AbortController();
   const both = AbortSignal.any([signal, giveUp.signal]);
@@ -68,7 +72,7 @@ async function runStudies(
       },
       () => undefined,
     );
-    const watching = until(follower, (a) => settled(a, expected), view.show, limitMsOf(o), both);
+    const watching = until(follower, (a) => settled(a, expected, officer), view.show, limitMsOf(o), both);
     work.push(feeding, watching);
     const [fed, ready] = await Promise.all([feeding, watching]);
     const dataset = await buildAndApprove(running, o.out, ready, view.note);
@@ -80,12 +84,12 @@ async function runStudies(
       60_000,
       signal,
     );
-    return { account: last, fed, dataset, studySeconds: (performance.now() - started) / 1000 };
+    return { account: last, fed, dataset, looked: officer.done(), studySeconds: (performance.now() - started) / 1000 };
   } finally {
     giveUp.abort(new Error('the demo ends'));
     await Promise.allSettled(work);
     view.end();
-    await readers.stop();
+    await Promise.all([readers.stop(), officer.stop()]);
   }
 }
 
@@ -107,12 +111,13 @@ async function showQueries(o: DemoOptions): Promise<void> {
   }
 }
 
-function tellEnd(report: DemoReport, account: Account, o: DemoOptions, running: Running): void {
+function tellEnd(report: DemoReport, account: Account, looked: readonly string[], o: DemoOptions, running: Running): void {
   say(`\n${funnelTable(account)}`);
   if (Object.keys(account.reasons).length > 0) {
     say('\nWhy studies are not released:');
     for (const line of reasonLines(account)) say(`${line}  ${meaning(line.trim().split(/\s+/)[1] ?? '')}`);
   }
+  if (looked.length > 0) say(`\nHeld until somebody had looked (docs/held.md):\n${looked.map((line) => `  ${line}`).join('\n')}`);
   say(`\n${equationLine(account.totals)}`);
   say(
     `${report.instances} instances, ${(report.bytes / 1e6).toFixed(0)} MB in ${report.seconds} s (${report.megabytesPerSecond} MB/s while studies flowed)`,
@@ -163,11 +168,11 @@ async function main(): Promise<number> {
   try {
     const ports = await operatorPorts(running.platform, running.provisioned);
     try {
-      const { account, fed, dataset, studySeconds } = await runStudies(o, running, ports, abort);
+      const { account, fed, dataset, looked, studySeconds } = await runStudies(o, running, ports, abort);
       const report = demoReport(account, fed, (performance.now() - started) / 1000, studySeconds, running.phases, dataset);
       await flushArchives(ports, join(o.out, 'event-log'), abort);
       await showQueries(o);
-      tellEnd(report, account, o, running);
+      tellEnd(report, account, looked, o, running);
       await writeFile(join(o.out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
       if (o.json !== undefined) await writeFile(o.json, await readFile(join(o.out, 'report.json')));
       if (o.keep && !abort.aborted) await new Promise((done) => abort.addEventListener('abort', done, { once: true }));

@@ -57,6 +57,13 @@ function badOf(record: BusRecord, code: BadRecord['code']): BadRecord {
   return { topic, code, drawn: { source, sequence: BigInt(sequence), topic, partition, timeMs, seen: true } };
 }
 
+function noteStudies(event: EventIn, studies: Set<ClinicalKey>): void {
+  const { value } = event;
+  if (event.type === 'ctstream.clinical.v1.Census') {
+    for (const s of event.value.studies) studies.add(clinicalKey(event.value.centre, s.studyInstanceUid));
+  } else if ('studyInstanceUid' in value) studies.add(clinicalKey(value.centre, value.studyInstanceUid));
+}
+
 /** Topic name with `<centre>` in the place of the centre, as schemas/topics.json has it. */
 function templateOf(topic: string): string {
   const centre = centreOfTopic(topic);
@@ -83,6 +90,8 @@ export function followLog(ports: OperatorPorts): LogFollower {
   const parked: Parked[] = [];
   const bad: BadRecord[] = [];
   const moved = new Map<string, number>();
+  /** Studies that the clinical zone names. */
+  const studies = new Set<ClinicalKey>();
 
   const note = (record: BusRecord): void => {
     if (typeOfTopic(record.topic) === undefined) {
@@ -90,7 +99,9 @@ export function followLog(ports: OperatorPorts): LogFollower {
       return;
     }
     try {
-      events.push(ports.codec.decode(record));
+      const event = ports.codec.decode(record);
+      events.push(event);
+      noteStudies(event, studies);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       bad.push(badOf(record, error.code));
@@ -143,6 +154,7 @@ export function followLog(ports: OperatorPorts): LogFollower {
         parked,
         moved,
         lineage: await lineage(signal),
+        denied: await ports.vault.denied([...studies], signal),
         committed: (group, topic, partition) => committed.get(`${group}#${place(topic, partition)}`) ?? 0n,
       });
     },

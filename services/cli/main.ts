@@ -3,8 +3,13 @@
 import { Command, CommanderError } from 'commander';
 import { addDeploymentCommands } from './commands/deployment.ts';
 import { addFileCommands } from './commands/files.ts';
+import { addHeldCommands } from './commands/held.ts';
 import { addLogCommands } from './commands/log.ts';
 import { addReleaseCommands } from './commands/release.ts';
+import { addVaultCommands } from './commands/vault.ts';
+import { addWithdrawCommands } from './commands/withdraw.ts';
+import { Fault } from '../kernel/fault.ts';
+import { ConfigError } from '../runtime/env.ts';
 import { NoDeployment } from './deployment.ts';
 
 const program = new Command('ctstream')
@@ -20,11 +25,15 @@ addDeploymentCommands(program);
 addFileCommands(program);
 addLogCommands(program);
 addReleaseCommands(program);
+addWithdrawCommands(program);
+addVaultCommands(program);
+addHeldCommands(program);
 
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  if (error instanceof NoDeployment) return 78;
+  if (error instanceof NoDeployment || error instanceof ConfigError) return 78;
+  if (error instanceof Fault && error.code === 'BAD_CONFIG') return 78;
   return error instanceof Error && 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : 1;
 }
 

@@ -101,6 +101,7 @@ export class ReadElement implements Element {
   readonly items: readonly Dataset[] | undefined;
   readonly fragments: readonly Uint8Array[] | undefined;
   readonly #origin: Origin;
+  #text: { charset: readonly string[]; text: string | undefined } | undefined;
 
   constructor(
     tag: number,
@@ -120,6 +121,17 @@ export class ReadElement implements Element {
 
   static originOf(element: Element): Origin | undefined {
     return element instanceof ReadElement ? element.#origin : undefined;
+  }
+
+  /** What `make` gives, made once per character set: elements are asked again and again, also of later files. */
+  static textOf(
+    element: Element,
+    charset: readonly string[],
+    make: (element: Element, charset: readonly string[]) => string | undefined,
+  ): string | undefined {
+    if (!(element instanceof ReadElement)) return make(element, charset);
+    if (element.#text?.charset !== charset) element.#text = { charset, text: make(element, charset) };
+    return element.#text.text;
   }
 }
 

@@ -16,13 +16,16 @@ import {
   tagAt,
   u32,
   UNDEFINED_LENGTH,
+  vrIndexAt,
 } from './read-header.ts';
 import type { Header, Reading } from './read-header.ts';
+import { refuseLongText } from './text-limits.ts';
 
 const ITEM_DELIMITER = 0xfffee00d;
 const PIXEL_DATA = 0x7fe00010;
 const SPECIFIC_CHARACTER_SET = 0x00080005;
 const PIXEL_REPRESENTATION = 0x00280103;
+const MAX_TERMS = 32;
 /** Budget that a wrong guess at a sequence costs, so that a file full of them stays cheap. */
 const WRONG_GUESS = 32;
 
@@ -127,6 +130,7 @@ export function readElement(r: Reading, at: number, end: number, encoding: Encod
     : implicitHeader(r, at, tag, encoding.littleEndian);
   spend(r, 1, at);
   if (h.length !== UNDEFINED_LENGTH && h.length > end - h.at) throw overrun(r, h.at, h.length, tag);
+  if (h.length > 0xffff && h.length !== UNDEFINED_LENGTH) refuseLongText(tag, h.vr, h.length, h.at);
   if (h.length !== UNDEFINED_LENGTH && h.vr !== 'SQ' && h.vr !== 'UN') {
     r.next = h.at + h.length;
     const value = h.length === 0 ? NO_BYTES : bytes.subarray(h.at, r.next);
@@ -139,10 +143,41 @@ export function readElement(r: Reading, at: number, end: number, encoding: Encod
   return new ReadElement(tag, vr, value, items, fragments, { bytes, start: at, end: r.next, encoding });
 }
 
+/** An element of the top level; the object of a file before where the bytes are the same. */
+function readTopElement(r: Reading, at: number, end: number, tag: number, encoding: Encoding, charset: readonly string[]): Element {
+  const { memory, signed, bytes } = r;
+  if (memory === undefined || tag === PIXEL_DATA) return readElement(r, at, end, encoding, 0, charset);
+  const around = { encoding, charset, signed };
+  const known = memory.known(tag, bytes, at, end, around);
+  if (known !== undefined) {
+    spend(r, 1, at);
+    r.next = at + known.size;
+    return known.element;
+  }
+  const element = readElement(r, at, end, encoding, 0, charset);
+  // An unknown VR is read by what follows it.
+  if (encoding.explicitVr && vrIndexAt(bytes, at + 4) === 0) return element;
+  const copied = memory.remember(tag, bytes.subarray(at, r.next), around, (own) =>
+    readElement({ ...r, bytes: own }, 0, own.length, encoding, 0, charset),
+  );
+  return copied ?? element;
+}
+
+/** The terms of a Specific Character Set; the same list again for an element that is known. */
+function charsetOf(r: Reading, element: Element): readonly string[] {
+  const known = r.memory?.charsets.get(element);
+  if (known !== undefined) return known;
+  const terms = charsetTerms(element.value);
+  r.memory?.charsets.clear();
+  r.memory?.charsets.set(element, terms);
+  return terms;
+}
+
 /** Defined terms of a Specific Character Set value, [] where it names the default only. */
 export function charsetTerms(value: Uint8Array): readonly string[] {
+  // More than are defined says nothing; each text is decoded by all of them.
   const terms = latin1(value.subarray(0, 1024))
-    .split('\\')
+    .split('\\', MAX_TERMS)
     .map((term) => withoutPad(term).trimStart());
   return terms.length === 1 && terms[0] === '' ? [] : terms;
 }
@@ -184,9 +219,11 @@ export function readDataset(
       break;
     }
     if (tag >>> 16 === 0xfffe) throw new DicomError('BAD_ELEMENT', 'an item or delimiter where an element must start', { tag, offset: at });
+    // PS3.10 7.1: written again, in its order, it would be taken for the file meta.
+    if (tag >>> 16 === 2) throw new DicomError('BAD_ELEMENT', 'an element of the file meta in the dataset', { tag, offset: at });
     if (elements.has(tag)) throw new DicomError('DUPLICATE_ELEMENT', 'the tag stands twice in its dataset', { tag, offset: at });
-    const element = readElement(r, at, end, encoding, depth, charset);
-    if (tag === SPECIFIC_CHARACTER_SET) charset = charsetTerms(element.value);
+    const element = kind === 'top' ? readTopElement(r, at, end, tag, encoding, charset) : readElement(r, at, end, encoding, depth, charset);
+    if (tag === SPECIFIC_CHARACTER_SET) charset = charsetOf(r, element);
     else if (tag === PIXEL_REPRESENTATION) r.signed = element.value[encoding.littleEndian ? 0 : 1] === 1;
     elements.set(tag, element);
     last = tag;

@@ -2,6 +2,7 @@
 import { DicomError } from './dicom-error.ts';
 import { isSignedByPixelRepresentation, vrOf } from './dictionary.ts';
 import type { Encoding, Vr } from './model.ts';
+import type { HeaderMemory } from './header-memory.ts';
 import { LONG_BY_INDEX, VR_BY_CODE, VRS } from './vr.ts';
 
 export const UNDEFINED_LENGTH = 0xffffffff;
@@ -19,6 +20,8 @@ export interface Reading {
   next: number;
   /** Pixel Representation seen last: what an implicit 'US or SS' is (PS3.3 C.7.6.3). */
   signed: boolean;
+  /** Elements of the files before that equal ones need not be read again from. */
+  readonly memory?: HeaderMemory | undefined;
 }
 
 /** How the header at a position reads. */

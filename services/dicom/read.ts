@@ -2,6 +2,7 @@
 import { inflateRawSync } from 'node:zlib';
 import { latin1, withoutPad } from './charset.ts';
 import { DicomError } from './dicom-error.ts';
+import type { HeaderMemory } from './header-memory.ts';
 import { NO_BYTES, NO_ELEMENTS, ReadDataset } from './model.ts';
 import type { Dataset, DicomFile, Element, Encoding } from './model.ts';
 import { readDataset, readElement } from './read-dataset.ts';
@@ -17,9 +18,9 @@ export type { DicomErrorCode } from './dicom-error.ts';
 export interface ReadLimits {
   /** Sequences within sequences; 64. */
   readonly maxDepth?: number;
-  /** Elements, items and fragments together; 500,000 (about 150 MB of objects at worst). */
+  /** Elements, items and fragments together; 250,000 (about 75 MB of objects at worst). */
   readonly maxElements?: number;
-  /** Bytes that a deflated dataset may inflate to; 512 MiB. */
+  /** Bytes that a deflated dataset may inflate to; 512 MiB, and no more than 64 MiB or 32 times its own size. */
   readonly maxInflatedBytes?: number;
 }
 
@@ -27,21 +28,27 @@ const EXPLICIT: Encoding = { littleEndian: true, explicitVr: true };
 const META_GROUP_LENGTH = 0x00020000;
 const TRANSFER_SYNTAX_UID = 0x00020010;
 
-const startReading = (bytes: Uint8Array, limits: ReadLimits): Reading => ({
+const startReading = (bytes: Uint8Array, limits: ReadLimits, memory: HeaderMemory | undefined): Reading => ({
   bytes,
   maxDepth: limits.maxDepth ?? 64,
-  budget: limits.maxElements ?? 500_000,
+  budget: limits.maxElements ?? 250_000,
   next: 0,
   signed: false,
+  memory,
 });
+
+/** Character set of a dataset that names none. */
+const NO_TERMS: readonly string[] = [];
 
 /**
  * Reads a file: preamble and meta (either may be missing), dataset in any standard transfer syntax.
- * Values are views on `bytes`, which must not change afterwards. Throws DicomError, nothing else.
+ * Values are views on `bytes`, which must not change afterwards. Throws DicomError, nothing else. With a `memory`
+ * elements of the top level that a file before has as well are that file's objects, and all but the pixels own
+ * their bytes.
  */
-export function readDicom(input: Uint8Array, limits: ReadLimits = {}): DicomFile {
+export function readDicom(input: Uint8Array, limits: ReadLimits = {}, memory?: HeaderMemory): DicomFile {
   const bytes = new Uint8Array(input.buffer, input.byteOffset, input.length);
-  const r = startReading(bytes, limits);
+  const r = startReading(bytes, limits, memory);
   const hasPreamble = bytes.length >= 132 && u32(bytes, 128, false) === 0x4449434d; // 'DICM'
   const preamble = hasPreamble ? bytes.subarray(0, 128) : NO_BYTES;
   const meta = readMeta(r, hasPreamble ? 132 : 0);
@@ -62,15 +69,20 @@ function uidText(bytes: Uint8Array): string {
 
 function readTop(r: Reading, start: number, syntax: TransferSyntax, stored: Uint8Array): Dataset {
   const encoding = { littleEndian: syntax.littleEndian, explicitVr: syntax.explicit };
-  return readDataset(r, start, r.bytes.length, 'top', encoding, 0, [], { stored, transferSyntaxUid: syntax.uid });
+  return readDataset(r, start, r.bytes.length, 'top', encoding, 0, NO_TERMS, { stored, transferSyntaxUid: syntax.uid });
 }
 
 /** PS3.5 A.5: everything behind the meta is one raw deflate stream, a NUL may pad it. */
 function readDeflated(r: Reading, start: number, syntax: TransferSyntax, limits: ReadLimits): Dataset {
   const stored = r.bytes.subarray(start);
-  const inflated = inflate(stored, limits.maxInflatedBytes ?? 512 * 1024 * 1024, start);
+  const inflated = inflate(stored, limits.maxInflatedBytes ?? inflatedLimit(stored.length), start);
   return readTop({ ...r, bytes: inflated, next: 0 }, 0, syntax, stored);
 }
+
+const MIB = 1 << 20;
+
+/** A stream of zeros inflates to a thousand times its size, a real file to three or four times. */
+const inflatedLimit = (storedBytes: number): number => Math.min(512 * MIB, Math.max(64 * MIB, 32 * storedBytes));
 
 function inflate(stored: Uint8Array, maxOutputLength: number, offset: number): Uint8Array {
   try {

@@ -2,7 +2,8 @@
 import { decode, encode, withoutPad } from './charset.ts';
 import { DicomError } from './dicom-error.ts';
 import { vrOf } from './dictionary.ts';
-import { NO_BYTES } from './model.ts';
+import { NO_BYTES, ReadElement } from './model.ts';
+import { u16 } from './read-header.ts';
 import type { Dataset, Element, Vr } from './model.ts';
 import { isLocalisedVr, isSingleValueVr, isTextVr } from './vr.ts';
 
@@ -34,7 +35,15 @@ function trimPad(text: string, vr: Vr): string {
 
 /** First value as text, `undefined` when the element is missing or empty. Numbers are written in decimal. */
 export function text(dataset: Dataset, tag: number): string | undefined {
-  const first = texts(dataset, tag)[0];
+  const element = dataset.elements.get(tag);
+  if (element === undefined || element.value.length === 0) return undefined;
+  const vr = effectiveVr(element);
+  if (vr === 'UN' || isTextVr(vr)) return ReadElement.textOf(element, dataset.charset, firstText);
+  return texts(dataset, tag)[0];
+}
+
+function firstText(element: Element, charset: readonly string[]): string | undefined {
+  const first = textsOf(element, charset)[0];
   return first === '' ? undefined : first;
 }
 
@@ -48,7 +57,11 @@ export function texts(dataset: Dataset, tag: number): string[] {
 
 /** First number; `undefined` when missing, empty or not a number. */
 export function number(dataset: Dataset, tag: number): number | undefined {
-  const first = numbers(dataset, tag)[0];
+  const element = dataset.elements.get(tag);
+  if (element === undefined) return undefined;
+  const { value } = element;
+  const isOneShort = element.vr === 'US' && value.length >= 2;
+  const first = isOneShort ? u16(value, 0, dataset.littleEndian) : numbersOf(element, dataset.littleEndian)[0];
   return first === undefined || !Number.isFinite(first) ? undefined : first;
 }
 

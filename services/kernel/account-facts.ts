@@ -43,6 +43,8 @@ export interface AccountInput {
   readonly parked: Iterable<Parked>;
   /** Research id of each study that the vault links. */
   readonly lineage: ReadonlyMap<ClinicalKey, ResearchStudyId>;
+  /** Studies that the vault refuses because their patients withdrew: also before that is told, and after the log forgot. */
+  readonly denied: ReadonlySet<ClinicalKey>;
   /** First offset that a group has not finished: an event below a stage's must have an outcome. The group of a
    * stage's retry topics is `<stage>.retry`. */
   committed(group: string, topic: string, partition: number): bigint;

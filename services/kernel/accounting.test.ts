@@ -84,7 +84,7 @@ function way(n: number, steps: number): EventIn[] {
 
 function input(events: EventIn[], more: Partial<AccountInput> = {}): AccountInput {
   const lineage = new Map([1, 2, 3, 4, 5, 6, 7, 8].map((n) => [K(n), S(n)]));
-  return { events, bad: [], parked: [], lineage, committed: () => 0n, moved: new Map(), ...more };
+  return { events, bad: [], parked: [], lineage, denied: new Set(), committed: () => 0n, moved: new Map(), ...more };
 }
 
 function stateOf(events: EventIn[], more: Partial<AccountInput> = {}): [StudyState, string] {
@@ -223,10 +223,19 @@ test('a study that came after the log began is lost when its announcement is not
   expect(stateOf([before, after], expired)).toEqual(['unaccounted', 'NOT_ANNOUNCED']);
 });
 
-test('a study whose links were deleted by a withdrawal is withdrawn, and only as many as were withdrawn', () => {
-  const events = [...way(1, 3), event('ctstream.research.v1.SubjectWithdrawn', { subjectId: 'P1' })];
-  expect(stateOf(events, { ...finished, lineage: new Map() })).toEqual(['withdrawn', 'PATIENT_WITHDRAWN']);
-  const { totals } = account(input([...events, ...way(2, 2)], { ...finished, lineage: new Map() }));
+test('a withdrawn study stays so, by the word of anonymise or of the vault, whatever revision comes; its subject hides no lost study', () => {
+  const told = event('ctstream.clinical.v1.StudyRejected', clinical(1, { stage: 'anonymise', code: 'PATIENT_WITHDRAWN' }));
+  const gone = event('ctstream.research.v1.SubjectWithdrawn', { subjectId: 'P1' });
+  const unlinked = { ...finished, lineage: new Map() };
+  expect(stateOf([...way(1, 7), gone, told], unlinked)).toEqual(['withdrawn', 'PATIENT_WITHDRAWN']);
+  expect(stateOf(way(1, 7), { ...unlinked, denied: new Set([K(1)]) })).toEqual(['withdrawn', 'PATIENT_WITHDRAWN']);
+  const newer = event('ctstream.clinical.v1.StudyAvailable', clinical(1, { sequence: 99, revision: 'r9' }));
+  expect(stateOf([...way(1, 7), told, newer], unlinked)).toEqual(['withdrawn', 'PATIENT_WITHDRAWN']);
+  expect(stateOf([census([{ n: 1, state: 'announced' }])], { ...unlinked, denied: new Set([K(1)]) })).toEqual([
+    'withdrawn',
+    'PATIENT_WITHDRAWN',
+  ]);
+  const { totals } = account(input([...way(1, 7), gone, told, ...way(2, 2)], unlinked));
   expect([totals.withdrawn, totals.unaccounted]).toEqual([1, 1]);
 });
 

@@ -218,8 +218,19 @@ function unannounced(fold: Fold, key: ClinicalKey): Standing {
   return { state: 'unaccounted', code: 'NOT_ANNOUNCED', reached: 'sent' };
 }
 
+/** Withdrawn for good, whatever revision comes: the vault refuses the study, or anonymise said so. The links are gone, so
+ * nothing after `stored` is known of it. */
+function withdrawnStanding({ input, facts }: Fold, key: ClinicalKey): Standing | undefined {
+  const isTold = facts.clinicalVerdicts.get(key)?.some((v) => isRejection(v) && v.value.code === 'PATIENT_WITHDRAWN') === true;
+  if (!isTold && !input.denied.has(key)) return undefined;
+  const reached = facts.stored.has(key) ? 'stored' : facts.available.has(key) ? 'available' : 'sent';
+  return { state: 'withdrawn', code: 'PATIENT_WITHDRAWN', reached };
+}
+
 function clinicalStanding(fold: Fold, key: ClinicalKey): Standing {
   const { facts } = fold;
+  const withdrawn = withdrawnStanding(fold, key);
+  if (withdrawn !== undefined) return withdrawn;
   const revisions = facts.available.get(key);
   if (revisions === undefined) return unannounced(fold, key);
   const e = newest(revisions, (r) => r.value.sequence);
@@ -234,27 +245,6 @@ function clinicalStanding(fold: Fold, key: ClinicalKey): Standing {
   const standing =
     verdictState(verdictsOn(facts, 'ingest', key, revision, e), 'available') ?? pendingClinical(fold, 'ingest', e, 'available');
   return standing.code === 'EXPIRED' ? (remembered(fold, key) ?? standing) : standing;
-}
-
-/** Studies of withdrawn subjects that no link of the vault leads to. */
-function unlinkedWithdrawals({ input, facts }: Fold): number {
-  const linked = new Set(input.lineage.values());
-  let count = 0;
-  for (const [id, revisions] of facts.anonymised) {
-    if (!linked.has(id) && revisions.some((r) => facts.withdrawn.has(r.value.subjectId))) count += 1;
-  }
-  return count;
-}
-
-/** A withdrawal deletes the vault's rows, so a stored study then seems to have no outcome. As many such studies are
- * withdrawn as the research zone has withdrawn ones without a link; which ones, nobody can tell any more. */
-function withdrawUnlinked(fold: Fold, studies: readonly StudyAccount[]): StudyAccount[] {
-  let left = unlinkedWithdrawals(fold);
-  return studies.map((s) => {
-    if (left === 0 || s.state !== 'unaccounted' || s.reached !== 'stored') return s;
-    left -= 1;
-    return { ...s, state: 'withdrawn', code: 'PATIENT_WITHDRAWN' };
-  });
 }
 
 function total(studies: readonly StudyAccount[], { input, facts }: Fold): Account {
@@ -299,5 +289,5 @@ export function account(input: AccountInput): Account {
     if (value.unit === 'study')
       studies.push({ key: `intake|${id}`, centre: value.centre, state: 'rejected', code: value.code, reached: 'sent', dead: false });
   }
-  return total(withdrawUnlinked(fold, studies), fold);
+  return total(studies, fold);
 }

@@ -22,6 +22,17 @@ const rows = {
     meaning: "An element can't be read as its VR and length say.",
     remedy: "Export the study again; if it recurs, report the scanner's software version.",
   },
+  DUPLICATE_ELEMENT: {
+    kind: 'final',
+    meaning: 'One tag stands twice in a dataset: one of the two would be hidden from every check.',
+    remedy: "Export the study again; if it recurs, report the scanner's software version.",
+  },
+  BAD_DEFLATE: { kind: 'final', meaning: 'The deflated dataset does not inflate.', remedy: 'Export or send the study again.' },
+  MEDIA_DIRECTORY: {
+    kind: 'final',
+    meaning: 'The directory of a disc (DICOMDIR): it lists patients and holds no image.',
+    remedy: 'Nothing; the images that it lists are read by themselves.',
+  },
   LIMIT_EXCEEDED: {
     kind: 'final',
     meaning: 'The file is nested deeper or has more elements than any real one.',
@@ -132,6 +143,21 @@ const rows = {
     meaning: 'The independent check found something that may identify the patient; nothing was published.',
     remedy: 'A person of the security role decides.',
   },
+  HELD_BURNED_IN_TEXT: {
+    kind: 'waiting',
+    meaning: 'The detector found what looks like text in the pixels; nothing was published.',
+    remedy: 'A person of the security role looks at the pictures: ctstream held list.',
+  },
+  REFUSED_BY_REVIEW: {
+    kind: 'final',
+    meaning: 'A person of the security role looked at the held study and refused it.',
+    remedy: "Nothing; the reason stands in the vault's audit.",
+  },
+  IDENTITY_CORRECTED: {
+    kind: 'waiting',
+    meaning: 'A merge or split in the vault gave the study another research identity; it is anonymised anew.',
+    remedy: 'Wait.',
+  },
   // assess
   NOT_CT: { kind: 'final', meaning: 'The series is no CT.', remedy: 'Nothing.' },
   NOT_JUDGED_PIXELS: {
@@ -218,6 +244,11 @@ const rows = {
   },
   STORE_FULL: { kind: 'waiting', meaning: 'The object store has no room.', remedy: 'Add room; ingest takes no new study until then.' },
   DATABASE_UNAVAILABLE: { kind: 'waiting', meaning: 'The database does not answer.', remedy: 'Check the database; it is tried again.' },
+  ERASURE_PENDING: {
+    kind: 'waiting',
+    meaning: 'A withdrawn subject is erased; it is done again after the longest job, then reported.',
+    remedy: 'Nothing; see ctstream withdraw receipt.',
+  },
   VAULT_UNAVAILABLE: { kind: 'waiting', meaning: 'The identity vault does not answer.', remedy: 'Check the vault; it is tried again.' },
   BUS_UNAVAILABLE: { kind: 'waiting', meaning: 'Kafka does not answer.', remedy: 'Check the brokers; it is tried again.' },
   MANIFEST_MISSING: {
@@ -252,6 +283,16 @@ const rows = {
     remedy: 'Restore the topic from the event log; the stage does not jump.',
   },
   BAD_CONFIG: { kind: 'start', meaning: 'The configuration has errors; all are listed.', remedy: 'Correct them; exit code 78.' },
+  TOKEN_REFUSED: {
+    kind: 'start',
+    meaning: "The token that a command was given is nobody's.",
+    remedy: 'Give the file of your own token; the people file holds its SHA-256.',
+  },
+  ROLE_REFUSED: {
+    kind: 'start',
+    meaning: 'The person may not do this: it takes another role.',
+    remedy: 'Ask someone who has the role, or have it added to the people file.',
+  },
   DENIED_BY_BROKER: {
     kind: 'start',
     meaning: 'Kafka refused the user for a topic or group.',

@@ -18,6 +18,13 @@ export type EventIn<T extends EventType = EventType> = Extract<EventRecord, { ty
   readonly sequence?: bigint;
 };
 
+/** The job that a handler runs in. */
+export interface Job {
+  /** `release` runs once the record is settled (acknowledged, handed on or let go), however the job ended; at once when
+   * it is settled already. For what must be held until the event is in the log, such as a lock. Its errors are logged. */
+  untilSettled(release: () => Promise<void>): void;
+}
+
 export interface Stage<T extends EventType, Ports> {
   readonly name: string;
   /** Where the stage's retry and dead topics, rejections and skips go. */
@@ -27,5 +34,6 @@ export interface Stage<T extends EventType, Ports> {
   readonly produces: readonly string[];
   /** Longest time one job may take. */
   readonly jobTimeoutMs: number;
-  handle(event: EventIn<T>, ports: Ports, signal: AbortSignal): Promise<Outcome>;
+  /** The runtime always gives a job; a caller that settles nothing, such as a test, may leave it out. */
+  handle(event: EventIn<T>, ports: Ports, signal: AbortSignal, job?: Job): Promise<Outcome>;
 }

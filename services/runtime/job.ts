@@ -3,7 +3,7 @@ import type { EventType } from '../../schemas/events.gen.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import { typeOfTopic } from '../kernel/route.ts';
-import type { EventIn, Stage, Zone } from '../kernel/stage.ts';
+import type { EventIn, Job, Stage, Zone } from '../kernel/stage.ts';
 import type { EventBus, Lease, OutgoingRecord } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import { describeError } from './log.ts';
@@ -37,19 +37,59 @@ export async function runJob<T extends EventType, P>(stage: Stage<T, P>, ports: 
   const result = await ctx.telemetry.span(
     `handle ${stage.name}`,
     { parent, kind: 'consumer', attributes: { 'ctstream.stage': stage.name, 'ctstream.partition': lease.record.partition } },
-    (span) => attempt(stage, ports, lease, deps, span),
+    async (span) => {
+      const held = holding(deps);
+      try {
+        return await attempt(stage, ports, lease, deps, span, held.job);
+      } finally {
+        await held.release();
+      }
+    },
   );
   ctx.telemetry.counter('ctstream_jobs_total', 1, { ...labels, ...result });
   ctx.telemetry.histogram('ctstream_job_seconds', (ctx.clock.nowMs() - startedMs) / 1000, labels);
 }
 
+/** What handlers hold until their record is settled; the newest is released first. */
+function holding(deps: JobDeps): { readonly job: Job; release(): Promise<void> } {
+  const releases: (() => Promise<void>)[] = [];
+  let settled = false;
+  const run = async (release: () => Promise<void>): Promise<void> => {
+    try {
+      await release();
+    } catch (error) {
+      deps.ctx.log.warn(describeError(error), 'releasing what the job held failed');
+    }
+  };
+  return {
+    job: {
+      untilSettled: (release) => {
+        // A handler that was left alone after its abort may still come here.
+        if (settled) void run(release);
+        else releases.push(release);
+      },
+    },
+    release: async () => {
+      settled = true;
+      for (const release of releases.toReversed()) await run(release);
+    },
+  };
+}
+
 type Result = { readonly outcome: string; readonly code: string };
 
-async function attempt<T extends EventType, P>(stage: Stage<T, P>, ports: P, lease: Lease, deps: JobDeps, span: OpenSpan): Promise<Result> {
+async function attempt<T extends EventType, P>(
+  stage: Stage<T, P>,
+  ports: P,
+  lease: Lease,
+  deps: JobDeps,
+  span: OpenSpan,
+  job: Job,
+): Promise<Result> {
   try {
     const event = await decode(stage, lease, deps);
     span.setAttribute('ctstream.event_id', event.id);
-    const outcome = await handleInTime(stage, ports, event, lease, deps);
+    const outcome = await handleInTime(stage, ports, event, lease, deps, job);
     const records = await encode(stage, event, outcome, deps, span);
     if (lost(lease, deps)) return letGo(lease, deps);
     await publishSurely(records, lease, deps);
@@ -92,6 +132,7 @@ async function handleInTime<T extends EventType, P>(
   event: EventIn<T>,
   lease: Lease,
   deps: JobDeps,
+  job: Job,
 ): Promise<Outcome> {
   const timeout = new Fault('JOB_TIMEOUT', true, `longer than ${deps.jobTimeoutMs} ms`);
   const late = new AbortController();
@@ -108,7 +149,7 @@ async function handleInTime<T extends EventType, P>(
   };
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    return await Promise.race([stage.handle(event, ports, signal), abandoned]);
+    return await Promise.race([stage.handle(event, ports, signal, job), abandoned]);
   } catch (error) {
     throw late.signal.aborted ? timeout : error;
   } finally {

@@ -95,8 +95,9 @@ export interface Failure {
   readonly attempt: number;
 }
 
-/** A dependency that is away for long must not fill the dead letters: its records wait at the last step, as those of a newer version do. */
-const WAITS_FOR_EVER = /^(?:SCHEMA_AHEAD$|PACS_|STORE_|DATABASE_|VAULT_|BUS_)/;
+/** A dependency that is away for long must not fill the dead letters: its records wait at the last step, as those of a newer version
+ * do, and erasures that are not due yet. */
+const WAITS_FOR_EVER = /^(?:SCHEMA_AHEAD$|ERASURE_PENDING$|PACS_|STORE_|DATABASE_|VAULT_|BUS_)/;
 
 /** The retry or dead record after a failed try. Never throws: it is what happens to records that nothing else can take. */
 export function afterFailure(o: {

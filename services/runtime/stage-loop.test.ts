@@ -11,7 +11,7 @@ import { outgoingId } from '../kernel/event-ids.ts';
 import { Fault } from '../kernel/fault.ts';
 import { emit, reject, skip, type NewEvent, type Outcome } from '../kernel/outcome.ts';
 import { deadTopic, retryTopic } from '../kernel/route.ts';
-import type { EventIn, Stage } from '../kernel/stage.ts';
+import type { EventIn, Job, Stage } from '../kernel/stage.ts';
 import type { BusRecord } from '../ports/event-bus.ts';
 import type { Clock } from '../ports/clock.ts';
 import { PARK_BYTES, replayRecord } from './retry.ts';
@@ -206,6 +206,93 @@ describe('contract', () => {
     broker.outage = new Fault('DENIED_BY_BROKER', false, 'no');
     await expect(run(broker, async (event) => emit([status(event)])).done).rejects.toMatchObject({ code: 'DENIED_BY_BROKER' });
     expect(await committedAll(broker)).toBe(false);
+  });
+});
+
+describe('what a job holds', () => {
+  const held =
+    (order: string[], settle: (event: Available) => Promise<Outcome>, broker: MemoryBroker) =>
+    async (event: Available, job: Job | undefined) => {
+      for (const name of ['first', 'second'])
+        job?.untilSettled(async () => {
+          order.push(
+            `${name} released after ${broker.records(STATUS).length} events and ${broker.records(retryTopic('clinical', 'ingest', '30s')).length} retries`,
+          );
+        });
+      return settle(event);
+    };
+  const start = (broker: MemoryBroker, handle: (event: Available, job: Job | undefined) => Promise<Outcome>, o: Partial<StageDeps> = {}) =>
+    run(broker, async () => emit([]), { ...o, stage: { handle: (event, _ports, _signal, job) => handle(event, job) } });
+
+  test('is released after the event is in the log, the newest first', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    const order: string[] = [];
+    start(
+      broker,
+      held(order, async (event) => emit([status(event)]), broker),
+    );
+    await until('both', () => order.length === 2);
+    expect(order).toEqual(['second released after 1 events and 0 retries', 'first released after 1 events and 0 retries']);
+  });
+
+  test('is released after the record was handed on, when the handler throws', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    const order: string[] = [];
+    start(
+      broker,
+      held(order, () => Promise.reject(new Fault('VAULT_UNAVAILABLE', true, 'away')), broker),
+    );
+    await until('both', () => order.length === 2);
+    expect(order[1]).toBe('first released after 0 events and 1 retries');
+  });
+
+  test('is released when the process stops and the job is let go', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    const order: string[] = [];
+    let began = false;
+    const { ctx, done } = start(
+      broker,
+      held(order, () => new Promise((_, reject) => void ((began = true), setTimeout(() => reject(new Error('late')), 300))), broker),
+      { drainMs: 50 },
+    );
+    await until('the handler', () => began);
+    ctx.stop();
+    await done;
+    expect(order).toHaveLength(2);
+  });
+
+  test('is released when a contract is broken; an error of the release is logged and hides nothing', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    let released = 0;
+    const { ctx, done } = start(broker, async (_event, job) => {
+      job?.untilSettled(async () => void released++);
+      job?.untilSettled(() => Promise.reject(new Error('Ivanov')));
+      return emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } }]);
+    });
+    await expect(done).rejects.toMatchObject({ name: 'InvariantViolation' });
+    expect(released).toBe(1);
+    expect(ctx.lines().join('\n')).toContain('releasing what the job held failed');
+    expect(ctx.lines().join('\n')).not.toContain('Ivanov');
+  });
+
+  test('what comes too late, from a handler that was left alone, is released at once', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    let late: Job | undefined;
+    start(broker, async (event, job) => {
+      late = job;
+      return emit([status(event)]);
+    });
+    await until('the commit', () => committedAll(broker));
+    let released = false;
+    await until('the release', () => {
+      late?.untilSettled(async () => void (released = true));
+      return released;
+    });
   });
 });
 

@@ -1,7 +1,8 @@
 // What every identity vault must do; run on the file vault and on the real PostgreSQL.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { centreId } from '../../services/kernel/ids.ts';
+import { centreId, clinicalKey } from '../../services/kernel/ids.ts';
 import type { ClinicalRevision, StudyInstanceUid } from '../../services/kernel/ids.ts';
+import { WITHDRAWN_TOKEN } from '../../services/ports/identity-vault.ts';
 import type { IdentityVault, SubjectKeys } from '../../services/ports/identity-vault.ts';
 
 const c01 = centreId('c01');
@@ -59,32 +60,29 @@ export const vaultContract = (name: string, make: () => Promise<VaultUnderTest>)
     });
 
     test('a study keeps lineage, token and secret over revisions; revisions are numbered as they come', async () => {
-      const { subjectRow } = await subject(vault, key('A'));
-      const first = await vault.study(subjectRow, c01, uid(1), revision('r1'));
-      const second = await other.study(subjectRow, c01, uid(1), revision('r2'));
+      const seen = await subject(vault, key('A'));
+      const first = await vault.study(seen, c01, uid(1), revision('r1'));
+      const second = await other.study(seen, c01, uid(1), revision('r2'));
       expect([first.ordinal, second.ordinal]).toEqual([1, 2]);
       expect({ ...second, ordinal: 1 }).toEqual(first);
-      expect((await vault.study(subjectRow, c01, uid(1), revision('r1'))).ordinal).toBe(1);
-      const elsewhere = await vault.study(subjectRow, c02, uid(1), revision('r1'));
+      expect((await vault.study(seen, c01, uid(1), revision('r1'))).ordinal).toBe(1);
+      const elsewhere = await vault.study(seen, c02, uid(1), revision('r1'));
       expect(elsewhere.lineageId).not.toBe(first.lineageId);
       expect(elsewhere.token).not.toBe(first.token);
     });
 
     test('revisions asked for at once get numbers of their own', async () => {
-      const { subjectRow } = await subject(vault, key('C'));
+      const seen = await subject(vault, key('C'));
       const ordinals = await Promise.all(
-        Array.from(
-          { length: 12 },
-          async (_, i) => (await (i % 2 ? vault : other).study(subjectRow, c01, uid(3), revision(`r${i}`))).ordinal,
-        ),
+        Array.from({ length: 12 }, async (_, i) => (await (i % 2 ? vault : other).study(seen, c01, uid(3), revision(`r${i}`))).ordinal),
       );
       expect(ordinals.sort((a, b) => a - b)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
     });
 
     test('a token is there before the patient is known, and stays when they are', async () => {
       const before = await vault.token(c01, uid(7));
-      const { subjectRow } = await subject(vault, key('late'));
-      const study = await vault.study(subjectRow, c01, uid(7), revision('r1'));
+      const seen = await subject(vault, key('late'));
+      const study = await vault.study(seen, c01, uid(7), revision('r1'));
       expect({ token: study.token, secret: study.secret }).toEqual(before);
       expect(await other.token(c01, uid(7))).toEqual(before);
     });
@@ -102,22 +100,13 @@ export const vaultContract = (name: string, make: () => Promise<VaultUnderTest>)
       expect(await vault.siteSecret()).toHaveLength(32);
     });
 
-    test('work under the lock of a patient runs, and of two studies side by side', async () => {
+    test('the lock of a patient is shared by two studies side by side; after its release it confirms nothing', async () => {
       const { subjectRow } = await subject(vault, key('A'));
-      let inside = 0;
-      let most = 0;
-      const work = async (): Promise<string> => {
-        most = Math.max(most, ++inside);
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        inside--;
-        return 'done';
-      };
-      expect(await Promise.all([vault.withSubjectLock(subjectRow, work), other.withSubjectLock(subjectRow, work)])).toEqual([
-        'done',
-        'done',
-      ]);
-      expect(most).toBe(2);
-      await expect(vault.withSubjectLock(subjectRow, () => Promise.reject(new Error('mine')))).rejects.toThrow('mine');
+      const locks = await Promise.all([vault.subjectLock(subjectRow), other.subjectLock(subjectRow), vault.subjectLock(subjectRow)]);
+      for (const lock of locks) await lock.confirm();
+      for (const lock of locks) await lock.release();
+      await expect(vault.subjectLock(subjectRow).then((lock) => lock.release())).resolves.toBeUndefined();
+      await expect(locks[0].confirm()).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE', retryable: true });
     });
 
     test('a withdrawn patient is denied from then on', async () => {
@@ -125,6 +114,23 @@ export const vaultContract = (name: string, make: () => Promise<VaultUnderTest>)
       await under.deny(subjectRow);
       expect(await vault.subject(key('withdrawn'))).toBe('denied');
       expect(await other.subject(key('withdrawn'))).toBe('denied');
+    });
+
+    test('a denied study has no row: it is refused, in no list, and its token is that of all denied ones', async () => {
+      const seen = await subject(vault, key('denied study'));
+      const { token } = await vault.study(seen, c01, uid(20), revision('r1'));
+      const [gone, stays] = [clinicalKey(c01, uid(20)), clinicalKey(c01, uid(3))];
+      expect(await vault.denied([gone, stays])).toEqual(new Set());
+      await vault.denyStudy(c01, uid(20));
+      await other.denyStudy(c01, uid(20));
+      expect(await other.denied([gone, stays])).toEqual(new Set([gone]));
+      await expect(vault.study(seen, c01, uid(20), revision('r2'))).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE', retryable: true });
+      const [one, two] = [await vault.token(c01, uid(20)), await vault.token(c01, uid(20))];
+      expect([one.token, two.token]).toEqual([WITHDRAWN_TOKEN, WITHDRAWN_TOKEN]);
+      expect(one.secret).not.toEqual(two.secret);
+      const listed = [];
+      for await (const lineage of vault.lineages()) listed.push(lineage);
+      expect(listed.filter((l) => l.token === token || l.studyInstanceUid === uid(20))).toEqual([]);
     });
 
     test('what is stored names nobody: no id, namespace, UID, centre or secret in clear', async () => {

@@ -1,10 +1,11 @@
-// Anonymise as a process on the real parts, killed while it works: every study crosses once or is refused with
+// Anonymise as a process on the real parts, killed while it works: every study crosses once, is held or is refused with
 // a code, and no planted identity, original UID or clinical event id is in a research object, name or event.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { startStages } from '../../deploy/local/stages.ts';
 import type { RunningStages } from '../../deploy/local/stages.ts';
 import type { EventRecord } from '../../schemas/events.gen.ts';
+import { openPostgresHeld } from '../../services/adapters/postgres-held.ts';
 import { byteForms } from '../../services/anonymise/verify/spellings.ts';
 import { TAR_HEADER_BYTES, tarHeader } from '../../services/kernel/tar.ts';
 import { generateStudy } from '../../services/cli/phantom/generate.ts';
@@ -25,6 +26,7 @@ const GOOD = 6;
 const centre = centreId('c01');
 let kit: Kit;
 let stages: RunningStages;
+let held: ReturnType<typeof openPostgresHeld>;
 
 beforeAll(async () => {
   kit = await openKit('boundary');
@@ -35,9 +37,11 @@ beforeAll(async () => {
     only: ['anonymise'],
     env: { anonymise: { LOG_LEVEL: 'debug' } },
   });
+  held = openPostgresHeld(kit.provisioned.databases.vault);
 }, 300_000);
 
 afterAll(async () => {
+  await held?.close();
   await stages?.stop();
   await kit?.end();
 }, 120_000);
@@ -152,13 +156,15 @@ test('no identity crosses the boundary, and every study crosses once or is refus
     async () => {
       const events = await kit.events('ctstream.research.v1.StudyAnonymised');
       const rejected = await kit.events('ctstream.clinical.v1.StudyRejected');
-      return new Set(events.map(({ id }) => id)).size === GOOD && new Set(rejected.map(({ id }) => id)).size === 2
-        ? { events, rejected }
+      const waiting = await held.list();
+      return new Set(events.map(({ id }) => id)).size === GOOD && rejected.length > 0 && waiting.length > 0
+        ? { events, rejected, waiting }
         : undefined;
     },
     60_000,
   );
-  expect(new Set(all.rejected.map(({ value }) => value.code))).toEqual(new Set(['BURNED_IN_TEXT', 'EMBEDDED_OVERLAY']));
+  expect(all.rejected.map(({ value }) => value.code)).toEqual(all.rejected.map(() => 'EMBEDDED_OVERLAY'));
+  expect(all.waiting.map(({ code }) => code)).toEqual(['HELD_BURNED_IN_TEXT']);
   expect(new Set(all.events.map(({ value }) => value.studyId)).size).toBe(GOOD);
 
   const { text: stored, manifests } = await researchBytes();

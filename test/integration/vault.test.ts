@@ -67,10 +67,10 @@ describe('the vault in PostgreSQL', () => {
     const vault = await openPostgresVault({ connectionString: await open(), key });
     const subject = await vault.subject({ namespace: 'n', patientId: 'goes' });
     if (subject === 'denied') throw new Error('denied');
-    const { token } = await vault.study(subject.subjectRow, 'c01' as never, '1.2.3' as never, 'r' as never);
+    const { token } = await vault.study(subject, 'c01' as never, '1.2.3' as never, 'r' as never);
     await query('delete from patients where subject_row = $1', [subject.subjectRow]);
     expect(await query('select 1 from studies where token = $1', [token])).toEqual([]);
-    await expect(vault.withSubjectLock(subject.subjectRow, async () => 'ran')).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE' });
+    await expect(vault.subjectLock(subject.subjectRow)).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE' });
     await vault.close();
   });
 });

@@ -141,6 +141,7 @@ const CODES = ['CodeValue', 'CodingSchemeDesignator', 'CodingSchemeVersion', 'Lo
 const UIDS = ['ReferencedSOPClassUID', 'ContextUID', 'MappingResourceUID', 'CodingSchemeUID'] as const;
 
 const CLEAN = [
+  'SequenceName',
   'PositionReferenceIndicator',
   'WindowCenterWidthExplanation',
   'CodeMeaning',
@@ -183,28 +184,4 @@ export const ALLOWED: ReadonlyMap<string, AllowedHow> = new Map<string, AllowedH
   ...UIDS.map((k): [string, AllowedHow] => [k, 'uid']),
   ...CLEAN.map((k): [string, AllowedHow] => [k, 'clean']),
   ...ENTER.map((k): [string, AllowedHow] => [k, 'recurse']),
-]);
-
-/**
- * Coding schemes whose codes are public (PS3.16 section 8). A code of a local scheme is a text of
- * the hospital's own, so its item goes.
- */
-export const PUBLIC_CODING_SCHEMES: ReadonlySet<string> = new Set([
-  'DCM',
-  'SCT',
-  'SRT',
-  'SNM3',
-  '99SDM',
-  'LN',
-  'RADLEX',
-  'FMA',
-  'UCUM',
-  'UMLS',
-  'ICD10',
-  'I10',
-  'I9',
-  'MA',
-  'NCIt',
-  'RXNORM',
-  'UNS',
 ]);

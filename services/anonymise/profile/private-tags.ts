@@ -139,5 +139,10 @@ const safe: ReadonlyMap<string, SafePrivate> = new Map(
 /** What is known of a private element; undefined: not known safe, so it goes. */
 export const safePrivate = (tag: number, creator: string): SafePrivate | undefined => safe.get(`${tag >>> 16}|${creator}|${tag & 0xff}`);
 
+const creators: ReadonlySet<string> = new Set(LIST.map(([group, creator]) => `${group}|${creator}`));
+
+/** Whether some element of this group and creator is known safe. */
+export const isSafeCreator = (group: number, creator: string): boolean => creators.has(`${group}|${creator}`);
+
 /** The tag of the private creator element that owns a private element's block (PS3.5 7.8.1). */
 export const creatorTagOf = (tag: number): number => ((tag & 0xffff0000) | ((tag >>> 8) & 0xff)) >>> 0;

@@ -1,11 +1,11 @@
 // Does each written value have the form that its tag's action promises? The verifier's own reading of the
 // actions: emptied is empty, a dummy is the constant, a cleaned text is words of the vocabulary.
+import { withoutPad } from '../../dicom/charset.ts';
 import { tagOf } from '../../dicom/dictionary.ts';
 import { cleanText } from '../clean-text.ts';
-import { decodings } from '../decoding.ts';
 import type { Profile } from '../profile/profile.ts';
-import type { SeenElement, SeenFile } from './second-reader.ts';
-import { latin1 } from './study-identifiers.ts';
+import { latin1 } from './second-reader.ts';
+import type { SeenElement } from './second-reader.ts';
 import type { Add } from './verify.ts';
 
 const OURS: ReadonlySet<number> = new Set(
@@ -22,12 +22,14 @@ const OURS: ReadonlySet<number> = new Set(
 );
 const SEX = tagOf('PatientSex');
 
-const asText = (one: SeenElement): string => latin1(one.value).replace(/[\0 ]+$/, '');
-const NUMBERS = /^(?: *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *(?:\\|$))*$/;
+const asText = (one: SeenElement): string => withoutPad(latin1(one.value));
+const NUMBER = /^(?: *[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)? *)?$/;
+/** Value by value: one expression over millions of them takes more stack than there is. */
+const areNumbers = (text: string): boolean => text.split('\\').every((value) => NUMBER.test(value));
 
-/** Every element of the result whose value is none that its action gives. */
-export const checkActions = (result: SeenFile, profile: Profile, add: Add): void => {
-  for (const one of result.elements) {
+/** Every element whose value is none that its action gives. */
+export const checkActions = (elements: readonly SeenElement[], profile: Profile, add: Add): void => {
+  for (const one of elements) {
     const group = one.tag >>> 16;
     if (group === 2 || (group & 1) === 1 || OURS.has(one.tag) || one.path.startsWith('(0012,0064)')) continue;
     if (one.value.length > 0 && !isOfAction(one, profile)) add('element', one.path);
@@ -47,11 +49,11 @@ const isOfAction = (one: SeenElement, profile: Profile): boolean => {
     case 'clean':
       return isCleaned(one) || (rule.fallback === 'dummy' && isDummy(one));
     case 'characteristic':
-      return one.tag === SEX ? /^[MFO]$/.test(asText(one)) : NUMBERS.test(asText(one)) && Number(asText(one)) < 700;
+      return one.tag === SEX ? /^[MFO]$/.test(asText(one)) : areNumbers(asText(one)) && Number(asText(one)) < 700;
     case 'shift':
       return /^[\d.\\ ]*$/.test(asText(one));
     default:
-      return (one.vr !== 'DS' && one.vr !== 'IS') || NUMBERS.test(asText(one));
+      return (one.vr !== 'DS' && one.vr !== 'IS') || areNumbers(asText(one));
   }
 };
 
@@ -64,9 +66,16 @@ const isDummy = (one: SeenElement): boolean => {
   );
 };
 
-/** Whether cleaning again, with no word of anybody, would take nothing away. */
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Whether cleaning again, with no word of anybody, would take nothing away. What is not ASCII is written as UTF-8 only. */
 const isCleaned = (one: SeenElement): boolean => {
-  const reading = decodings(one.value, ['ISO_IR 192'], 'LO')[0] ?? '';
+  let reading: string;
+  try {
+    reading = withoutPad(utf8.decode(one.value));
+  } catch {
+    return false;
+  }
   return reading.split('\\').every((value) => cleanText(value, NOBODY).replaceAll(' ', '') === value.replaceAll(' ', ''));
 };
 const NOBODY: ReadonlySet<string> = new Set();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { byteSearch } from './byte-search.ts';
-import { latin1 } from './study-identifiers.ts';
+import { latin1 } from './second-reader.ts';
 import { lowerAscii } from './spellings.ts';
 
 const letters = fc.array(fc.constantFrom(0x41, 0x61, 0x62, 0x31, 0x2e, 0xc0, 0xe0, 0), { minLength: 1, maxLength: 12 });

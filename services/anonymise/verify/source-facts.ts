@@ -1,14 +1,13 @@
 // What of an original the verifier compares its result with. Small, so that it can be kept from the survey
 // of a study, where its own reader reads the original anyway.
-import { tagOf, vrOf } from '../../dicom/dictionary.ts';
 import type { Pixels } from './pixels.ts';
-import type { SeenElement, SeenFile } from './second-reader.ts';
-import { latin1 } from './study-identifiers.ts';
+import { find, PIXEL_DATA } from './second-reader.ts';
+import type { SeenFile, SeenPiece } from './second-reader.ts';
 
 export interface Source {
   syntax: string;
-  /** DA, TM and DT values by path. */
-  dates: ReadonlyMap<string, string>;
+  /** DA, TM and DT values by the kind of their path. */
+  dates: SeenPiece['dates'];
   pixels: Pixels | undefined;
 }
 
@@ -17,25 +16,14 @@ type Place = readonly [start: number, size: number];
 /** A Source whose pixels are places in the original's bytes. */
 export interface SourceFacts {
   syntax: string;
-  dates: ReadonlyMap<string, string>;
+  dates: SeenPiece['dates'];
   pixels: { value: Place; fragments: readonly Place[] | undefined };
 }
 
-const SYNTAX = tagOf('TransferSyntaxUID');
-const PIXELS = tagOf('PixelData');
-
-const find = (file: SeenFile, tag: number): SeenElement | undefined => file.elements.find((one) => one.depth === 0 && one.tag === tag);
-const textOf = (element: SeenElement | undefined): string => (element === undefined ? '' : latin1(element.value).replace(/[\0 ]+$/, ''));
-
-const isDateVr = (vr: string | undefined): boolean => vr === 'DA' || vr === 'DT' || vr === 'TM';
-/** Said so, or known of a value that is UN or text in the file. */
-const isDate = ({ vr, tag, value }: SeenElement): boolean =>
-  isDateVr(vr) || (value.length >= 2 && value.length <= 256 && isDateVr(vrOf(tag)));
-
 export const sourceOf = (file: SeenFile): Source => ({
-  syntax: textOf(find(file, SYNTAX)),
-  dates: new Map(file.elements.filter(isDate).map((one) => [one.path, textOf(one)])),
-  pixels: find(file, PIXELS),
+  syntax: file.syntax,
+  dates: file.pieces.flatMap(({ dates }) => dates),
+  pixels: find(file, PIXEL_DATA),
 });
 
 /** undefined when there are no pixels, or when they are not in these bytes as they stand (a deflated file). */

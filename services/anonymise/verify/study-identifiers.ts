@@ -1,13 +1,15 @@
 // What must not be found: every word, number and UID of the originals that says who or where. Gathered
 // by the verifier from the originals themselves, not taken from the de-identifier.
+import { withoutPad } from '../../dicom/charset.ts';
 import { tagOf } from '../../dicom/dictionary.ts';
 import { isWellKnownUid } from '../../dicom/uid.ts';
 import { tokensOf } from '../clean-text.ts';
 import { MIN_UNLIKELY, wordsOf } from '../decoding.ts';
 import { ALWAYS_NEW } from '../value-key.ts';
 import type { FirstSight } from '../value-key.ts';
-import { MANUFACTURERS, UNITS, VOCABULARY } from '../vocabulary.ts';
-import type { SeenElement, SeenFile } from './second-reader.ts';
+import { fold, MANUFACTURERS, UNITS, VOCABULARY } from '../vocabulary.ts';
+import { latin1 } from './second-reader.ts';
+import type { SeenElement, SeenPiece } from './second-reader.ts';
 import { byteForms, stemOf, transliterations } from './spellings.ts';
 
 /** Attributes whose words identify; every PN does as well. */
@@ -67,6 +69,8 @@ const IDENTIFYING: ReadonlySet<number> = new Set(
     'ClinicalTrialProtocolID',
   ].map(tagOf),
 );
+const PATIENT_IDS: ReadonlySet<number> = new Set(['PatientID', 'OtherPatientIDs', 'MedicalRecordLocator'].map(tagOf));
+const wholeOf = (text: string): string[] => text.split('\\').map((id) => fold(id).replaceAll(/[^\p{L}\p{M}\p{N}]/gu, ''));
 const BIRTH_DATE = tagOf('PatientBirthDate');
 /** Letters and digits from which on a word is looked for anywhere in the bytes. */
 const MIN_LETTERS = 6;
@@ -85,26 +89,29 @@ export interface StudyIdentifiers {
 
 export const noStudyIdentifiers = (): StudyIdentifiers => ({ words: new Set(), stems: new Set(), uids: new Set(), byteForms: new Set() });
 
-/** Adds what one original says, dropped instances included: a dose report names the patient too. */
+/** Adds what pieces of an original say, of dropped instances too: a dose report names the patient as well. */
 export const addIdentifiers = (
-  file: SeenFile,
+  pieces: readonly SeenPiece[],
   charset: readonly string[],
   into: StudyIdentifiers,
   isNew: FirstSight = ALWAYS_NEW,
 ): void => {
-  for (const element of file.elements) {
+  for (const element of pieces.flatMap(({ elements }) => elements)) {
     const { tag, vr, value } = element;
     const isPerson = vr === 'PN';
     if (tag >>> 16 === 2 || !(vr === 'UI' || isPerson || tag === BIRTH_DATE || IDENTIFYING.has(tag))) continue;
     if (!isNew(tag, vr, charset, value)) continue;
     if (vr === 'UI') addUids(element, into);
     else addWords(element, charset, into, isPerson);
+    // An id of clinical words and short numbers names somebody as a whole: CHEST-1.
+    if (PATIENT_IDS.has(tag))
+      for (const { word } of wordsOf(value, charset, 'LO', wholeOf)) if (/^(?=.*\d)(?=.*\p{L}).{4,}$/u.test(word)) into.words.add(word);
   }
 };
 
 const addUids = (element: SeenElement, into: StudyIdentifiers): void => {
   for (const value of latin1(element.value).split('\\')) {
-    const uid = value.replace(/[\0 ]+$/, '');
+    const uid = withoutPad(value);
     if (uid.length >= MIN_DIGITS && !isWellKnownUid(uid)) into.uids.add(uid);
   }
 };
@@ -130,5 +137,3 @@ const addSpelling = (word: string, into: StudyIdentifiers): void => {
   if (letters >= MIN_LETTERS || (/^\d+$/.test(word) && word.length >= MIN_DIGITS))
     for (const form of byteForms(word)) into.byteForms.add(form);
 };
-
-export const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');

@@ -115,7 +115,14 @@ describe('the verifier', () => {
   test('accepts a codestream without its notes and nothing less', () => {
     const jpeg = (notes: string, data: number): Element => {
       const com = notes === '' ? [] : [0xff, 0xfe, 0, notes.length + 2, ...Buffer.from(notes)];
-      return encapsulated(TAG.PixelData, [new Uint8Array(0), Uint8Array.from([0xff, 0xd8, ...com, 0xff, 0xda, 0, 2, data, 0xff, 0xd9])]);
+      // Frame, Huffman table and scan header of one component.
+      const frame = [0xff, 0xc3, 0, 11, 16, 0, 16, 0, 16, 1, 1, 0x11, 0];
+      const table = [0xff, 0xc4, 0, 20, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3];
+      const scan = [0xff, 0xda, 0, 8, 1, 1, 0, 1, 0, 0];
+      return encapsulated(TAG.PixelData, [
+        new Uint8Array(0),
+        Uint8Array.from([0xff, 0xd8, ...com, ...frame, ...table, ...scan, data, 0xff, 0xd9]),
+      ]);
     };
     const syntax = '1.2.840.10008.1.2.4.70';
     const before = ctBytes({ syntax, changes: [jpeg('Zvyagintsev', 7)] });

@@ -1,14 +1,17 @@
-// Commands on folders of DICOM files, without any deployment: phantom, deid, nifti, assess.
+// Commands on folders of DICOM files, without any deployment: phantom, deid, verify, nifti, assess.
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import Table from 'cli-table3';
 import { openSqliteVault } from '../../adapters/sqlite-vault.ts';
+import { writeDiff } from '../../anonymise/deid-diff-file.ts';
+import type { DiffSummary } from '../../anonymise/deid-diff-file.ts';
 import { deidFolder } from '../../anonymise/deid-folder.ts';
+import { verifyFolders } from '../../anonymise/verify-folder.ts';
 import { assessFolder, niftiFromFolder } from '../../assess/nifti-cli.ts';
 import { DEFECT_NAMES, isDefect, type Defect } from '../phantom/defects.ts';
 import { writePhantoms } from '../phantom/write-phantoms.ts';
-import { print, progressCounter, type Printable } from '../output.ts';
+import { print, progress, progressCounter, type Printable } from '../output.ts';
 
 function wholeNumber(text: string): number {
   const n = Number(text);
@@ -76,13 +79,32 @@ interface DeidCommand extends Printable {
   readonly vault: string;
   readonly workers?: number;
   readonly resume?: boolean;
+  readonly diff?: string;
+  readonly diffValues?: boolean;
+}
+
+/** The sums of a diff as lines: what was done, and the rules that did most of it. */
+function diffLines(diff: DiffSummary): string[] {
+  const byCount = (counts: Readonly<Record<string, number>>): [string, number][] => Object.entries(counts).sort(([, a], [, b]) => b - a);
+  return [
+    `${diff.files} files compared: ${byCount(diff.actions)
+      .map(([action, n]) => `${n} ${action}`)
+      .join(', ')}`,
+    ...byCount(diff.rules)
+      .slice(0, 10)
+      .map(([rule, n]) => `${String(n).padStart(8)}  ${rule}`),
+  ];
 }
 
 async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
   const [inDir, outDir, file] = [resolve(input), resolve(out), resolve(o.vault)];
   for (const dir of [inDir, outDir]) {
     if (file.startsWith(`${dir}/`)) throw new Error(`the vault ${file} may not lie in ${dir}: it links what leaves to who it was`);
+    if (o.diff !== undefined && resolve(o.diff).startsWith(`${dir}/`))
+      throw new Error(`${o.diff} may not lie in ${dir}: both hold DICOM files only`);
   }
+  if (o.diffValues === true && o.diff === undefined) throw new InvalidArgumentError('--diff-values needs --diff FILE');
+  if (o.diffValues === true) progress(`${o.diff} will hold the patients' values: keep it where the originals are kept`);
   const vault = openSqliteVault(file);
   try {
     const show = progressCounter('files');
@@ -92,15 +114,29 @@ async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
       resume: o.resume === true,
       ...(o.workers === undefined ? {} : { workers: o.workers }),
     });
-    print(o, result, () =>
+    const diff = o.diff === undefined ? undefined : await writeDiff(inDir, outDir, resolve(o.diff), o.diffValues === true);
+    print(o, diff === undefined ? result : { ...result, diff }, () =>
       [
         ...result.refused.map((r) => `refused ${r.code}  ${r.file}`),
+        ...(diff === undefined ? [] : diffLines(diff)),
         `${result.written} written, ${result.refused.length} refused, ${result.seconds.toFixed(1)} s`,
       ].join('\n'),
     );
   } finally {
     await vault.close();
   }
+}
+
+async function verify(original: string, out: string, o: Printable): Promise<void> {
+  const result = await verifyFolders(resolve(original), resolve(out), progressCounter('files'));
+  print(o, result, () =>
+    [
+      ...result.findings.map((f) => `${f.check.padEnd(10)}  ${f.where}  ${f.file}`),
+      ...result.unmatched.map((file) => `no original  ${file}`),
+      `${result.checked} files compared, ${result.findings.length} findings, ${result.unmatched.length} without an original, ${result.left} originals left behind`,
+    ].join('\n'),
+  );
+  if (result.findings.length > 0 || result.unmatched.length > 0) process.exitCode = 1;
 }
 
 async function nifti(input: string, out: string, o: Printable): Promise<void> {
@@ -146,12 +182,37 @@ export function addFileCommands(program: Command): void {
     .option('--vault <file>', 'folder vault (SQLite): keeps pseudonyms the same from run to run', defaultVault())
     .option('--workers <n>', 'threads; as many as there are cores unless told', workersOf)
     .option('--resume', 'go on with an OUT that an earlier run with the same vault began')
-    .option('--json', 'written, refused, seconds, bytes')
+    .option(
+      '--diff <file>',
+      'write what changed, element by element, and by which rule: CSV when it ends in .csv, else JSON lines; no values',
+    )
+    .option('--diff-values', 'with the values before and after: the file then identifies the patients')
+    .option('--json', 'written, refused, seconds, bytes, emptied; with --diff also diff {files, actions, rules}')
     .addHelpText(
       'after',
-      '\nExamples:\n  ctstream deid scans clean\n  ctstream deid scans clean --vault /safe/vault.sqlite --json\n  ctstream deid scans clean --resume --workers 4\n',
+      '\nExamples:\n  ctstream deid scans clean\n  ctstream deid scans clean --vault /safe/vault.sqlite --json\n  ctstream deid scans clean --resume --workers 4\n  ctstream deid scans clean --diff changes.csv\n',
     )
     .action(deid);
+  program
+    .command('verify')
+    .argument('<original>', 'folder of the originals, or one file')
+    .argument('<out>', 'folder of the de-identified files, or one file')
+    .description('the independent check alone, without the vault: what is wrong with OUT, by file, check and tag (exit code 1)')
+    .option('--json', 'checked, findings [{file, check, where}], unmatched, left, seconds')
+    .addHelpText(
+      'after',
+      `
+Files are paired by their pixels, which stay the same. Every check of the stage is made: words, ids and UIDs of the
+originals by element and by byte, allowed tags, private elements, dates, pixels, file meta. What only the vault could
+tell is checked by agreement: one pseudonym per patient, one shift in whole weeks, each UID one new one. A file of OUT
+without an original is a failure; an original that was left behind is counted and is none. No value is printed.
+
+Examples:
+  ctstream verify scans clean
+  ctstream verify scans/slice7.dcm clean/S3KQ.../2.25.1/2.25.7.dcm --json
+`,
+    )
+    .action(verify);
   program
     .command('nifti')
     .argument('<in>', 'folder with a series')

@@ -36,7 +36,7 @@ async function verify(folder: string, o: Printable): Promise<void> {
   print(o, result, () =>
     [
       ...result.problems.map((p) => `${p.code}  ${p.file}: ${p.detail}`),
-      `${result.files} files, ${result.studies} studies: ${result.ok ? 'good' : 'NOT good'}`,
+      `${result.files} files, ${result.studies} studies${result.withdrawn > 0 ? `, ${result.withdrawn} withdrawn` : ''}: ${result.ok ? 'good' : 'NOT good'}`,
     ].join('\n'),
   );
   if (!result.ok) process.exitCode = 1;
@@ -50,6 +50,7 @@ async function diff(before: string, after: string, o: Printable): Promise<void> 
       ...result.removed.map((s) => `- ${s}`),
       ...result.relabelled.map((r) => `~ ${r.study}: ${r.from} -> ${r.to}`),
       ...result.changed.map((s) => `! ${s}: other voxels`),
+      ...result.withdrawn.map((s) => `x ${s}: withdrawn, in neither`),
     ].join('\n'),
   );
 }

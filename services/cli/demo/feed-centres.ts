@@ -24,11 +24,11 @@ export async function feedCentres(o: DemoOptions, running: Running, note: Note, 
   return o.dicom === undefined ? feedPhantoms(o, running, note, signal) : feedFolder(o.dicom, running, note, signal);
 }
 
-/** Two studies are meant to fail, so that people see what a refusal looks like. */
+/** Two studies are meant to fail, so that people see what a refusal and a hold look like. */
 export function defectOf(index: number, studies: number): Defect | undefined {
   if (studies < 4) return undefined;
   if (index === Math.floor(studies / 4)) return 'tilt';
-  return index === Math.floor((studies * 3) / 4) ? 'burned-in-text' : undefined;
+  return index === Math.floor((studies * 3) / 4) ? 'burned-in-text-undeclared' : undefined;
 }
 
 async function hasStorescu(): Promise<boolean> {

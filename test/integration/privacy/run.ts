@@ -2,8 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { kafkaBus } from '../../../services/adapters/kafkajs-bus.ts';
 import { generateStudy, type Defect, type PhantomTruth } from '../../../services/cli/phantom/generate.ts';
+import { startSecurityOfficer } from '../../../services/cli/demo/security-officer.ts';
 import { buildAndApprove, flushArchives } from '../../../services/cli/demo/steps.ts';
 import { STAGE_NAMES, type StageName } from '../../../deploy/local/stages.ts';
+import type { Account } from '../../../services/kernel/accounting.ts';
 import type { BusRecord } from '../../../services/ports/event-bus.ts';
 import { createLog } from '../../../services/runtime/log.ts';
 import { join } from 'node:path';
@@ -43,20 +45,19 @@ export async function runToRelease(name: string, sent: readonly Sent[]): Promise
       truths.push(await sendPhantom(pacs, o));
     }
     const good = sent.filter((s) => s.defect === undefined).length;
-    const graded = await until(
-      p,
-      (a) =>
-        a.totals.sent === sent.length &&
-        a.totals.rejected === sent.length - good &&
-        a.studies.filter((s) => s.code === 'AWAITING_RELEASE').length === good,
-      240_000,
-    );
-    const dataset = await buildAndApprove(
-      { platform: p.platform, provisioned: p.provisioned, stages: p.stages, phases: {} },
-      p.dir,
-      graded,
-      () => undefined,
-    );
+    const running = { platform: p.platform, provisioned: p.provisioned, stages: p.stages, phases: {} };
+    const officer = startSecurityOfficer(running, () => undefined, AbortSignal.timeout(240_000));
+    const isReady = (a: Account): boolean =>
+      a.totals.sent === sent.length &&
+      a.totals.rejected === sent.length - good &&
+      a.studies.filter((s) => s.code === 'AWAITING_RELEASE').length === good;
+    let graded: Account;
+    try {
+      graded = await until(p, isReady, 240_000);
+    } finally {
+      await officer.stop();
+    }
+    const dataset = await buildAndApprove(running, p.dir, graded, () => undefined);
     await until(p, (a) => a.totals.released === good);
     return { p, spans, truths, dataset };
   } catch (error) {

@@ -1,0 +1,262 @@
+// The studies of a folder, from the list of its files to the last one published: who surveys and cleans
+// what on which thread, and what the vault is asked when.
+import { renameSync, rmSync } from 'node:fs';
+import { centreId } from '../kernel/ids.ts';
+import type { CentreId, StudyInstanceUid } from '../kernel/ids.ts';
+import { revisionOf } from '../kernel/digest.ts';
+import type { Code } from '../kernel/codes.ts';
+import type { DeidFolderOptions, DeidFolderResult, RefusedFile } from './deid-folder.ts';
+import type { DeidPool } from './deid-pool.ts';
+import type { Cleaned, Head, StudyFile } from './deid-work.ts';
+import { DEFAULT_IDENTITY_RULES } from './identity.ts';
+import { compileProfile } from './profile/profile.ts';
+import type { Profile } from './profile/profile.ts';
+import { conclude, mergePart, newSurvey } from './study-survey.ts';
+import type { Conclusion, StudySurvey } from './study-survey.ts';
+
+interface Study {
+  no: number;
+  studyInstanceUid: string;
+  files: StudyFile[];
+}
+
+interface Run {
+  pool: DeidPool;
+  options: DeidFolderOptions;
+  centre: CentreId;
+  profile: Profile;
+  result: DeidFolderResult;
+  onStudyDone: (files: number) => void;
+}
+
+/** Files per task: small enough that all threads end at the same time, large enough that tasks cost nothing. */
+const FILES_PER_TASK = 8;
+const HEADS_PER_TASK = 64;
+
+/** De-identifies the files `names`; adds to `result` what became of each. */
+export const deidStudies = async (
+  names: readonly string[],
+  pool: DeidPool,
+  options: DeidFolderOptions,
+  result: DeidFolderResult,
+): Promise<void> => {
+  const studies = await groupByStudy(pool, names, result.refused);
+  let done = result.refused.length;
+  options.onProgress?.(done, names.length);
+  const onStudyDone = (files: number): void => options.onProgress?.((done += files), names.length);
+  await eachStudy(studies, {
+    pool,
+    options,
+    centre: options.centre ?? centreId('local'),
+    profile: compileProfile(),
+    result,
+    onStudyDone,
+  });
+};
+
+const inPieces = <T>(list: readonly T[], size: number): T[][] =>
+  Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
+
+const groupByStudy = async (pool: DeidPool, names: readonly string[], refused: RefusedFile[]): Promise<Study[]> => {
+  const heads: Head[] = (await Promise.all(inPieces(names, HEADS_PER_TASK).map((piece) => pool.run('heads', piece)))).flat();
+  const studies = new Map<string, Study>();
+  const copies = new Map<string, number>();
+  for (const { name, uids } of heads) {
+    if (typeof uids === 'string') {
+      refused.push({ file: name, code: uids });
+      continue;
+    }
+    const study = studies.get(uids.study) ?? { no: studies.size, studyInstanceUid: uids.study, files: [] };
+    const key = `${study.no}/${uids.series}/${uids.sop}`;
+    const copy = (copies.get(key) ?? 0) + 1;
+    copies.set(key, copy);
+    study.files.push({ name, series: uids.series, sop: uids.sop, copy });
+    studies.set(uids.study, study);
+  }
+  return [...studies.values()];
+};
+
+/** Files that are surveyed before the first of them is written; what is known of them is in memory. */
+const FILES_PER_BATCH = 2000;
+
+/**
+ * In batches: all studies are surveyed, then the vault is asked for all, then all are cleaned. The vault
+ * syncs each answer to disk, and a sync while files are being written waits for those files too: asked
+ * study by study, it took much of the time (an estimate).
+ */
+const eachStudy = async (studies: readonly Study[], run: Run): Promise<void> => {
+  for (const batch of batchesOf(studies)) {
+    const shared = isShared(batch, run.pool.threads);
+    const surveyed = await inLanes(
+      batch.map((study) => ({ study })),
+      shared,
+      run,
+      ({ study }, thread) => surveyedStudy({ study, thread }, run),
+    );
+    const accepted: Accepted[] = [];
+    for (const one of surveyed) {
+      const secret = await secretOf(one, run);
+      if (typeof secret !== 'string') accepted.push({ ...one, secret });
+      else {
+        refuseRest(one, secret, run);
+        await forget(one, run.pool);
+      }
+    }
+    await inLanes(accepted, shared, run, (one) => cleanedStudy(one, run));
+  }
+};
+
+const batchesOf = (studies: readonly Study[]): Study[][] => {
+  const batches: Study[][] = [];
+  let files = FILES_PER_BATCH;
+  for (const study of studies) {
+    if (files >= FILES_PER_BATCH) {
+      batches.push([]);
+      files = 0;
+    }
+    batches.at(-1)?.push(study);
+    files += study.files.length;
+  }
+  return batches;
+};
+
+/** Where a study is worked on: by one thread, which then knows all of it, or by all when it is undefined. */
+interface Place {
+  study: Study;
+  thread: number | undefined;
+}
+
+/** A study of so many files is worked on by one thread in any case: what is known of a shared one is sent about. */
+const FILES_OF_ONE_THREAD = 32;
+
+/** The studies that all threads share: those with which one thread would end long after the others. */
+const isShared = (studies: readonly Study[], threads: number): ((study: Study) => boolean) => {
+  const all = studies.reduce((sum, { files }) => sum + files.length, 0);
+  return ({ files }) => threads > 1 && files.length > Math.max(FILES_OF_ONE_THREAD, all / threads / 2);
+};
+
+/** Studies that a thread has in hand: while one waits for its last answer the next goes on. */
+const LANES = 2;
+
+/** `work` on each: what has its thread on that one, the rest on whichever takes it first, the shared ones on all. */
+const inLanes = async <T extends { study: Study; thread?: number | undefined }, R>(
+  list: readonly T[],
+  shared: (study: Study) => boolean,
+  { pool, options }: Run,
+  work: (one: T, thread: number | undefined) => Promise<R>,
+): Promise<R[]> => {
+  const results: R[] = [];
+  const lane = async (queue: Iterable<T>, thread: number | undefined): Promise<void> => {
+    for (const one of queue) {
+      options.signal?.throwIfAborted();
+      results.push(await work(one, thread));
+    }
+  };
+  const bySize = list.toSorted((a, b) => b.study.files.length - a.study.files.length);
+  const free = bySize.filter(({ study, thread }) => thread === undefined && !shared(study)).values();
+  const threads = Array.from({ length: pool.threads }, (_, thread) => thread);
+  const lanes = threads.flatMap((thread) => {
+    const own = bySize.filter((one) => one.thread === thread).values();
+    return Array.from({ length: LANES }, () => lane(own, thread).then(() => lane(free, thread)));
+  });
+  const common = bySize.filter(({ study }) => shared(study)).values();
+  await Promise.all([...lanes, lane(common, undefined), lane(common, undefined)]);
+  return results;
+};
+
+interface Surveyed extends Place {
+  /** Why single files are left out. */
+  codes: Map<string, Code>;
+  /** What the study is cleaned with where all threads share it; else its thread keeps it. */
+  survey: StudySurvey;
+  conclusion: Conclusion;
+}
+
+interface Accepted extends Surveyed {
+  secret: Uint8Array;
+}
+
+const surveyedStudy = async (place: Place, { pool, centre, profile, options }: Run): Promise<Surveyed> => {
+  const { no, files } = place.study;
+  const { thread } = place;
+  const pieces = inPieces(files, FILES_PER_TASK);
+  const found = await Promise.all(
+    pieces.map((piece) => (thread === undefined ? pool.run('survey', no, centre, piece) : pool.on(thread, 'survey', no, centre, piece))),
+  );
+  const codes = new Map(found.flat().map(({ name, code }) => [name, code]));
+  const survey = newSurvey(profile, centre, options.rules ?? DEFAULT_IDENTITY_RULES);
+  const parts = thread === undefined ? await pool.all('surveyedPart', no) : [await pool.on(thread, 'surveyedWhole', no)];
+  for (const part of parts) if (part !== undefined) mergePart(survey, part);
+  const conclusion = conclude(survey);
+  return { ...place, codes, survey, conclusion };
+};
+
+/** The patient's secret, or why the study is refused. */
+const secretOf = async ({ study, conclusion }: Surveyed, { options, centre }: Run): Promise<Uint8Array | Code> => {
+  if (conclusion.kind === 'refused') return conclusion.code;
+  const keys = await options.vault.subject(conclusion.key, options.signal);
+  if (keys === 'denied') return 'PATIENT_WITHDRAWN';
+  const revision = revisionOf(study.files.map(({ name }) => ({ seriesInstanceUid: '', sopInstanceUid: name })));
+  await options.vault.study(keys, centre, study.studyInstanceUid as StudyInstanceUid, revision, options.signal);
+  return keys.secret;
+};
+
+const refuseRest = ({ study, codes }: Surveyed, code: Code, { result, onStudyDone }: Run): void => {
+  for (const { name } of study.files) result.refused.push({ file: name, code: codes.get(name) ?? code });
+  onStudyDone(study.files.length);
+};
+
+const cleanedStudy = async (accepted: Accepted, run: Run): Promise<void> => {
+  const { study, survey, conclusion, codes } = accepted;
+  const kept = conclusion.kind === 'accepted' ? conclusion.kept : new Set<string>();
+  const cleaned = await cleanStudy(accepted, kept, run.pool);
+  if (!publish(cleaned, codes, run.result)) return refuseRest(accepted, 'HELD_BY_VERIFIER', run);
+  const seriesOf = new Map(survey.kept.map(({ name, series }) => [name, series]));
+  for (const { name } of study.files) {
+    const code = codes.get(name) ?? (kept.has(name) ? undefined : survey.refusedSeries.get(seriesOf.get(name) ?? ''));
+    if (code !== undefined) run.result.refused.push({ file: name, code });
+  }
+  run.onStudyDone(study.files.length);
+};
+
+const cleanStudy = async (accepted: Accepted, kept: ReadonlySet<string>, pool: DeidPool): Promise<Cleaned[]> => {
+  const { study, thread, survey, secret } = accepted;
+  const pieces = inPieces(
+    study.files.filter(({ name }) => kept.has(name)),
+    FILES_PER_TASK,
+  );
+  const { start, identifiers, verifierIdentifiers, sources } = survey;
+  const prepared =
+    thread === undefined
+      ? pool.all('prepare', study.no, secret, { start, identifiers, verifierIdentifiers, sources })
+      : pool.on(thread, 'prepare', study.no, secret);
+  const cleaned = pieces.map((piece) =>
+    thread === undefined ? pool.run('clean', study.no, piece) : pool.on(thread, 'clean', study.no, piece),
+  );
+  const [results] = await Promise.all([Promise.all(cleaned), prepared]);
+  await forget(accepted, pool);
+  return results.flat();
+};
+
+const forget = async ({ study, thread }: Place, pool: DeidPool): Promise<void> => {
+  await (thread === undefined ? pool.all('forget', study.no) : pool.on(thread, 'forget', study.no));
+};
+
+/** Gives the files their final names once all of the study are verified; else none of them stays. */
+const publish = (cleaned: readonly Cleaned[], codes: Map<string, Code>, result: DeidFolderResult): boolean => {
+  const isHeld = cleaned.some((one) => one.result === 'held');
+  for (const { name, result: one } of cleaned) {
+    if (one === 'held') continue;
+    if ('code' in one) {
+      codes.set(name, one.code);
+    } else if (isHeld) {
+      rmSync('partial' in one ? one.partial : one.kept, { force: true });
+    } else {
+      if ('partial' in one) renameSync(one.partial, one.final);
+      result.written += 1;
+      result.bytes += one.bytes;
+      result.emptied += 'emptied' in one ? one.emptied : 0;
+    }
+  }
+  return !isHeld;
+};

@@ -1,0 +1,136 @@
+// What the vault's commands are given: connection and key, a patient's id that no shell history keeps, and the person
+// of a token.
+import { existsSync, readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import { randomBytes } from 'node:crypto';
+import type { Command } from 'commander';
+import type { PatientRef } from '../adapters/postgres-vault-admin-correct.ts';
+import { openVaultSession } from '../adapters/postgres-vault-admin.ts';
+import type { VaultSession } from '../adapters/postgres-vault-admin.ts';
+import { readCityIssuers } from '../anonymise/city-issuers.ts';
+import { DEFAULT_IDENTITY_RULES } from '../anonymise/identity.ts';
+import { patientKeyOfText, RESEARCH_IDS } from '../anonymise/withdraw-ids.ts';
+import type { PatientKey } from '../ports/identity-vault.ts';
+import { ConfigError, secretOf } from '../runtime/env.ts';
+import { personOf, readPeopleFile, readTokenFile, type Person } from '../runtime/people-file.ts';
+import { attachDeployment, DEFAULT_DIR } from './deployment.ts';
+import type { Printable } from './output.ts';
+
+export interface VaultOptions extends Printable {
+  readonly dir: string;
+  /** File with the connection of the vault's database; with `keyFile` in place of a local deployment. */
+  readonly urlFile?: string;
+  readonly keyFile?: string;
+}
+
+export interface VaultPlace {
+  readonly connectionString: string;
+  readonly key: Uint8Array;
+  readonly peopleFile: string | undefined;
+}
+
+const KEY = /^[0-9a-f]{64}$/i;
+
+/** The 32 bytes of a key file. @throws ConfigError */
+export const readKeyFile = (path: string): Uint8Array => {
+  const text = secretOf('vault key', undefined, path).trim();
+  if (!KEY.test(text)) throw new ConfigError([`vault key: ${path} does not hold 64 hex digits`]);
+  return Buffer.from(text, 'hex');
+};
+
+/** The key of the file, which is made when it is not there: on disk before anything depends on it. */
+export const readOrMakeKeyFile = async (path: string): Promise<Uint8Array> => {
+  if (existsSync(path)) return readKeyFile(path);
+  const key = randomBytes(32);
+  const handle = await open(path, 'wx', 0o600);
+  try {
+    await handle.writeFile(`${key.toString('hex')}\n`);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  return key;
+};
+
+/** Where the vault is: as the files say, or that of the local deployment. @throws ConfigError, NoDeployment */
+export const vaultPlace = async (o: VaultOptions): Promise<VaultPlace> => {
+  if ((o.urlFile === undefined) !== (o.keyFile === undefined)) throw new ConfigError(['give --url-file and --key-file together']);
+  if (o.urlFile !== undefined && o.keyFile !== undefined)
+    return { connectionString: secretOf('vault url', undefined, o.urlFile).trim(), key: readKeyFile(o.keyFile), peopleFile: undefined };
+  const { provisioned } = await attachDeployment(resolve(o.dir));
+  return {
+    connectionString: provisioned.databases.vault,
+    key: readKeyFile(provisioned.file('vault-key')),
+    peopleFile: provisioned.file('people.json'),
+  };
+};
+
+export const withVaultSession = async <T>(place: VaultPlace, work: (session: VaultSession) => Promise<T>): Promise<T> => {
+  const session = await openVaultSession({ connectionString: place.connectionString, key: place.key, ids: RESEARCH_IDS });
+  try {
+    return await work(session);
+  } finally {
+    await session.close();
+  }
+};
+
+/** Who works here, for the audit of what needs no role. */
+export const operatorName = (): string => userInfo().username;
+
+/** The person of the token, with the role 'privacy'. @throws ConfigError, Fault TOKEN_REFUSED, ROLE_REFUSED */
+export const privacyPerson = (place: VaultPlace, o: { readonly tokenFile: string; readonly peopleFile?: string }): Person => {
+  const people = o.peopleFile ?? place.peopleFile;
+  if (people === undefined) throw new ConfigError(['give --people-file: who may do this stands in it']);
+  return personOf(readPeopleFile(people), readTokenFile(o.tokenFile), 'privacy');
+};
+
+const PSEUDONYM = /^S[A-Z2-7]{16}$/;
+
+/**
+ * A patient as an argument says: a pseudonym, `@FILE` whose first line is ISSUER:ID, or `-` to be asked for it. An id on
+ * the command line itself would stand in the shell's history and in every list of processes, so it is refused.
+ */
+export const patientRef = async (
+  text: string,
+  what: string,
+  o: { readonly cityIssuers?: string; readonly ask: (question: string) => Promise<string> },
+  command: Command,
+): Promise<PatientRef> => {
+  if (PSEUDONYM.test(text)) return { pseudonym: text };
+  if (text !== '-' && !text.startsWith('@'))
+    return command.error(`error: ${what} is a pseudonym, @FILE or -; an id itself is not typed here (see --help)`, { exitCode: 2 });
+  const line = text === '-' ? await o.ask(`${what} (ISSUER:ID): `) : (readFileSync(text.slice(1), 'utf8').split(/\r?\n/)[0] ?? '');
+  const key = patientKeyOfText(line.trim(), { ...DEFAULT_IDENTITY_RULES, cityIssuers: readCityIssuers(o.cityIssuers) });
+  if (key === undefined) return command.error(`error: ${what} is not ISSUER:ID of someone`, { exitCode: 2 });
+  return { key };
+};
+
+export const patientKey = (ref: PatientRef, what: string, command: Command): PatientKey =>
+  'key' in ref ? ref.key : command.error(`error: ${what} is one id, not a pseudonym`, { exitCode: 2 });
+
+/** Asks on stderr and reads a line of stdin for each question, from a terminal or a pipe. */
+export const asker = (): { ask: (question: string) => Promise<string>; close(): void } => {
+  let lines: AsyncIterator<string> | undefined;
+  let input: ReturnType<typeof createInterface> | undefined;
+  return {
+    ask: async (question) => {
+      process.stderr.write(question);
+      input ??= createInterface({ input: process.stdin });
+      lines ??= input[Symbol.asyncIterator]();
+      const next = await lines.next();
+      return next.done === true ? '' : next.value;
+    },
+    close: () => input?.close(),
+  };
+};
+
+/** Options that every vault command has. */
+export const placed = (command: Command): Command =>
+  command
+    .option('--dir <dir>', 'folder of the local deployment', DEFAULT_DIR)
+    .option('--url-file <file>', "file with the URL of the vault's database, in place of --dir")
+    .option('--key-file <file>', "the vault's key file, in place of --dir")
+    .option('--json', 'one JSON document');

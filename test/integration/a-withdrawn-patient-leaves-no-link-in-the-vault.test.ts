@@ -1,0 +1,201 @@
+// The vault's part of a withdrawal on the real PostgreSQL: it waits for running jobs, cuts every link at once, refuses for
+// ever, and its receipt is complete when all stages have reported.
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import pino from 'pino';
+import { createDatabase } from '../../deploy/local/postgres.ts';
+import { avroCodec } from '../../services/adapters/avro-codec.ts';
+import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
+import { openPostgresWithdrawals } from '../../services/adapters/postgres-vault-withdraw.ts';
+import { RESEARCH_IDS } from '../../services/anonymise/withdraw-ids.ts';
+import { centreId, clinicalKey, type ClinicalRevision, type StudyInstanceUid, type SubjectId } from '../../services/kernel/ids.ts';
+import type { IdentityVault, SubjectKeys } from '../../services/ports/identity-vault.ts';
+import { ERASING_STAGES, type Receipt, type Withdrawals } from '../../services/ports/withdrawals.ts';
+import type { OutboxSource } from '../../services/ports/outbox.ts';
+import { releasePlatform, testPlatform, testPrefix } from './support.ts';
+
+const key = randomBytes(32);
+const codec = avroCodec();
+const c01 = centreId('c01');
+const uid = (n: number): StudyInstanceUid => `1.2.643.9.${n}` as StudyInstanceUid;
+const revision = (name: string): ClinicalRevision => name as ClinicalRevision;
+const person = (patientId: string) => ({ namespace: 'issuer:H', patientId });
+
+let vault: IdentityVault;
+let withdrawals: Withdrawals & OutboxSource;
+let pool: pg.Pool;
+
+beforeAll(async () => {
+  const platform = await testPlatform();
+  const name = testPrefix('withdraw').replaceAll('-', '_');
+  const connectionString = await createDatabase(platform.postgres, name, { user: name, password: randomBytes(12).toString('hex') });
+  vault = await openPostgresVault({ connectionString, key });
+  withdrawals = await openPostgresWithdrawals({ connectionString, key, codec, log: pino({ level: 'silent' }), ids: RESEARCH_IDS });
+  pool = new pg.Pool({ connectionString, max: 2 });
+}, 180_000);
+
+afterAll(async () => {
+  await Promise.all([vault.close(), withdrawals.close(), pool.end()]);
+  await releasePlatform();
+}, 60_000);
+
+const seen = async (patientId: string): Promise<SubjectKeys> => {
+  const found = await vault.subject(person(patientId));
+  if (found === 'denied') throw new Error('denied');
+  return found;
+};
+
+const receiptOf = (found: Receipt | 'denied' | undefined): Receipt => {
+  if (found === undefined || found === 'denied') throw new Error(`no receipt: ${found}`);
+  return found;
+};
+
+/** Every value of every table, as text. */
+const dump = async (): Promise<string> => {
+  const tables = await pool.query<{ name: string }>(
+    "select table_name as name from information_schema.tables where table_schema = 'public'",
+  );
+  const parts: string[] = [];
+  for (const { name } of tables.rows) {
+    for (const row of (await pool.query(`select * from "${name}"`)).rows as Record<string, unknown>[])
+      for (const value of Object.values(row)) parts.push(Buffer.isBuffer(value) ? value.toString('hex') : JSON.stringify(value));
+  }
+  return parts.join('\n');
+};
+
+const events = async () => {
+  const rows = await withdrawals.next(100);
+  await withdrawals.markSent(rows.map((r) => r.sequence));
+  return rows.map((row) => codec.decode({ ...row, partition: 0, offset: 0n, timestampMs: 0 }));
+};
+
+test('all rows of the patient go in one transaction with the denial, the request and its event; asked again, the same receipt', async () => {
+  const subject = await seen('goes');
+  const other = await seen('stays');
+  const studies = [];
+  for (const n of [1, 2]) studies.push(await vault.study(subject, c01, uid(n), revision(`r${n}`)));
+  await vault.study(subject, c01, uid(2), revision('r3'));
+  await vault.study(other, c01, uid(3), revision('r1'));
+  const pseudonym = RESEARCH_IDS.subjectId(subject.secret);
+
+  const receipt = receiptOf(await withdrawals.withdrawPatient(person('goes')));
+  expect(receipt.completedAtMs).toBeUndefined();
+  expect(receipt.reports.map((r) => [r.stage, r.doneAtMs])).toEqual(ERASING_STAGES.map((stage) => [stage, undefined]));
+  expect(receipt.reports[0]).toMatchObject({ stage: 'anonymise', rows: 4 });
+  expect(await withdrawals.withdrawPatient(person('goes'))).toEqual(receipt);
+  expect(await withdrawals.withdrawSubject(pseudonym)).toEqual(receipt);
+  expect(await withdrawals.receipt(receipt.requestId)).toEqual(receipt);
+
+  expect(await vault.subject(person('goes'))).toBe('denied');
+  expect(await seen('stays')).toEqual(other);
+  const keys = [1, 2, 3].map((n) => clinicalKey(c01, uid(n)));
+  expect(await vault.denied(keys)).toEqual(new Set(keys.slice(0, 2)));
+  const [told, ...rest] = await events();
+  expect(rest).toEqual([]);
+  expect(told).toMatchObject({
+    type: 'ctstream.clinical.v1.PatientWithdrawn',
+    source: 'withdraw',
+    value: { requestId: receipt.requestId, subjectRow: subject.subjectRow },
+  });
+
+  const toErase = await withdrawals.toErase(receipt.requestId);
+  expect(toErase?.subjectId).toBe(pseudonym);
+  expect(toErase?.heldIds).toEqual([]);
+  expect(toErase?.studies.toSorted((a, b) => (a.studyInstanceUid < b.studyInstanceUid ? -1 : 1))).toEqual(
+    studies.map(({ secret }, i) => ({
+      centre: c01,
+      studyInstanceUid: uid(i + 1),
+      revision: ['r1', 'r3'][i],
+      studyId: RESEARCH_IDS.studyId(secret),
+    })),
+  );
+  const stored = await dump();
+  for (const link of [pseudonym, ...studies.flatMap(({ token, lineageId, secret }) => [token, lineageId, RESEARCH_IDS.studyId(secret)])])
+    expect(stored).not.toContain(link);
+});
+
+test('a withdrawal waits for the jobs of the patient, new ones wait for it, and it sees what the last job added', async () => {
+  const subject = await seen('busy');
+  await vault.study(subject, c01, uid(10), revision('r1'));
+  const locks = [await vault.subjectLock(subject.subjectRow), await vault.subjectLock(subject.subjectRow)];
+  let isDone = false;
+  const withdrawn = withdrawals.withdrawPatient(person('busy')).finally(() => (isDone = true));
+  const waits = async (): Promise<boolean> =>
+    (await pool.query("select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and not granted")).rowCount !== 0;
+  while (!(await waits())) await sleep(20);
+  await expect(vault.subjectLock(subject.subjectRow)).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE', retryable: true });
+  await locks[0]?.release();
+  await vault.study(subject, c01, uid(11), revision('r1'));
+  await locks[1]?.confirm();
+  expect(isDone).toBe(false);
+  await locks[1]?.release();
+  const { requestId } = receiptOf(await withdrawn);
+  expect((await withdrawals.toErase(requestId))?.studies).toHaveLength(2);
+  await expect(vault.subjectLock(subject.subjectRow)).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE', retryable: true });
+});
+
+test('a job whose lock is lost may not publish', async () => {
+  const subject = await seen('cut off');
+  const lock = await vault.subjectLock(subject.subjectRow);
+  await pool.query(
+    "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted and database = (select oid from pg_database where datname = current_database())",
+  );
+  await expect(lock.confirm()).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE', retryable: true });
+  await lock.release();
+  receiptOf(await withdrawals.withdrawPatient(person('cut off')));
+});
+
+test('first sights while the withdrawal runs do not bring the patient back', async () => {
+  await seen('at once');
+  const sights = Array.from({ length: 10 }, () => vault.subject(person('at once')));
+  const [receipt] = await Promise.all([withdrawals.withdrawPatient(person('at once')), Promise.allSettled(sights)]);
+  receiptOf(receipt);
+  expect(await vault.subject(person('at once'))).toBe('denied');
+});
+
+test('an identifier that nobody knew is refused from then on; a pseudonym that nobody has is not found', async () => {
+  expect(await withdrawals.withdrawPatient(person('never seen'))).toBe('denied');
+  expect(await withdrawals.withdrawPatient(person('never seen'))).toBe('denied');
+  expect(await vault.subject(person('never seen'))).toBe('denied');
+  expect(await withdrawals.withdrawSubject('SNOBODY' as SubjectId)).toBeUndefined();
+});
+
+test('the receipt is complete when all have reported; then no identifier leads to the request any more', async () => {
+  const subject = await seen('complete');
+  await vault.study(subject, c01, uid(20), revision('r1'));
+  const pseudonym = RESEARCH_IDS.subjectId(subject.secret);
+  const { requestId } = receiptOf(await withdrawals.withdrawSubject(pseudonym));
+  expect(await withdrawals.requestOf(pseudonym)).toBe(requestId);
+  await withdrawals.note(requestId, 'anonymise', { objects: 5, rows: 0 }, false);
+  for (const stage of ERASING_STAGES) {
+    expect((await withdrawals.receipt(requestId))?.completedAtMs).toBeUndefined();
+    await withdrawals.note(requestId, stage, { objects: 1, rows: 1 }, true);
+    // A report that comes again changes nothing.
+    await withdrawals.note(requestId, stage, { objects: 7, rows: 7 }, true);
+  }
+  const receipt = receiptOf(await withdrawals.receipt(requestId));
+  expect(receipt.completedAtMs).toBeGreaterThanOrEqual(receipt.requestedAtMs);
+  expect(receipt.reports.map((r) => [r.objects, r.rows])).toEqual([
+    [6, 4],
+    [1, 1],
+    [1, 1],
+    [1, 1],
+    [1, 1],
+  ]);
+  expect(await withdrawals.toErase(requestId)).toBeUndefined();
+  expect(await withdrawals.withdrawPatient(person('complete'))).toBe('denied');
+  expect(await withdrawals.withdrawSubject(pseudonym)).toEqual(receipt);
+  const left = await pool.query(
+    'select from deny where request_id = $1 union all select from withdrawals where request_id = $1 and box is not null',
+    [requestId],
+  );
+  expect(left.rowCount).toBe(0);
+
+  // A merge or split writes the same, for a pseudonym that it retires: that is nobody's withdrawal.
+  expect(receipt.kind).toBe('withdrawal');
+  await pool.query("update withdrawals set kind = 'correction' where request_id = $1", [requestId]);
+  expect(await withdrawals.withdrawSubject(pseudonym)).toBeUndefined();
+  expect((await withdrawals.receipt(requestId))?.kind).toBe('correction');
+});
