@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { centreId } from '../kernel/ids.ts';
-import { readCityIssuers } from './city-issuers.ts';
+import { readCityIssuers } from '../runtime/city-issuers-file.ts';
 import { DEFAULT_IDENTITY_RULES, patientKeyOf } from './identity.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'city-issuers-'));

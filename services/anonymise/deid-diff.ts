@@ -103,13 +103,19 @@ const actionOf = (was: Element | undefined, is: Element | undefined, rule: Rule 
   return rule?.action === 'clean' ? 'cleaned' : 'replaced';
 };
 
-/** Items of a result are those of the original in their order; some may be gone. An item is taken for the first that has all its tags. */
+/** A code that stays stays as it was, so items of one sequence are told apart by it. */
+const isMadeOf = (after: Dataset, before: Dataset): boolean => {
+  const [was, is] = [before, after].map(({ elements }) => elements.get(TAG.CodeValue));
+  return [...after.elements.keys()].every((tag) => before.elements.has(tag)) && (was === undefined || is === undefined || isSame(was, is));
+};
+
+/** Items of a result are those of the original in their order; some may be gone. An item is taken for the first that has all its tags, and its code. */
 const compareItems = (before: readonly Dataset[], after: readonly Dataset[], path: string, walk: Walk): void => {
   let next = 0;
   const spare = before.length - after.length;
   before.forEach((item, i) => {
     const candidate = after[next];
-    const isIt = candidate !== undefined && (i - next >= spare || [...candidate.elements.keys()].every((tag) => item.elements.has(tag)));
+    const isIt = candidate !== undefined && (i - next >= spare || isMadeOf(candidate, item));
     if (isIt) next += 1;
     compare(item, isIt ? candidate : undefined, `${path}[${i}]`, walk);
   });

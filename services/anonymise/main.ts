@@ -11,7 +11,7 @@ import { kafkaOptions, secretOf, storeOptions } from '../runtime/env.ts';
 import { runOutbox } from '../runtime/outbox.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
-import { readCityIssuers } from './city-issuers.ts';
+import { readCityIssuers } from '../runtime/city-issuers-file.ts';
 import { readAnonymiseEnv } from './env.ts';
 import { DEFAULT_IDENTITY_RULES } from './identity.ts';
 import { compileProfile } from './profile/profile.ts';

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { headerMemory } from '../dicom/header-memory.ts';
+import { TAG } from '../dicom/dictionary.ts';
 import { readDicom } from '../dicom/read.ts';
 import { element, sequence } from '../dicom/values.ts';
 import { writeDicom } from '../dicom/write.ts';
@@ -14,6 +15,7 @@ import { DEFAULT_IDENTITY_RULES, subjectIdentity } from './identity.ts';
 import { cleanInstance } from './instance.ts';
 import { compileProfile } from './profile/profile.ts';
 import { newSurvey, surveyInstance } from './study-survey.ts';
+import type { StudySurvey } from './study-survey.ts';
 import { ctBytes, item, of, plantedElements } from './test-support.ts';
 
 const profile = compileProfile();
@@ -66,48 +68,81 @@ describe('what is remembered from slice to slice', () => {
           ).toBe(0);
         }
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     );
   });
 
   test('a slice is surveyed, cleaned and judged the same, in bytes that are written over after each', () => {
     fc.assert(
       fc.property(fc.array(slice, { minLength: 2, maxLength: 6 }), (slices) => {
-        const files = slices.map((one, i) => bytesOf(one, i + 1));
-        const room = new Uint8Array(Math.max(...files.map(({ length }) => length)));
-        const inRoom = (file: Uint8Array): Uint8Array => {
-          room.set(file);
-          return room.subarray(0, file.length);
-        };
-        const surveyOf = (reused: boolean) => {
-          const survey = newSurvey(profile, centreId('c01'), DEFAULT_IDENTITY_RULES);
-          for (const [i, file] of files.entries()) {
-            if (!reused) survey.headers = headerMemory();
-            surveyInstance(survey, String(i), reused ? inRoom(file) : file);
-          }
-          return survey;
-        };
-        const [survey, plain] = [surveyOf(true), surveyOf(false)];
-        expect(survey.identifiers).toEqual(plain.identifiers);
-        expect(survey.verifierIdentifiers).toEqual(plain.verifierIdentifiers);
-        expect(survey.start).toEqual(plain.start);
-        expect(survey.stated).toEqual(plain.stated);
-        const subjectOf = (): StudySubject => ({
-          identity,
-          clock: studyClock(identity.shiftDays, survey.start),
-          identifiers: survey.identifiers,
-          profile,
-        });
-        const shared = subjectOf();
-        for (const [i, file] of files.entries()) {
-          const facts = survey.sources.get(String(i));
-          const one = cleanInstance(inRoom(file), shared, survey.verifierIdentifiers, facts);
-          const alone = cleanInstance(file, subjectOf(), { ...survey.verifierIdentifiers });
-          expect(Buffer.compare(one.bytes, alone.bytes)).toBe(0);
-          expect(one.findings).toEqual(alone.findings);
-        }
+        expectAsAlone(slices.map((one, i) => bytesOf(one, i + 1)));
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     );
   });
+
+  const of2 = (first: readonly Element[], second: readonly Element[]): Uint8Array[] => [
+    ctBytes({ n: 1, changes: first }),
+    ctBytes({ n: 2, changes: second }),
+  ];
+
+  test('the same private value under another creator is another element', () => {
+    const value = element(0x01f11005, 'DS', '1.5 ');
+    const [known, unknown] = ['ELSCINT1', 'NOBODY'].map((maker) => element(0x01f10010, 'LO', maker));
+    expectAsAlone(of2([known ?? value, value], [unknown ?? value, value]));
+  });
+
+  test('the same date beside another time may be of another day', () => {
+    const day = [of('StudyDate', '20200102'), of('StudyTime', '180000'), of('ContentDate', '20200103')];
+    expectAsAlone(of2([...day, of('ContentTime', '100000')], [...day, of('ContentTime', '010000')]));
+  });
+
+  test('the same text needs Unicode each time', () => {
+    const text = element(TAG.StudyDescription, 'LO', new TextEncoder().encode('Грудь'));
+    expectAsAlone(of2([text], [text]));
+  });
+
+  test('an item reads in the character set around it', () => {
+    const memory = headerMemory();
+    const nested = sequence(0x00081140, [item(of('ReferencedSOPInstanceUID', '1.2.3'))]);
+    const charsets = ['ISO_IR 144', 'ISO_IR 192'].map((term, n) => {
+      const { dataset } = readDicom(ctBytes({ n: n + 1, changes: [of('SpecificCharacterSet', term), nested] }), {}, memory);
+      return dataset.elements.get(0x00081140)?.items?.[0]?.charset;
+    });
+    expect(charsets).toEqual([['ISO_IR 144'], ['ISO_IR 192']]);
+  });
 });
+
+const surveyed = (files: readonly Uint8Array[], read: (file: Uint8Array) => Uint8Array, isAlone: boolean): StudySurvey => {
+  const survey = newSurvey(profile, centreId('c01'), DEFAULT_IDENTITY_RULES);
+  for (const [i, file] of files.entries()) {
+    if (isAlone) survey.headers = headerMemory();
+    surveyInstance(survey, String(i), read(file));
+  }
+  return survey;
+};
+
+/** Surveys and cleans the files as one study, in the same bytes one after the other, and each as if it were the first. */
+const expectAsAlone = (files: readonly Uint8Array[]): void => {
+  const room = new Uint8Array(Math.max(...files.map(({ length }) => length)));
+  const inRoom = (file: Uint8Array): Uint8Array => {
+    room.set(file);
+    return room.subarray(0, file.length);
+  };
+  const survey = surveyed(files, inRoom, false);
+  const plain = surveyed(files, (file) => file, true);
+  for (const what of ['identifiers', 'verifierIdentifiers', 'start', 'stated'] as const) expect(survey[what]).toEqual(plain[what]);
+  const subjectOf = (): StudySubject => ({
+    identity,
+    clock: studyClock(identity.shiftDays, survey.start),
+    identifiers: survey.identifiers,
+    profile,
+  });
+  const shared = subjectOf();
+  for (const [i, file] of files.entries()) {
+    const one = cleanInstance(inRoom(file), shared, survey.verifierIdentifiers, survey.sources.get(String(i)));
+    const alone = cleanInstance(file, subjectOf(), { ...survey.verifierIdentifiers });
+    expect(Buffer.compare(one.bytes, alone.bytes)).toBe(0);
+    expect(one.findings).toEqual(alone.findings);
+  }
+};

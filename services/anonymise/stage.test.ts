@@ -61,7 +61,7 @@ describe('anonymise', () => {
     const everything = [JSON.stringify(event), ...research(store).flatMap(([name, bytes]) => [name, Buffer.from(bytes).toString('latin1')])]
       .join('\n')
       .toLowerCase();
-    for (const word of [...PLANTED, STUDY_UID, SERIES_UID, 'clinical-event-id', 'c01'])
+    for (const word of [...PLANTED, STUDY_UID, SERIES_UID, 'clinical-event-id', '"c01"'])
       expect(everything).not.toContain(word.toLowerCase());
     const manifest = JSON.parse(
       Buffer.from(store.objects.get(`ct-research/${event.value.manifestKey}`) ?? '').toString(),

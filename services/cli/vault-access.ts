@@ -10,7 +10,7 @@ import type { Command } from 'commander';
 import type { PatientRef } from '../adapters/postgres-vault-admin-correct.ts';
 import { openVaultSession } from '../adapters/postgres-vault-admin.ts';
 import type { VaultSession } from '../adapters/postgres-vault-admin.ts';
-import { readCityIssuers } from '../anonymise/city-issuers.ts';
+import { readCityIssuers } from '../runtime/city-issuers-file.ts';
 import { DEFAULT_IDENTITY_RULES } from '../anonymise/identity.ts';
 import { patientKeyOfText, RESEARCH_IDS } from '../anonymise/withdraw-ids.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';

@@ -19,17 +19,23 @@ function parseCode(keyword: string, code: string): Attribute {
   return { keyword, vrs: vrs.split('/') as Vr[], vm, retired: retired === 'R' };
 }
 
-const ATTRIBUTE_BY_TAG: ReadonlyMap<number, Attribute> = (() => {
+/** Rows as they are first asked for: a file has a hundred attributes, the dictionary thousands. */
+const attributeByTag: (tag: number) => Attribute | undefined = (() => {
   const codes = ATTRIBUTES.trim().split(/\s+/);
+  const keywords = Object.keys(TAG);
+  const rows = new Map(Object.values(TAG).map((tag, row) => [tag as number, row]));
   const shared = new Map<string, readonly Vr[]>();
-  return new Map(
-    Object.entries(TAG).map(([keyword, tag], i) => {
-      const attribute = parseCode(keyword, codes[i] ?? '');
-      const key = attribute.vrs.join('/');
-      shared.set(key, shared.get(key) ?? attribute.vrs);
-      return [tag, { ...attribute, vrs: shared.get(key) ?? attribute.vrs }];
-    }),
-  );
+  const made: (Attribute | undefined)[] = [];
+  return (tag) => {
+    const row = rows.get(tag);
+    if (row === undefined) return undefined;
+    const known = made[row];
+    if (known !== undefined) return known;
+    const attribute = parseCode(keywords[row] ?? '', codes[row] ?? '');
+    const key = attribute.vrs.join('/');
+    shared.set(key, shared.get(key) ?? attribute.vrs);
+    return (made[row] = { ...attribute, vrs: shared.get(key) ?? attribute.vrs });
+  };
 })();
 
 const REPEATING_BY_MASK: ReadonlyMap<number, ReadonlyMap<number, Attribute>> = (() => {
@@ -45,7 +51,7 @@ const REPEATING_TAG_BY_KEYWORD: ReadonlyMap<string, number> = new Map(REPEATING.
 
 /** The dictionary's row for a standard tag, repeating groups (50xx, 60xx and others) included. */
 export function attributeOf(tag: number): Attribute | undefined {
-  const found = ATTRIBUTE_BY_TAG.get(tag);
+  const found = attributeByTag(tag);
   if (found !== undefined || isPrivate(tag)) return found;
   for (const [mask, rows] of REPEATING_BY_MASK) {
     const row = rows.get((tag & mask) >>> 0);

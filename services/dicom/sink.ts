@@ -1,6 +1,8 @@
 // Collects the parts of a file that is being written.
 import type { Origin } from './model.ts';
 
+/** The first piece of memory is small: most parts of a file, its meta above all, need no more. */
+const FIRST_CHUNK = 1024;
 const CHUNK = 16 * 1024;
 /** Views shorter than this are copied: a part costs more than the copy. */
 const COPY_BELOW = 4096;
@@ -9,7 +11,7 @@ const COPY_BELOW = 4096;
 export class Sink {
   readonly parts: Uint8Array[] = [];
   length = 0;
-  #chunk = new Uint8Array(CHUNK);
+  #chunk = new Uint8Array(FIRST_CHUNK);
   #from = 0;
   #at = 0;
   /** The last run of original bytes, not yet passed on, so that neighbours join. */

@@ -4,6 +4,7 @@ import dicomParser from 'dicom-parser';
 import type { DataSet } from 'dicom-parser';
 import fc from 'fast-check';
 import { vrOf } from '../../dicom/dictionary.ts';
+import { IMPLICIT_LE } from '../../dicom/transfer-syntax.ts';
 import { element, sequence } from '../../dicom/values.ts';
 import { ctBytes, item, of, plantedElements } from '../test-support.ts';
 import { NOTHING_SEEN, PIXEL_DATA, seeFile } from './second-reader.ts';
@@ -113,6 +114,15 @@ describe('second reader', () => {
     const seen = seeFile(second, seeFile(first, NOTHING_SEEN));
     expect(seen.fresh.map(({ tag }) => tag)).toEqual([0x00090010, 0x00091001, PIXEL_DATA]);
     expect(seen.fresh[1]?.elements[0]?.creator).toBe('MAKER B');
+  });
+
+  test('the same bytes in another syntax are no known piece', () => {
+    // 'DS' and a length of 4, read as one number, are the length of a long value.
+    const long = new Uint8Array(0x45344).fill(0x20);
+    long.set([0x31, 0x2e, 0x35]);
+    const explicit = ctBytes({ changes: [element(0x00180050, 'DS', '1.5 ')] });
+    const implicit = ctBytes({ changes: [element(0x00180050, 'DS', long)], syntax: IMPLICIT_LE });
+    expect(linesOf(seeFile(implicit, seeFile(explicit, NOTHING_SEEN)))).toEqual(linesOf(seeFile(implicit)));
   });
 
   test('refuses a tag that stands twice', () => {

@@ -103,7 +103,7 @@ async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
     if (o.diff !== undefined && resolve(o.diff).startsWith(`${dir}/`))
       throw new Error(`${o.diff} may not lie in ${dir}: both hold DICOM files only`);
   }
-  if (o.diffValues === true && o.diff === undefined) throw new InvalidArgumentError('--diff-values needs --diff FILE');
+  if (o.diffValues === true && o.diff === undefined) throw Object.assign(new Error('--diff-values needs --diff FILE'), { exitCode: 2 });
   if (o.diffValues === true) progress(`${o.diff} will hold the patients' values: keep it where the originals are kept`);
   const vault = openSqliteVault(file);
   try {

@@ -2,8 +2,14 @@
 // Without the file ids of different issuers are never the same patient's.
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { ConfigError } from '../runtime/env.ts';
-import type { CityIssuer } from './identity.ts';
+import { ConfigError } from './env.ts';
+
+/** What the rules of identity ask of an issuer. */
+export interface CityIssuerRule {
+  readonly namespace: string;
+  /** The id as it is compared; undefined when its form or check digit is wrong. */
+  normalise(id: string): string | undefined;
+}
 
 const issuerSchema = z.strictObject({
   issuer: z
@@ -39,7 +45,7 @@ const isSnils = (digits: string): boolean => {
   return (sum % 101) % 100 === Number(digits.slice(-2));
 };
 
-const cityIssuer = ({ namespace, digits, check }: Configured): CityIssuer => ({
+const cityIssuer = ({ namespace, digits, check }: Configured): CityIssuerRule => ({
   // A prefix of its own: no issuer's or centre's namespace is the same.
   namespace: `city:${namespace}`,
   normalise: (id) => {
@@ -51,7 +57,7 @@ const cityIssuer = ({ namespace, digits, check }: Configured): CityIssuer => ({
 });
 
 /** The map of IdentityRules from a JSON file: `[{"issuer", "namespace", "digits", "check"}]`. @throws ConfigError with all problems */
-export const readCityIssuers = (path: string | undefined): ReadonlyMap<string, CityIssuer> => {
+export const readCityIssuers = (path: string | undefined): ReadonlyMap<string, CityIssuerRule> => {
   if (path === undefined) return new Map();
   let json: unknown;
   try {
