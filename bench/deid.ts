@@ -84,6 +84,13 @@ interface OwnRun {
   maxRssMb: number;
 }
 
+/** The command's document, and behind it the line with the memory. */
+const ownRun = (stdout: string): OwnRun => {
+  const end = stdout.trimEnd().lastIndexOf('\n');
+  const { written, seconds } = JSON.parse(stdout.slice(0, end)) as OwnRun;
+  return { written, seconds, maxRssMb: (JSON.parse(stdout.slice(end)) as OwnRun).maxRssMb };
+};
+
 const inTurn = async (
   { folder, input, replicated }: Place,
   { rounds, workers, dicom }: DeidBenchOptions,
@@ -103,13 +110,18 @@ const inTurn = async (
   };
   for (let round = 1; round <= rounds; round++) {
     const ours = await inOut(process.execPath, [
+      '--no-warnings',
       program('deid-run.ts'),
+      'deid',
       input,
       out,
+      '--json',
+      '--vault',
       join(folder, `vault-${round}.sqlite`),
+      '--workers',
       String(workers),
     ]);
-    const own = JSON.parse(ours.stdout) as OwnRun;
+    const own = ownRun(ours.stdout);
     if (own.written !== files) throw new Error(`${files - own.written} of ${files} files were refused: nothing to compare`);
     rates.ours.push(ours.rate);
     rates.inner.push(files / own.seconds);

@@ -4,7 +4,6 @@ import { availableParallelism } from 'node:os';
 import type { CentreId } from '../kernel/ids.ts';
 import type { Code } from '../kernel/codes.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
-import { enableCodeCache } from './code-cache.ts';
 import { filesUnder, refuseOverlap, removePartials } from './deid-folders.ts';
 import { deidPool } from './deid-pool.ts';
 import type { IdentityRules } from './identity.ts';
@@ -50,14 +49,13 @@ const FILES_PER_THREAD = 16;
  */
 export const deidFolder = async (inDir: string, outDir: string, options: DeidFolderOptions): Promise<DeidFolderResult> => {
   const startedMs = performance.now();
-  // The modules that do the work are imported from here on, behind the cache, while the threads start.
-  enableCodeCache();
   await refuseOverlap(inDir, outDir, options.resume === true);
   const names = await filesUnder(inDir);
   const result: DeidFolderResult = { written: 0, refused: [], seconds: 0, bytes: 0, emptied: 0 };
   const threads = Math.min(options.workers ?? availableParallelism(), Math.ceil(names.length / FILES_PER_THREAD));
   const pool = await deidPool(inDir, outDir, threads);
   try {
+    // What does the work is imported while the threads start.
     const { deidStudies } = await import('./deid-studies.ts');
     await deidStudies(names, pool, options, result);
   } catch (error) {

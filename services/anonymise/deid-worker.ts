@@ -1,11 +1,8 @@
 // A thread of `ctstream deid`: does one task after the other, as they come.
 import { parentPort, workerData } from 'node:worker_threads';
-import { enableCodeCache } from './code-cache.ts';
+import { deidWork } from './deid-work.ts';
 import type { DeidWork } from './deid-work.ts';
 import type { Answer, Task } from './deid-pool.ts';
-
-enableCodeCache();
-const { deidWork } = await import('./deid-work.ts');
 
 const { inDir, outDir } = workerData as { inDir: string; outDir: string };
 const work: DeidWork = deidWork(inDir, outDir);

@@ -28,7 +28,10 @@ export interface DeploymentFile {
   readonly apiUrls: Readonly<Record<string, string>>;
 }
 
-export class NoDeployment extends Error {}
+export class NoDeployment extends Error {
+  /** sysexits.h EX_CONFIG. */
+  readonly exitCode = 78;
+}
 
 export function platformDir(dir: string): string {
   return join(dir, 'platform');

@@ -1,16 +1,8 @@
 // `ctstream`: the commands that people type. Results go to stdout, progress and messages to stderr.
 // Exit codes: 0 done, 1 failed, 2 usage, 78 configuration.
 import { Command, CommanderError } from 'commander';
-import { addDeploymentCommands } from './commands/deployment.ts';
-import { addFileCommands } from './commands/files.ts';
-import { addHeldCommands } from './commands/held.ts';
-import { addLogCommands } from './commands/log.ts';
-import { addReleaseCommands } from './commands/release.ts';
-import { addVaultCommands } from './commands/vault.ts';
-import { addWithdrawCommands } from './commands/withdraw.ts';
 import { Fault } from '../kernel/fault.ts';
-import { ConfigError } from '../runtime/env.ts';
-import { NoDeployment } from './deployment.ts';
+import { COMMANDS, loadAll } from './commands.ts';
 
 const program = new Command('ctstream')
   .description('Chest CT studies from many hospitals, by themselves, into an anonymised, graded, versioned research dataset.')
@@ -21,18 +13,12 @@ const program = new Command('ctstream')
   )
   .exitOverride();
 
-addDeploymentCommands(program);
-addFileCommands(program);
-addLogCommands(program);
-addReleaseCommands(program);
-addWithdrawCommands(program);
-addVaultCommands(program);
-addHeldCommands(program);
+const asked = COMMANDS.find(({ names }) => names.includes(process.argv[2] ?? ''));
+await (asked === undefined ? loadAll(program) : asked.load(program));
 
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  if (error instanceof NoDeployment || error instanceof ConfigError) return 78;
   if (error instanceof Fault && error.code === 'BAD_CONFIG') return 78;
   return error instanceof Error && 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : 1;
 }

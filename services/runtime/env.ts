@@ -129,6 +129,8 @@ export const erasureShape = {
 
 /** Thrown by `parseEnv`: every problem of the environment, one a line. */
 export class ConfigError extends Error {
+  /** sysexits.h EX_CONFIG. */
+  readonly exitCode = 78;
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {

@@ -1,16 +1,10 @@
 // Commands on folders of DICOM files, without any deployment: phantom, deid, verify, nifti, assess.
+// Each brings in what it needs itself: a folder of a few files should not wait for the code of the others.
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import Table from 'cli-table3';
-import { openSqliteVault } from '../../adapters/sqlite-vault.ts';
-import { writeDiff } from '../../anonymise/deid-diff-file.ts';
 import type { DiffSummary } from '../../anonymise/deid-diff-file.ts';
-import { deidFolder } from '../../anonymise/deid-folder.ts';
-import { verifyFolders } from '../../anonymise/verify-folder.ts';
-import { assessFolder, niftiFromFolder } from '../../assess/nifti-cli.ts';
 import { DEFECT_NAMES, isDefect, type Defect } from '../phantom/defects.ts';
-import { writePhantoms } from '../phantom/write-phantoms.ts';
 import { print, progress, progressCounter, type Printable } from '../output.ts';
 
 function wholeNumber(text: string): number {
@@ -47,6 +41,7 @@ interface PhantomCommand extends Printable {
 
 async function phantom(out: string, o: PhantomCommand): Promise<void> {
   const show = progressCounter('phantom studies');
+  const { writePhantoms } = await import('../phantom/write-phantoms.ts');
   const truths = await writePhantoms(resolve(out), {
     studies: o.studies,
     seed: o.seed,
@@ -96,6 +91,11 @@ function diffLines(diff: DiffSummary): string[] {
   ];
 }
 
+async function diffOf(inDir: string, outDir: string, file: string, withValues: boolean): Promise<DiffSummary> {
+  const { writeDiff } = await import('../../anonymise/deid-diff-file.ts');
+  return writeDiff(inDir, outDir, file, withValues);
+}
+
 async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
   const [inDir, outDir, file] = [resolve(input), resolve(out), resolve(o.vault)];
   for (const dir of [inDir, outDir]) {
@@ -105,6 +105,8 @@ async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
   }
   if (o.diffValues === true && o.diff === undefined) throw Object.assign(new Error('--diff-values needs --diff FILE'), { exitCode: 2 });
   if (o.diffValues === true) progress(`${o.diff} will hold the patients' values: keep it where the originals are kept`);
+  const { deidFolder } = await import('../../anonymise/deid-folder.ts');
+  const { openSqliteVault } = await import('../../adapters/sqlite-vault.ts');
   const vault = openSqliteVault(file);
   try {
     const show = progressCounter('files');
@@ -114,7 +116,7 @@ async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
       resume: o.resume === true,
       ...(o.workers === undefined ? {} : { workers: o.workers }),
     });
-    const diff = o.diff === undefined ? undefined : await writeDiff(inDir, outDir, resolve(o.diff), o.diffValues === true);
+    const diff = o.diff === undefined ? undefined : await diffOf(inDir, outDir, resolve(o.diff), o.diffValues === true);
     print(o, diff === undefined ? result : { ...result, diff }, () =>
       [
         ...result.refused.map((r) => `refused ${r.code}  ${r.file}`),
@@ -128,6 +130,7 @@ async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
 }
 
 async function verify(original: string, out: string, o: Printable): Promise<void> {
+  const { verifyFolders } = await import('../../anonymise/verify-folder.ts');
   const result = await verifyFolders(resolve(original), resolve(out), progressCounter('files'));
   print(o, result, () =>
     [
@@ -140,12 +143,15 @@ async function verify(original: string, out: string, o: Printable): Promise<void
 }
 
 async function nifti(input: string, out: string, o: Printable): Promise<void> {
+  const { niftiFromFolder } = await import('../../assess/nifti-cli.ts');
   const result = await niftiFromFolder(resolve(input), resolve(out));
   print(o, result, () => JSON.stringify(result, null, 2));
   if ('refused' in result) process.exitCode = 1;
 }
 
 async function assess(input: string, o: Printable): Promise<void> {
+  const { default: Table } = await import('cli-table3');
+  const { assessFolder } = await import('../../assess/nifti-cli.ts');
   const result = await assessFolder(resolve(input));
   print(o, result, () => {
     const table = new Table({
