@@ -72,6 +72,13 @@ async function writeSecret(path: string, text: string): Promise<void> {
   await writeFile(path, text, { mode: 0o600 });
 }
 
+/** Writes it at the first time only: what stands may be another by now. */
+async function writeSecretOnce(path: string, text: string): Promise<void> {
+  await writeFile(path, text, { mode: 0o600, flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
+}
+
 function centreEntries(platform: Platform, centres: readonly string[], secretOf: (user: string) => string, withKafka: boolean): object[] {
   return platform.orthancs
     .filter((o) => centres.includes(o.centre))
@@ -131,7 +138,8 @@ export async function writeFiles(
   );
   await writePeople(platform, o.dir);
   await writeSecret(join(o.dir, 'release-secret'), deriveSecret(platform, 'release'));
-  await writeSecret(join(o.dir, 'vault-key'), deriveSecret(platform, 'vault'));
+  // A rotation puts another key there, and the vault opens with that one alone.
+  await writeSecretOnce(join(o.dir, 'vault-key'), deriveSecret(platform, 'vault'));
   await copyFile(o.cohortFile ?? join(import.meta.dirname, '../../services/select/cohorts/demo.yaml'), join(o.dir, 'cohort.yaml'));
 }
 

@@ -38,8 +38,8 @@ export const openPostgresWithdrawals = async (o: PostgresWithdrawalsOptions): Pr
   const db = await postgresDatabase({ url: o.connectionString, codec: o.codec, source: 'withdraw', log: o.log, poolSize: 3 });
   const made: Making = { crypto, ids: o.ids };
   return {
-    withdrawPatient: (key, signal) => db.transaction((tx) => withdrawPatient(tx, made, key), signal),
-    withdrawSubject: async (subjectId, signal) => {
+    withdrawPatient: (key, by, signal) => db.transaction((tx) => withdrawPatient(tx, made, key, by), signal),
+    withdrawSubject: async (subjectId, by, signal) => {
       const known = await requestOf(db, crypto, subjectId);
       // A pseudonym that a merge or split retired is nobody's: the person must not be shown its receipt as theirs.
       if (known !== undefined && (await isRetired(db, known))) return undefined;
@@ -47,7 +47,7 @@ export const openPostgresWithdrawals = async (o: PostgresWithdrawalsOptions): Pr
       if (receipt?.kind === 'withdrawal') return receipt;
       const subjectRow = await findSubject(db, made, subjectId, signal);
       if (subjectRow === undefined) return undefined;
-      return db.transaction((tx) => withdraw(tx, made, subjectRow), signal);
+      return db.transaction((tx) => withdraw(tx, made, subjectRow, by), signal);
     },
     receipt: (requestId) => receiptOf(db, requestId),
     requestOf: (subjectId) => requestOf(db, crypto, subjectId),
@@ -80,7 +80,7 @@ interface Making {
 
 const subjectDigest = (crypto: VaultCrypto, subjectId: SubjectId): string => crypto.digest('subject', subjectId);
 
-const withdrawPatient = async (tx: Transaction, made: Making, key: PatientKey): Promise<Receipt | 'denied'> => {
+const withdrawPatient = async (tx: Transaction, made: Making, key: PatientKey, by: string): Promise<Receipt | 'denied'> => {
   const digest = made.crypto.digest('patient', key.namespace, key.patientId);
   // As the first sight of an identifier does, so that it is not seen for the first time meanwhile.
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [digest]);
@@ -89,10 +89,10 @@ const withdrawPatient = async (tx: Transaction, made: Making, key: PatientKey): 
   const subjectRow = await rowOf(tx, digest);
   if (subjectRow === undefined) {
     await tx.query('insert into deny (id_digest) values ($1)', [digest]);
-    await tx.query("insert into audit (action, detail) values ('denied', 'an identifier that the vault did not know')");
+    await tx.query("insert into audit (action, detail) values ('denied', $1)", [JSON.stringify({ by, what: 'an id that was not known' })]);
     return 'denied';
   }
-  const receipt = await withdraw(tx, made, subjectRow);
+  const receipt = await withdraw(tx, made, subjectRow, by);
   if (receipt === undefined || (await rowOf(tx, digest)) !== undefined)
     throw new Fault('VAULT_UNAVAILABLE', true, 'the patient was merged or split meanwhile: withdraw again');
   return receipt;
@@ -122,7 +122,7 @@ const findSubject = async (
 };
 
 /** Undefined when the patient's row is gone. */
-const withdraw = async (tx: Transaction, made: Making, subjectRow: string): Promise<Receipt | undefined> => {
+const withdraw = async (tx: Transaction, made: Making, subjectRow: string, by: string): Promise<Receipt | undefined> => {
   // Jobs of the patient hold this lock until their events are in the log; that may take as long as the longest job.
   await tx.query("select set_config('statement_timeout', '0', true)");
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 1))', [subjectRow]);
@@ -143,7 +143,7 @@ const withdraw = async (tx: Transaction, made: Making, subjectRow: string): Prom
   );
   const rows = await deletePatient(tx, subjectRow);
   await note(tx, requestId, { stage: 'anonymise', objects: 0, rows, isDone: false });
-  await tx.query("insert into audit (action, detail) values ('withdrawn', $1)", [requestId]);
+  await tx.query("insert into audit (action, detail) values ('withdrawn', $1)", [JSON.stringify({ by, request: requestId })]);
   await tx.enqueue({ type: 'ctstream.clinical.v1.PatientWithdrawn', value: { requestId, subjectRow }, cause: requestId });
   return receiptOf(tx, requestId);
 };

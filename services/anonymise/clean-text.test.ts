@@ -58,6 +58,9 @@ describe('cleanText', () => {
     'Диффузные уплотнения по типу "матового стекла"',
     'Очаг в S3 правого лёгкого',
     'Исключить ТЭЛА',
+    'MAR 1.25mm Thorax',
+    'CT MAR 5 mm',
+    'очаг 8 см в S3, 1200 мАс, -1000 HU',
   ])('%p stays as it is', (text) => {
     expect(cleanText(text, none)).toBe(text);
   });
@@ -102,6 +105,25 @@ describe('cleanText', () => {
     ['ГКБ №52, 3 отд., пневмония', 'пневмония'],
     ['٠١٢٣٤٥ chest', 'chest'],
     ['chest 山田太郎', 'chest'],
+    ['КТ 5,3,20', 'КТ'],
+    ['CT 4_12_20', 'CT'],
+    ['CT 4|12|20', 'CT'],
+    // A unit that is a word, and numbers that no amount has.
+    ['ИБ 12345 с пневмонией', 'с пневмонией'],
+    ['1956 с кашлем', 'с кашлем'],
+    ['КТ 2019 см. архив', 'КТ'],
+    ['scan in 1956 s', 'scan in'],
+    ['phone 916555 mm', ''],
+    // A month that is a word as well.
+    ['CT 5 mar', 'CT'],
+    ['12 mar 2020 CT', 'CT'],
+    ['CT chest Mar 5', 'CT chest'],
+    // Names that are words as well, by their initials.
+    ['Малая А.И. КТ легких', 'КТ легких'],
+    ['КТ, А.И. Малая', 'КТ'],
+    ['patient Sharp J. lung', 'patient lung'],
+    ['КТ И.И. Иванов', 'КТ'],
+    ['Lung R. Lobe L.', 'Lung Lobe'],
   ])('%p loses who and where', (text, expected) => {
     expect(cleanText(text, none)).toBe(expected);
   });

@@ -1,5 +1,6 @@
 // Clean Descriptors (PS3.15 E.3.5): what is left of a free text is clinical words and numbers with a
 // unit. An allow-list, so a name that nobody foresaw goes; words that name this patient go as well.
+import { dropDays, dropNamesByInitials, MONTH } from './clean-neighbours.ts';
 import { CONTRAST_MEDIA, fold, UNITS, VOCABULARY } from './vocabulary.ts';
 
 /** Reconstruction kernels as Siemens, GE, Canon and Philips name them. */
@@ -14,10 +15,7 @@ const PHRASE =
  * that no part survives.
  */
 const CHAIN =
-  /\S+@\S+|(?:https?:\/\/|www\.)\S+|\+?\d+(?:\s?[-./:\\()]+\s?\d+){2,}|\+?\d+(?:[.,]\d+)?(?:\s+\d+(?:[.,]\d+)?){2,}|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}|\(\d+\)\s?\d[\d\s-]*|\d+[:/]\d+|\d+-\d+/gu;
-/** A month between or behind numbers makes a date. */
-const MONTH =
-  /^(?:jan(?:uary)?|feb(?:ruary)?|march|mar|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?|январ[ья]|феврал[ья]|марта?|апрел[ья]|ма[йя]|июн[ья]|июл[ья]|августа?|сентябр[ья]|октябр[ья]|ноябр[ья]|декабр[ья]|янв|фев|мар|апр|июн|июл|авг|сен|окт|ноя|дек)$/;
+  /\S+@\S+|(?:https?:\/\/|www\.)\S+|\+?\d+(?:\s?[-./:\\()]+\s?\d+){2,}|\+?\d+(?:[.,]\d+)?(?:\s+\d+(?:[.,]\d+)?){2,}|\d{1,4}[-./_,;|*]\d{1,2}[-./_,;|*]\d{1,4}|\(\d+\)\s?\d[\d\s-]*|\d+[:/]\d+|\d+-\d+/gu;
 /** Behind one of these stands a name, whatever else the word may mean: Dr. House, врач Легких. */
 const TITLE = /^(?:dr|doctor|mrs?|ms|miss|prof|professor|sir|nurse|врач|доктор|др|проф|профессор|гн|гжа|медсестра|лаборант|фельдшер)$/;
 /** MR is an image, Mr a man. */
@@ -30,7 +28,7 @@ const PIECE = /\p{Lu}+(?![\p{Ll}\p{M}])|\p{Lu}?[\p{L}\p{M}]+?(?=\p{Lu}|$)|[\p{L}
 /** amount: a number whose unit is the next piece. digit: a small number that only stays beside a word. */
 type Kind = 'word' | 'amount' | 'unit' | 'digit' | 'drop';
 
-interface Piece {
+export interface Piece {
   text: string;
   start: number;
   end: number;
@@ -104,6 +102,8 @@ const piecesOf = (source: string, identifiers: ReadonlySet<string>): Piece[] => 
   const pieces = runs.flatMap((run) => judgeRun(run[0], run.index, source, identifiers));
   const all = [...whole, ...chains, ...pieces].sort((a, b) => a.start - b.start);
   all.forEach((piece, i) => judgeBeside(piece, all[i - 1], all[i + 1], source, identifiers));
+  dropDays(all);
+  dropNamesByInitials(all, source);
   return all;
 };
 
@@ -154,10 +154,19 @@ const judgePiece = (piece: string, next: string | undefined, count: number, iden
 const judgeNumber = ([, whole = '', fraction = '', percent = '']: RegExpExecArray, next: string | undefined): Kind => {
   if (whole.length + fraction.length > 6) return 'drop';
   if (percent !== '') return whole.length <= 3 ? 'word' : 'drop';
-  if (next !== undefined && UNITS.has(fold(next))) return isVolts(next, whole) ? 'amount' : 'drop';
+  if (next !== undefined && UNITS.has(fold(next))) return isVolts(next, whole) && isOfUnit(next, whole) ? 'amount' : 'drop';
   // 1.03 may be the first of March.
   return whole.length === 1 && fraction.length <= 2 && !/^(?:0[1-9]|1[0-2])$/.test(fraction) ? 'digit' : 'drop';
 };
+
+/** Units of which there may be thousands; of the others three digits at most. A year is an amount of nothing. */
+const THOUSANDS: ReadonlySet<string> = new Set('mm мм ms мс hu mas мас ma ма mgy мгр'.split(' '));
+const isOfUnit = (unit: string, number: string): boolean =>
+  number.length <= (THOUSANDS.has(fold(unit)) ? 4 : 3) && !/^(?:19|20)\d\d$/.test(number);
+
+/** Before a word с is 'with' and см. is 'see': 12345 с пневмонией is no time, 2019 см. архив no length. */
+const isNoUnit = (unit: string, behind: string): boolean =>
+  (unit === 'с' && /^\s+[а-яё]/.test(behind)) || (unit === 'см' && /^\.\s*[а-яё]/.test(behind));
 
 /** кв is kV behind a tube voltage, else somebody's flat. */
 const isVolts = (unit: string, number: string): boolean => fold(unit) !== 'кв' || /^(?:70|80|90|1[0-5]0|135)$/.test(number);
@@ -181,7 +190,11 @@ const judgeBeside = (
   if (/^\d/.test(piece.text) && piece.kind !== 'word') {
     const number = /^(\d+)(?:[.,](\d+))?$/.exec(folded);
     if (number === null) return;
-    const isUnitNext = after !== undefined && UNITS.has(fold(after.text)) && /^ ?$/.test(source.slice(piece.end, after.start));
+    const isUnitNext =
+      after !== undefined &&
+      UNITS.has(fold(after.text)) &&
+      /^ ?$/.test(source.slice(piece.end, after.start)) &&
+      !isNoUnit(fold(after.text), source.slice(after.end));
     if (isUnitNext && (!isGone || /^\d\d$/.test(folded)) && !identifiers.has(fold(after.text)))
       piece.kind = judgeNumber(number, after.text);
     else if (piece.kind === 'amount') piece.kind = 'drop';

@@ -142,6 +142,9 @@ const VERSION = new RegExp(
     .replace(/^(.*)$/s, '^(?:$1)$$'),
   'i',
 );
+/** A version that is a day as people write it: 12.04.2020, 2020.04.12. */
+const DAY =
+  /^v?(?:(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|[12]\d|3[01])\.(?:19|20)\d\d|(?:19|20)\d\d\.(?:0?[1-9]|1[0-2])\.(?:0?[1-9]|[12]\d|3[01]))$/i;
 const KERNEL = new RegExp(
   [
     // Siemens: B30f, Br40d, I70f; their iteration is a second value.
@@ -164,7 +167,7 @@ const FILTER =
 const GRAMMARS: ReadonlyMap<number, (value: string) => boolean> = new Map([
   [tagOf('Manufacturer'), isMaker],
   [tagOf('ManufacturerModelName'), isModel],
-  [tagOf('SoftwareVersions'), (value: string) => VERSION.test(value)],
+  [tagOf('SoftwareVersions'), (value: string) => VERSION.test(value) && !DAY.test(value)],
   [tagOf('ConvolutionKernel'), (value: string) => KERNEL.test(value)],
   [tagOf('FilterType'), (value: string) => FILTER.test(value)],
   [tagOf('RescaleType'), (value: string) => /^(?:HU|US|OD|HU_MOD|MGML|PCT|Z_EFF|ED|EDW)$/.test(value)],

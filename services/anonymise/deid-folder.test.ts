@@ -71,6 +71,35 @@ describe('deid folder', () => {
   );
 
   test(
+    'goes on with a file of an earlier run only when it holds with what is known now',
+    async () => {
+      rmSync(at('in'), { recursive: true });
+      mkdirSync(at('in'));
+      writeFileSync(at('in/one.dcm'), ctBytes({ n: 1, changes: [of('StudyDescription', 'CT Best lung')] }));
+      await deid('out');
+      const [name = ''] = filesOf(at('out'));
+      expect(readFileSync(join(at('out'), name), 'latin1')).toContain('Best');
+      writeFileSync(at('in/two.dcm'), ctBytes({ n: 2, changes: [of('ReferringPhysicianName', 'Best^Al')] }));
+      expect(await deid('out', { resume: true })).toMatchObject({ written: 2, refused: [] });
+      expect(contentOf(at('out')).join('')).not.toContain('Best');
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'writes both files of two studies of a patient that name the same instance',
+    async () => {
+      rmSync(at('in'), { recursive: true });
+      mkdirSync(at('in'));
+      writeFileSync(at('in/one.dcm'), ctBytes({ n: 1 }));
+      writeFileSync(at('in/two.dcm'), ctBytes({ n: 1, changes: [of('StudyInstanceUID', '1.2.3.4.5.9')] }));
+      expect(await deid('out')).toMatchObject({ written: 2, refused: [] });
+      expect(filesOf(at('out'))).toHaveLength(2);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     'finds text that no thread alone sees enough of',
     async () => {
       const size = 96;

@@ -34,7 +34,7 @@ export interface DeidFolderOptions {
   rules?: IdentityRules;
   /** Threads; as many as there are cores unless told. The vault is asked from the caller's thread only. */
   workers?: number;
-  /** Goes on with an OUT that an earlier run with the same vault began: what is there stays as it is. */
+  /** Goes on with an OUT that an earlier run with the same vault began: what is there and has no finding stays as it is. */
   resume?: boolean;
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;

@@ -61,6 +61,7 @@ const groupByStudy = async (pool: DeidPool, names: readonly string[], refused: R
   const heads: Head[] = (await Promise.all(inPieces(names, HEADS_PER_TASK).map((piece) => pool.run('heads', piece)))).flat();
   const studies = new Map<string, Study>();
   const copies = new Map<string, number>();
+  const places = new Map<string, number>();
   for (const { name, uids } of heads) {
     if (typeof uids === 'string') {
       refused.push({ file: name, code: uids });
@@ -70,7 +71,10 @@ const groupByStudy = async (pool: DeidPool, names: readonly string[], refused: R
     const key = `${study.no}/${uids.series}/${uids.sop}`;
     const copy = (copies.get(key) ?? 0) + 1;
     copies.set(key, copy);
-    study.files.push({ name, series: uids.series, sop: uids.sop, copy });
+    const place = `${uids.series}/${uids.sop}`;
+    const nth = (places.get(place) ?? 0) + 1;
+    places.set(place, nth);
+    study.files.push({ name, series: uids.series, sop: uids.sop, copy, nth });
     studies.set(uids.study, study);
   }
   return [...studies.values()];

@@ -1,6 +1,6 @@
 // The work of `ctstream deid` that any thread may do: read the heads of files, survey files of a study,
 // clean them. What is known of a study stays in the thread from call to call. Knows neither vault nor rules.
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DicomError } from '../dicom/dicom-error.ts';
 import { TAG } from '../dicom/dictionary.ts';
@@ -12,7 +12,7 @@ import { studyClock } from './dates.ts';
 import type { Moment } from './dates.ts';
 import type { StudySubject } from './deidentify.ts';
 import { DEFAULT_IDENTITY_RULES, subjectIdentity } from './identity.ts';
-import { cleanInstance } from './instance.ts';
+import { cleanInstance, findingsIn } from './instance.ts';
 import { compileProfile } from './profile/profile.ts';
 import type { Profile } from './profile/profile.ts';
 import { Refusal } from './refusal.ts';
@@ -37,6 +37,8 @@ export interface StudyFile {
   sop: string;
   /** 1 for the first file with this UID in the study, 2 for the next. */
   copy: number;
+  /** The same over all studies: two of one patient may name the same series and instance. */
+  nth: number;
 }
 
 /** What the survey found that one study is cleaned with, as it goes from thread to thread. */
@@ -225,11 +227,18 @@ interface Cleaning {
 // folder to say.
 const cleanFile = ({ inDir, outDir, file, subject, context, room, read, makeFolder }: Cleaning): Cleaned['result'] => {
   const folder = join(outDir, subject.identity.pseudonym, subject.identity.mapUid(file.series));
-  const final = join(folder, `${subject.identity.mapUid(file.sop)}${file.copy === 1 ? '' : `-${file.copy}`}.dcm`);
-  const standing = statSync(final, { throwIfNoEntry: false });
-  if (standing !== undefined) return { kept: final, bytes: standing.size };
+  const final = join(folder, `${subject.identity.mapUid(file.sop)}${file.nth === 1 ? '' : `-${file.nth}`}.dcm`);
+  const facts = context.sources.get(file.name);
   try {
-    const clean = cleanInstance(read(join(inDir, file.name)), subject, context.verifierIdentifiers, context.sources.get(file.name), room);
+    const original = read(join(inDir, file.name));
+    if (statSync(final, { throwIfNoEntry: false }) !== undefined) {
+      // Made when less of the study may have been known: another file may name other people.
+      const standing = readFileSync(final);
+      if (findingsIn(original, standing, subject, context.verifierIdentifiers, facts).length === 0)
+        return { kept: final, bytes: standing.length };
+      rmSync(final);
+    }
+    const clean = cleanInstance(original, subject, context.verifierIdentifiers, facts, room);
     // The head named other UIDs than the file has: the two readers disagree about it.
     const isAsNamed =
       clean.sopInstanceUid === subject.identity.mapUid(file.sop) && clean.seriesInstanceUid === subject.identity.mapUid(file.series);

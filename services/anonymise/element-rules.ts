@@ -9,7 +9,7 @@ import { shiftDate, shiftDateTime, shiftTime } from './dates.ts';
 import type { Judged, Walk } from './deidentify.ts';
 import { decodings } from './decoding.ts';
 import { isClosedTag, isClosedValue, isOpenImageType } from './closed-values.ts';
-import { areNumbers, isBinaryNumber, namesByNumber } from './keep-check.ts';
+import { areAsMany, areNumbers, holdsDayOrId, isBinaryNumber, namesByNumber } from './keep-check.ts';
 import { CODE_TAGS } from './public-codes.ts';
 import type { Rule } from './profile/profile.ts';
 import { remembered, valueKey } from './value-key.ts';
@@ -27,7 +27,8 @@ export const judgeElement = (one: Element, source: Dataset, walk: Walk): Element
   if (rule.action === 'empty' || rule.action === 'dummy') return fallback(one.tag, rule, walk);
   if (one.value.length === 0 && one.fragments === undefined) return element(one.tag, vr, new Uint8Array(0));
   const judged = judge({ tag: one.tag, vr, value: one.value, original: one }, source, rule, walk);
-  if (judged === 'same') return one;
+  // In the VR that it was judged as: what says UN is looked at by nobody.
+  if (judged === 'same') return one.vr === vr ? one : element(one.tag, vr, one.value);
   return judged === 'fallback' ? fallback(one.tag, rule, walk) : judged;
 };
 
@@ -153,12 +154,12 @@ const union = (person: Set<string>, other: Set<string>): Set<string> => {
 
 const keep = (one: Subject, walk: Walk): Element | undefined => {
   if (one.tag === TAG.PixelData) return one.original;
-  if (isBinaryNumber(one.vr)) return one.original;
+  if (isBinaryNumber(one.vr)) return areAsMany(one.tag, one.vr, one.value.length) ? one.original : undefined;
   if (one.vr === 'UI') return mapUids(one, walk);
   const text = asciiOf(one.value);
   if (one.vr === 'DS' || one.vr === 'IS') {
     const { person, other } = walk.identifiers;
-    return areNumbers(text) && !namesByNumber(text, one.vr, person, other) ? one.original : undefined;
+    return areNumbers(text) && !holdsDayOrId(text) && !namesByNumber(text, one.vr, person, other) ? one.original : undefined;
   }
   if (isOpenImageType(one.tag, text)) return element(one.tag, 'CS', text.split('\\').slice(0, 3));
   if (isClosedTag(one.tag)) return isClosedValue(one.tag, text) ? one.original : element(one.tag, one.vr, new Uint8Array(0));

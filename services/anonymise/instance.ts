@@ -40,6 +40,19 @@ const joinedIn = (room: Room, parts: readonly Uint8Array[]): Uint8Array => {
   return bytes;
 };
 
+/** What the verifier finds in a result of `original`, made just now or in an earlier run. */
+export const findingsIn = (
+  original: Uint8Array,
+  written: Uint8Array,
+  { identity, clock, profile }: StudySubject,
+  identifiers: StudyIdentifiers,
+  facts?: SourceFacts,
+): readonly Finding[] => {
+  const timeOffsetUs = clock.start === undefined ? 'unknown' : clock.timeOffsetUs;
+  const expected = { identifiers, profile, pseudonym: identity.pseudonym, shiftDays: clock.shiftDays, timeOffsetUs } as const;
+  return verifyInstance(original, written, expected, facts);
+};
+
 /** The instance as it may be published once it has no findings; `facts` are the survey's of this original. Throws Refusal and DicomError. */
 export const cleanInstance = (
   original: Uint8Array,
@@ -55,18 +68,7 @@ export const cleanInstance = (
   if (disposition.kind === 'dropped') throw new Refusal(disposition.code, 'an instance that may not cross the boundary');
   const file = deidentifyInstance(source, subject);
   const bytes = room === undefined ? writeDicom(file) : joinedIn(room, writeDicomParts(file));
-  const findings = verifyInstance(
-    original,
-    bytes,
-    {
-      identifiers: verifierIdentifiers,
-      profile: subject.profile,
-      pseudonym: subject.identity.pseudonym,
-      shiftDays: subject.clock.shiftDays,
-      timeOffsetUs: subject.clock.start === undefined ? 'unknown' : subject.clock.timeOffsetUs,
-    },
-    facts,
-  );
+  const findings = findingsIn(original, bytes, subject, verifierIdentifiers, facts);
   const value = (tag: number): string => text(file.dataset, tag) ?? '';
   return {
     bytes,

@@ -1,12 +1,40 @@
 // A value that may stay still has to look like what its attribute holds: numbers are numbers, and no
 // id of this patient or place. Code strings and technical texts are in closed-values.ts.
-import type { Vr } from '../dicom/model.ts';
+import { attributeOf } from '../dicom/dictionary.ts';
+import { parseDate } from './dates.ts';
 
 // Each digit can match in one place only: else a long value that is none takes hours.
 const NUMBER = /^ *[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)? *$/;
-const BINARY: ReadonlySet<Vr> = new Set<Vr>(['US', 'SS', 'UL', 'SL', 'FL', 'FD', 'AT', 'UV', 'SV']);
+const WIDTHS: ReadonlyMap<string, number> = new Map([
+  ['US', 2],
+  ['SS', 2],
+  ['UL', 4],
+  ['SL', 4],
+  ['FL', 4],
+  ['FD', 8],
+  ['AT', 4],
+  ['UV', 8],
+  ['SV', 8],
+]);
 
-export const isBinaryNumber = (vr: Vr): boolean => BINARY.has(vr);
+export const isBinaryNumber = (vr: string): boolean => WIDTHS.has(vr);
+
+/** Values of a CT attribute of any number of values. */
+const MAX_VALUES = 16;
+
+/** Whether binary numbers are no more than the attribute has (PS3.6): what is longer may be a text. */
+export const areAsMany = (tag: number, vr: string, bytes: number): boolean => {
+  const width = WIDTHS.get(vr);
+  const most = Number(/\d+$/.exec(attributeOf(tag)?.vm ?? '')?.[0] ?? MAX_VALUES);
+  return width === undefined || (bytes % width === 0 && bytes <= width * most);
+};
+
+/** Whether one of several numbers is a day of this century or the last (20200412, 20200412.0915) or as long as a phone or a policy. */
+export const holdsDayOrId = (value: string): boolean =>
+  value.split('\\').some((one) => {
+    const digits = /^[ +-]*0*(\d{8,})(?:\.\d*)? *\0?$/.exec(one)?.[1] ?? '';
+    return digits.length > 8 || (/^(?:19|20)/.test(digits) && parseDate(digits) !== undefined);
+  });
 
 /** DS has 16 bytes at most (PS3.5 6.2); some writers take a few more. What is far longer is a place for anything. */
 const [MAX_NUMBER, MAX_NUMBERS] = [32, 4096];

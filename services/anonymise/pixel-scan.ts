@@ -3,10 +3,8 @@
 import { TAG } from '../dicom/dictionary.ts';
 import { number } from '../dicom/values.ts';
 import type { Dataset } from '../dicom/model.ts';
-import { KIND, REACH_OF_RIDGE, REACHES, scanCode } from './pixel-scan-code.ts';
+import { KIND, MARGIN, REACHES, scanCode } from './pixel-scan-code.ts';
 
-/** Columns at the edges of a slice whose pixels are no marks themselves: their ground lies outside. */
-export const MARGIN = REACH_OF_RIDGE;
 /** Rows that are mirrored at the upper and lower edge, so that letters there have a ground. */
 const MIRRORED = Math.max(...REACHES);
 const PAGE = 65_536;
@@ -15,8 +13,6 @@ const VECTOR_BYTES = 16;
 const LEAD = PAGE;
 /** Wider slices have no marks. */
 export const MOST_COLUMNS = Math.floor(LEAD / 2 / MIRRORED);
-/** Index of the first pixel as the loops count. */
-const FIRST = LEAD / 2;
 
 const NONE = new Uint32Array(0);
 const code = scanCode();
@@ -27,12 +23,17 @@ export interface Look {
   columns: number;
   /** Of runs of one value. */
   contrast: number;
+  /** The same of the slice's least value, at which noise of air is cut off. */
+  edge: number;
   /** Of lines of any values. */
   ridge: number;
+  /** What bright lines have to be brighter than: a grey value, not a contrast. */
+  ink: number;
 }
 
+/** All of it holds until the next scan. */
 export interface FoundMarks {
-  /** The pixels themselves, signed; they hold until the next scan. */
+  /** The pixels themselves, signed. */
   words: Int16Array;
   /** Indices, ascending, of the pixels of thin runs of one value. */
   runs: Uint32Array;
@@ -77,11 +78,8 @@ export const scanPixels = (bytes: Uint8Array): PixelScan => {
   for (let at = LEAD + size; at < end; at += 2) memory.copyWithin(at, LEAD + size - 2, LEAD + size);
   code.extremes(LEAD, end, out);
   const lanes = new Int16Array(code.memory.buffer, out, 16);
-  return {
-    least: Math.min(...lanes.subarray(0, 8)),
-    most: Math.max(...lanes.subarray(8)),
-    marks: (look) => marksOf(size, look),
-  };
+  const least = Math.min(...lanes.subarray(0, 8));
+  return { least, most: Math.max(...lanes.subarray(8)), marks: (look) => marksOf(size, least, look) };
 };
 
 const mirrorRows = (rows: number, columns: number): void => {
@@ -94,33 +92,22 @@ const mirrorRows = (rows: number, columns: number): void => {
   }
 };
 
-const marksOf = (size: number, look: Look): FoundMarks => {
-  const { rows, columns, contrast, ridge } = look;
+const marksOf = (size: number, least: number, look: Look): FoundMarks => {
+  const { rows, columns, contrast, edge, ridge, ink } = look;
   const count = rows * columns;
-  if (count * 2 > size || rows <= MIRRORED || columns <= 2 * MARGIN || columns > MOST_COLUMNS || Math.max(contrast, ridge) > 32_767)
+  if (count * 2 > size || rows <= MIRRORED || columns <= 2 * MARGIN || columns > MOST_COLUMNS || Math.max(contrast, edge, ridge) > 32_767)
     return { words: new Int16Array(0), bright: NONE, dark: NONE, runs: NONE };
-  // The last vector looks past the end; every pixel may be written twice.
-  const out = roundUp(LEAD + (count + MIRRORED * columns) * 2 + 2 * VECTOR_BYTES, VECTOR_BYTES);
-  reserve(out + 8 * (count + VECTOR_BYTES));
+  // The last vectors look past the end. Each list has room for every pixel, and one that is written over.
+  const out = roundUp(LEAD + (count + MIRRORED * columns) * 2 + 8 * VECTOR_BYTES, VECTOR_BYTES);
+  const room = 4 * (count + VECTOR_BYTES);
+  reserve(out + 3 * room);
   mirrorRows(rows, columns);
-  const end = code.marks(LEAD, LEAD + count * 2, columns * 2, contrast, ridge, out);
-  const found = new Uint32Array(code.memory.buffer, out, (end - out) / 4);
-  const marks = [0, 1, 2].map(() => new Uint32Array(found.length));
-  const counts = [0, 0, 0];
-  let row = 0;
-  // A plain loop without a division: there are thousands of marks in a slice of a sharp kernel.
-  for (let i = 0; i < found.length; i++) {
-    const mark = found[i] ?? 0;
-    const [index, kind] = [(mark >>> 2) - FIRST, mark & 3];
-    while (index >= row + columns) row += columns;
-    while (index < row) row -= columns;
-    const x = index - row;
-    // Beside the edges the two sides lie in other rows; calling once a row instead takes longer.
-    if (index >= count || x < MARGIN || x >= columns - MARGIN) continue;
-    const place = counts[kind] ?? 0;
-    (marks[kind] ?? NONE)[place] = index;
-    counts[kind] = place + 1;
-  }
-  const of = (kind: number): Uint32Array => (marks[kind] ?? NONE).subarray(0, counts[kind]);
-  return { words: new Int16Array(code.memory.buffer, LEAD, count), bright: of(KIND.BRIGHT), dark: of(KIND.DARK), runs: of(KIND.RUN) };
+  code.marks(LEAD, LEAD + count * 2, columns * 2, contrast, edge, ridge, least, ink, out, room);
+  const { buffer } = code.memory;
+  const ends = new Uint32Array(buffer, out - 12, 3);
+  const of = (kind: number): Uint32Array => {
+    const start = out + kind * room;
+    return new Uint32Array(buffer, start, ((ends[kind] ?? start) - start) / 4);
+  };
+  return { words: new Int16Array(buffer, LEAD, count), bright: of(KIND.BRIGHT), dark: of(KIND.DARK), runs: of(KIND.RUN) };
 };

@@ -6,13 +6,10 @@ import type { Dataset, DicomFile } from '../dicom/model.ts';
 import { joinFragments } from '../pixels/fragments.ts';
 import { jpegLosslessWords } from '../pixels/jpeg-lossless.ts';
 import { DecodeError } from '../pixels/decode-error.ts';
-import { loadCodecs, wasmFrameNow } from '../pixels/wasm-codecs.ts';
+import { wasmFrameNow } from '../pixels/wasm-codecs.ts';
 import { scanOf, scanPixels } from './pixel-scan.ts';
 import type { PixelScan } from './pixel-scan.ts';
 import { decodeRle } from './rle.ts';
-
-// Once per thread: a survey does not wait in the midst of a file.
-await loadCodecs();
 
 export interface SeenPixels {
   /** Little endian 16-bit words. */

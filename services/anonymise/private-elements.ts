@@ -27,9 +27,9 @@ export const hasSafeForm = (value: Uint8Array, vr: Vr, ...words: readonly Set<st
   if (vr === 'DS' || vr === 'IS') {
     const ascii = Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1').replace(/\0$/, '');
     // Eight digits in a row may be a date or a number of a person.
-    return (
-      areNumbers(ascii) && ascii.split('\\').length <= MAX_NUMBERS && !/^\d{8,}$/m.test(ascii.trim()) && !namesByNumber(ascii, vr, ...words)
-    );
+    const values = ascii.split('\\');
+    const isLong = values.some((one) => /^ *\d{8}/.test(one));
+    return areNumbers(ascii) && values.length <= MAX_NUMBERS && !isLong && !namesByNumber(ascii, vr, ...words);
   }
   if (!(vr in WIDTH)) return false;
   const width = WIDTH[vr as keyof typeof WIDTH];

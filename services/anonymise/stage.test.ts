@@ -118,6 +118,21 @@ describe('anonymise', () => {
     expect(research(store)).toEqual([]);
   });
 
+  test('a refused revision that comes late does not take the study from the patient of the newest', async () => {
+    const store = memoryStore();
+    const late = await storedStudy(
+      store,
+      [ctBytes({ changes: [of('PatientID', 'B-2'), of('BurnedInAnnotation', 'YES')] })],
+      'e'.repeat(32),
+      1,
+    );
+    await storedStudy(store, study(), 'f'.repeat(32), 2);
+    const asked: string[] = [];
+    const watched: IdentityVault = { ...vault, subject: (key, s) => (asked.push(key.patientId), vault.subject(key, s)) };
+    expect(await anonymiseStage.handle(late, { ...ports(store), vault: watched }, signal)).toMatchObject({ code: 'BURNED_IN_TEXT' });
+    expect(asked).toEqual([]);
+  });
+
   test('what the verifier finds holds the whole study: nothing in ct-research, a note without values', async () => {
     const store = memoryStore();
     // The de-identifier compares names as they are written; the verifier also in Latin letters.

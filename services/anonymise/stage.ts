@@ -12,7 +12,7 @@ import type { Outcome } from '../kernel/outcome.ts';
 import type { EventIn, Job, Stage } from '../kernel/stage.ts';
 import type { Randomness } from '../ports/clock.ts';
 import type { HeldBook } from '../ports/held-decisions.ts';
-import type { IdentityVault, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
+import type { IdentityVault, PatientKey, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { CLINICAL_BUCKET, originalsOf } from './clinical-series.ts';
 import { DicomError } from '../dicom/dicom-error.ts';
@@ -75,13 +75,41 @@ async function handle({ id, value }: Stored, ports: AnonymisePorts, signal: Abor
   for (const series of input.manifest.series)
     for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) surveyInstance(survey, nameOf(series, entry), bytes);
   const conclusion = conclude(survey, 'hold');
-  if (conclusion.kind === 'refused') return reject(conclusion.code, conclusion.detail);
-  const subject = await ports.vault.subject(conclusion.key, signal);
+  const work: Working = { value, ports, signal, job };
+  if (conclusion.kind === 'refused') return refuse(conclusion, work);
+  return underPatient(conclusion.key, work, (subject, lock) =>
+    cross({ eventId: id, value, manifest: input.manifest, survey, conclusion, subject, lock }, ports, signal),
+  );
+}
+
+interface Working {
+  readonly value: Stored['value'];
+  readonly ports: AnonymisePorts;
+  readonly signal: AbortSignal;
+  readonly job: Job | undefined;
+}
+
+async function underPatient(
+  key: PatientKey,
+  { value, ports, signal, job }: Working,
+  work: (subject: SubjectKeys, lock: SubjectLock) => Promise<Outcome>,
+): Promise<Outcome> {
+  const subject = await ports.vault.subject(key, signal);
   if (subject === 'denied') return refuseWithdrawn(value, ports, signal);
   // Shared with other studies of the patient, exclusive against a withdrawal of them.
   const lock = await ports.vault.subjectLock(subject.subjectRow);
-  const crossing = { eventId: id, value, manifest: input.manifest, survey, conclusion, subject, lock };
-  return holdUntilSettled(lock, job, () => cross(crossing, ports, signal));
+  return holdUntilSettled(lock, job, () => work(subject, lock));
+}
+
+/** Notes the study under the patient that it names, so that a withdrawal finds its originals too. */
+async function refuse({ code, detail, key }: Extract<Conclusion, { kind: 'refused' }>, work: Working): Promise<Outcome> {
+  const { value, ports, signal } = work;
+  // An older revision that comes late does not move the study: all revisions of it are erased together.
+  if (key === undefined || (await isSuperseded(value, ports.store, signal))) return reject(code, detail);
+  return underPatient(key, work, async (subject) => {
+    await ports.vault.study(subject, value.centre, value.studyInstanceUid, value.revision, signal);
+    return reject(code, detail);
+  });
 }
 
 /** An instance by its place: two of a study may have one SOP Instance UID, and only one of them may cross. */

@@ -233,7 +233,8 @@ const noteFacts = (survey: StudySurvey, file: DicomFile): void => {
 };
 
 export type Conclusion =
-  | { kind: 'refused'; code: Code; detail: string }
+  /** `key`: the one patient that the study names, where there is exactly one. */
+  | { kind: 'refused'; code: Code; detail: string; key?: PatientKey }
   | {
       kind: 'accepted';
       key: PatientKey;
@@ -265,10 +266,11 @@ export const conclude = (survey: StudySurvey, drawnText: 'leave out' | 'hold' = 
   const detail = list.map(({ code, count }) => `${count} ${code}`).join(', ');
   const { keys, hasNoIdentity } = patientsOf(survey);
   if (keys.length > 1) return { kind: 'refused', code: 'MIXED_PATIENTS', detail: `${keys.length} patient ids in one study` };
-  if (kept.size === 0 || survey.facts === undefined)
-    return { kind: 'refused', code: reasonForNothing(list.map(({ code }) => code)), detail };
   const [key] = keys;
-  if (key === undefined || hasNoIdentity) return { kind: 'refused', code: 'NO_PATIENT_IDENTITY', detail: '(0010,0020)' };
+  const named = key === undefined ? {} : { key };
+  if (kept.size === 0 || survey.facts === undefined)
+    return { kind: 'refused', code: reasonForNothing(list.map(({ code }) => code)), detail, ...named };
+  if (key === undefined || hasNoIdentity) return { kind: 'refused', code: 'NO_PATIENT_IDENTITY', detail: '(0010,0020)', ...named };
   const { ageBand, sex, manufacturer } = survey.facts;
   return { kind: 'accepted', key, kept, dropped: list, facts: { ageBand, sex, manufacturer }, textIn };
 };

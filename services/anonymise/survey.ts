@@ -1,14 +1,15 @@
 // First look at an instance, before anything changes: whose it is, when it was made, and every word
 // that names this patient or the place. The whole study is surveyed before its first file is written.
-import { TAG } from '../dicom/dictionary.ts';
+import { TAG, vrOf } from '../dicom/dictionary.ts';
 import { items, text, texts } from '../dicom/values.ts';
-import type { Dataset, Element } from '../dicom/model.ts';
+import type { Dataset, Element, Vr } from '../dicom/model.ts';
 import { isTextVr } from '../dicom/vr.ts';
 import { tokensOf } from './clean-text.ts';
 import { ageAt, parseDate, parseTime, safeAge } from './dates.ts';
 import type { Moment } from './dates.ts';
 import { MIN_UNLIKELY, wordsOf } from './decoding.ts';
 import type { StatedIdentity } from './identity.ts';
+import { spokenAs } from './name-forms.ts';
 import type { Profile } from './profile/profile.ts';
 import { ALWAYS_NEW } from './value-key.ts';
 import type { FirstSight } from './value-key.ts';
@@ -104,25 +105,36 @@ export const collectIdentifiers = (
   for (const element of dataset.elements.values()) {
     if (before?.get(element.tag) === element) continue;
     for (const item of element.items ?? []) collectIdentifiers(item, profile, into, isNew);
-    const isPerson = element.vr === 'PN' || PERSON_TAGS.has(element.tag);
-    if (!isPerson && !isIdentifying(element, profile)) continue;
+    // A name is one whatever VR the file states for it: some archives write UN.
+    const vr = vrOf(element.tag) ?? element.vr;
+    const isPerson = vr === 'PN' || element.vr === 'PN' || PERSON_TAGS.has(element.tag);
+    if (!isPerson && !isIdentifying(element.tag, vr, profile)) continue;
     if (!isNew(element.tag, element.vr, dataset.charset, element.value)) continue;
-    if (isPerson) addWords(element, dataset, into.person, isPersonWord);
-    else addWords(element, dataset, into.other, isPlaceWord);
+    if (isPerson) addWords(element, vr, dataset, into.person, isPersonWord, spokenAs);
+    else addWords(element, vr, dataset, into.other, isPlaceWord);
   }
 };
 
-const isIdentifying = (element: Element, profile: Profile): boolean => {
-  if (!isTextVr(element.vr) || element.vr === 'UI' || element.vr === 'CS') return false;
-  const action = profile.ruleOf(element.tag)?.action;
-  if (element.tag === TAG.PatientBirthDate) return true;
-  if (element.vr === 'DS' || element.vr === 'IS' || element.vr === 'DA' || element.vr === 'TM' || element.vr === 'DT') return false;
+const isIdentifying = (tag: number, vr: Vr, profile: Profile): boolean => {
+  if (!isTextVr(vr) || vr === 'UI' || vr === 'CS') return false;
+  const action = profile.ruleOf(tag)?.action;
+  if (tag === TAG.PatientBirthDate) return true;
+  if (vr === 'DS' || vr === 'IS' || vr === 'DA' || vr === 'TM' || vr === 'DT') return false;
   return action === 'remove' || action === 'empty' || action === 'dummy';
 };
 
-const addWords = (element: Element, dataset: Dataset, into: Set<string>, isWord: (word: string) => boolean): void => {
-  for (const { word, isLikely } of wordsOf(element.value, dataset.charset, element.vr, tokensOf))
-    if (isWord(word) && (isLikely || word.length >= MIN_UNLIKELY)) into.add(word);
+const addWords = (
+  element: Element,
+  vr: Vr,
+  dataset: Dataset,
+  into: Set<string>,
+  isWord: (word: string) => boolean,
+  others: (word: string) => readonly string[] = () => [],
+): void => {
+  for (const { word, isLikely } of wordsOf(element.value, dataset.charset, vr, tokensOf)) {
+    if (!isWord(word) || (!isLikely && word.length < MIN_UNLIKELY)) continue;
+    for (const one of [word, ...others(word)]) into.add(one);
+  }
 };
 
 // One letter is an initial: cleaning drops capitals that stand alone anyway.

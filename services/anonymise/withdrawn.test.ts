@@ -26,14 +26,15 @@ let vaultFile: string;
 let runs = 0;
 
 beforeEach(() => {
+  asked = undefined;
   store = memoryStore();
   vaultFile = join(folder, `v${++runs}.db`);
 });
 
 /** The patient of the files, as the vault is asked for them. */
 let asked: PatientKey | undefined;
-const handle = async (change: (vault: IdentityVault) => IdentityVault = (v) => v, job?: Job) => {
-  const event = await storedStudy(store, files());
+const handle = async (change: (vault: IdentityVault) => IdentityVault = (v) => v, job?: Job, study = files()) => {
+  const event = await storedStudy(store, study);
   return handleEvent(event, change, job);
 };
 const handleEvent = async (
@@ -51,9 +52,9 @@ const handleEvent = async (
   }
 };
 const names = (bucket: string): string[] => [...store.objects.keys()].filter((name) => name.startsWith(`${bucket}/`));
-const withdraw = (): void => {
+const withdraw = () => {
   if (asked === undefined) throw new Error('no patient');
-  withdrawFromSqliteVault(vaultFile, asked);
+  return withdrawFromSqliteVault(vaultFile, asked);
 };
 
 describe('a study whose patient withdrew', () => {
@@ -71,6 +72,17 @@ describe('a study whose patient withdrew', () => {
     withdraw();
     store.objects.clear();
     expect(await handleEvent(event)).toMatchObject({ kind: 'reject', code: 'PATIENT_WITHDRAWN' });
+  });
+
+  test('after it was refused for what it is: the withdrawal knows it, under the lock, and it is refused as theirs', async () => {
+    const refused = [ctBytes({ changes: [of('BurnedInAnnotation', 'YES')] })];
+    let locks = 0;
+    const counted = (vault: IdentityVault): IdentityVault => ({ ...vault, subjectLock: (row) => (locks++, vault.subjectLock(row)) });
+    expect(await handle(counted, undefined, refused)).toMatchObject({ kind: 'reject', code: 'BURNED_IN_TEXT' });
+    expect(locks).toBe(1);
+    expect(withdraw()).toEqual({ studies: 1 });
+    expect(await handle(undefined, undefined, refused)).toMatchObject({ kind: 'reject', code: 'PATIENT_WITHDRAWN' });
+    expect(names('ct-clinical')).toEqual([]);
   });
 
   test('between look-up and lock: it is tried again, and then refused', async () => {

@@ -80,10 +80,18 @@ export const withVaultSession = async <T>(place: VaultPlace, work: (session: Vau
 /** Who works here, for the audit of what needs no role. */
 export const operatorName = (): string => userInfo().username;
 
+export interface PersonOptions {
+  readonly tokenFile: string;
+  readonly peopleFile?: string;
+}
+
+const NO_PEOPLE =
+  'no people file says who may do this: make one (mode 600), [{"name": "...", "roles": ["privacy"], "tokenSha256": "..."}], as docs/vault.md says, and give it by --people-file';
+
 /** The person of the token, with the role 'privacy'. @throws ConfigError, Fault TOKEN_REFUSED, ROLE_REFUSED */
-export const privacyPerson = (place: VaultPlace, o: { readonly tokenFile: string; readonly peopleFile?: string }): Person => {
+export const privacyPerson = (place: VaultPlace, o: PersonOptions): Person => {
   const people = o.peopleFile ?? place.peopleFile;
-  if (people === undefined) throw new ConfigError(['give --people-file: who may do this stands in it']);
+  if (people === undefined || !existsSync(people)) throw new ConfigError([NO_PEOPLE]);
   return personOf(readPeopleFile(people), readTokenFile(o.tokenFile), 'privacy');
 };
 
@@ -126,6 +134,12 @@ export const asker = (): { ask: (question: string) => Promise<string>; close(): 
     close: () => input?.close(),
   };
 };
+
+/** Options of a command that one person of the role 'privacy' gives. */
+export const personal = (command: Command): Command =>
+  command
+    .requiredOption('--token-file <file>', "your token (mode 600); the role is 'privacy'")
+    .option('--people-file <file>', "who has which role; the local deployment's own with --dir");
 
 /** Options that every vault command has. */
 export const placed = (command: Command): Command =>

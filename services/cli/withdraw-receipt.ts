@@ -13,7 +13,7 @@ export const EXPIRES: readonly { readonly what: string; readonly how: string }[]
     how: `${topicsFile.retry.retentionMs / DAY_MS} and ${topicsFile.dead.retentionMs / DAY_MS} days after each event`,
   },
   {
-    what: 'ct-clinical: originals of studies that were refused before their patient was known',
+    what: 'ct-clinical: originals of studies that name no patient, or more than one',
     how: "the bucket's expiry, 30 days unless told",
   },
   { what: 'clinical archive: events by token', how: 'kept; what led from token to study is deleted' },

@@ -1,6 +1,6 @@
 // Archived rows come back typed, once per id, from files that follow each other.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
@@ -50,6 +50,13 @@ test('names become snake_case', () => {
 test('an empty log has every table, with typed columns and no rows', async () => {
   await createViews(db, join(dir, 'nowhere'));
   for (const table of tableNames()) expect((await runQuery(db, `SELECT count(*)::INTEGER AS n FROM ${table}`)).rows).toEqual([{ n: 0 }]);
+});
+
+test("the statement that docs/vault.md gives for a restore's net is one that the log answers", async () => {
+  const page = await readFile(join(import.meta.dirname, '../../docs/vault.md'), 'utf8');
+  const sql = /ctstream query --csv "([^"]+)"/.exec(page)?.[1] ?? '';
+  await createViews(db, join(dir, 'nowhere'));
+  expect((await runQuery(db, sql)).columns.map(({ name }) => name)).toEqual(['subject_id']);
 });
 
 test('typed rows, a row per id, and the offset where the next file starts', async () => {

@@ -1,5 +1,6 @@
-// JPEG-LS, JPEG 2000 and 8-bit JPEG by cornerstone's WASM builds, loaded once each, from the packages' own
-// files (they are CommonJS and find their .wasm beside them).
+// JPEG-LS, JPEG 2000 and 8-bit JPEG by cornerstone's WASM builds, from the packages' own CommonJS files. Each is loaded
+// when its first frame comes: that takes some 20 ms of a thread, and most studies need none.
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { DecodeError } from './decode-error.ts';
 
@@ -23,28 +24,49 @@ type WasmDecoder = {
 
 type DecoderName = 'JpegLSDecoder' | 'J2KDecoder' | 'JPEGDecoder';
 type WasmModule = { readonly [name in DecoderName]?: new () => WasmDecoder };
-type WasmFactory = (options: { print: () => void; printErr: () => void }) => Promise<WasmModule>;
+type Exports = object;
+/** What Emscripten lets its caller do; the decoders appear in this very object. */
+type WasmOptions = WasmModule & {
+  print(): void;
+  printErr(): void;
+  instantiateWasm(imports: object, receive: (instance: { exports: Exports }) => void): Exports;
+};
+type WasmFactory = (options: WasmOptions) => Promise<WasmModule>;
+
+// The part of WebAssembly's interface that is used: the compiler's library without DOM does not have it.
+declare const WebAssembly: {
+  Module: new (bytes: Uint8Array) => object;
+  Instance: new (module: object, imports: object) => { exports: Exports };
+};
 
 const PACKAGES = {
-  JpegLSDecoder: '@cornerstonejs/codec-charls/decodewasmjs',
-  J2KDecoder: '@cornerstonejs/codec-openjpeg/decodewasmjs',
-  JPEGDecoder: '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs',
+  JpegLSDecoder: '@cornerstonejs/codec-charls',
+  J2KDecoder: '@cornerstonejs/codec-openjpeg',
+  JPEGDecoder: '@cornerstonejs/codec-libjpeg-turbo-8bit',
 } as const satisfies Record<DecoderName, string>;
 
 const requireHere = createRequire(import.meta.url);
-const loaded = new Map<DecoderName, Promise<WasmModule>>();
-const ready = new Map<DecoderName, WasmModule>();
+const loaded = new Map<DecoderName, WasmModule>();
 
-const load = (name: DecoderName): Promise<WasmModule> => {
+/** The codec, at once: a survey does not wait in the midst of a file. */
+const codecOf = (name: DecoderName): WasmModule => {
   const known = loaded.get(name);
   if (known !== undefined) return known;
-  const factory = requireHere(PACKAGES[name]) as WasmFactory;
+  const factory = requireHere(`${PACKAGES[name]}/decodewasmjs`) as WasmFactory;
+  const bytes = readFileSync(requireHere.resolve(`${PACKAGES[name]}/decodewasm`));
   // OpenJPEG talks on stdout, which belongs to the commands' JSON; errors come as exceptions or bad frames.
   const quiet = (): void => undefined;
-  const module = factory({ print: quiet, printErr: quiet }).then((one) => {
-    ready.set(name, one);
-    return one;
-  });
+  const module: WasmOptions = {
+    print: quiet,
+    printErr: quiet,
+    instantiateWasm: (imports, receive) => {
+      const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
+      receive(instance);
+      return instance.exports;
+    },
+  };
+  // With an instance given at once nothing is left to wait for; a build where that is not so fails at its first frame.
+  void factory(module);
   loaded.set(name, module);
   return module;
 };
@@ -56,20 +78,13 @@ export type DecodedFrame = {
   readonly lossy: boolean;
 };
 
+/** wasmFrameNow for callers that wait. */
+export const wasmFrame = async (name: DecoderName, stream: Uint8Array, rows: number, columns: number): Promise<DecodedFrame> =>
+  await Promise.resolve(wasmFrameNow(name, stream, rows, columns));
+
 /** Decodes one frame of `rows` x `columns`. Throws BAD_PIXELS when it does not decode or has another size. */
-export const wasmFrame = async (name: DecoderName, stream: Uint8Array, rows: number, columns: number): Promise<DecodedFrame> => {
-  await load(name);
-  return wasmFrameNow(name, stream, rows, columns);
-};
-
-/** Loads every codec, for callers of wasmFrameNow. */
-export const loadCodecs = async (): Promise<void> => {
-  await Promise.all((Object.keys(PACKAGES) as DecoderName[]).map(load));
-};
-
-/** wasmFrame for code that can't wait; the codecs have to be loaded. Throws as wasmFrame does. */
 export const wasmFrameNow = (name: DecoderName, stream: Uint8Array, rows: number, columns: number): DecodedFrame => {
-  const Codec = ready.get(name)?.[name];
+  const Codec = codecOf(name)[name];
   if (Codec === undefined) throw new Error(`${PACKAGES[name]} has no ${name}`);
   const decoder = new Codec();
   try {

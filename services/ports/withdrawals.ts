@@ -55,10 +55,11 @@ export interface Withdrawals {
    * Waits for the patient's running jobs, then in one transaction: denies all identifiers and studies of the patient,
    * deletes the rows, and writes the request and its event. Again: the same receipt. 'denied' when the vault knows nothing
    * of the identifier, or nothing any more: it is refused from now on.
+   * @param by who did it, for the audit
    */
-  withdrawPatient(key: PatientKey, signal?: AbortSignal): Promise<Receipt | 'denied'>;
+  withdrawPatient(key: PatientKey, by: string, signal?: AbortSignal): Promise<Receipt | 'denied'>;
   /** As `withdrawPatient`, by pseudonym; undefined when nobody has it (any more) and nobody withdrew under it. */
-  withdrawSubject(subjectId: SubjectId, signal?: AbortSignal): Promise<Receipt | undefined>;
+  withdrawSubject(subjectId: SubjectId, by: string, signal?: AbortSignal): Promise<Receipt | undefined>;
   receipt(requestId: string): Promise<Receipt | undefined>;
   /** Id of the request that withdrew the subject, or retired it. */
   requestOf(subjectId: SubjectId): Promise<string | undefined>;

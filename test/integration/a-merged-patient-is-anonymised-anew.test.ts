@@ -68,7 +68,8 @@ test('both studies stand under one pseudonym, and the account stays whole', asyn
     }),
   );
   const main = resolve(import.meta.dirname, '../../services/cli/main.ts');
-  const args = ['--no-warnings', main, 'vault', 'merge', ...files, '--yes', '--json', '--dir', p.dir];
+  const tokenFile = p.provisioned.people.find(({ roles }) => roles.includes('privacy'))?.tokenFile ?? '';
+  const args = ['--no-warnings', main, 'vault', 'merge', ...files, '--token-file', tokenFile, '--yes', '--json', '--dir', p.dir];
   const done = JSON.parse((await promisify(execFile)(process.execPath, args)).stdout) as Correction & Reanonymised;
   expect(done).toMatchObject({ kind: 'merge', gone: [] });
   expect(done.asked).toHaveLength(1);

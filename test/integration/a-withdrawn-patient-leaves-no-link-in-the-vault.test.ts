@@ -82,12 +82,12 @@ test('all rows of the patient go in one transaction with the denial, the request
   await vault.study(other, c01, uid(3), revision('r1'));
   const pseudonym = RESEARCH_IDS.subjectId(subject.secret);
 
-  const receipt = receiptOf(await withdrawals.withdrawPatient(person('goes')));
+  const receipt = receiptOf(await withdrawals.withdrawPatient(person('goes'), 'tester'));
   expect(receipt.completedAtMs).toBeUndefined();
   expect(receipt.reports.map((r) => [r.stage, r.doneAtMs])).toEqual(ERASING_STAGES.map((stage) => [stage, undefined]));
   expect(receipt.reports[0]).toMatchObject({ stage: 'anonymise', rows: 4 });
-  expect(await withdrawals.withdrawPatient(person('goes'))).toEqual(receipt);
-  expect(await withdrawals.withdrawSubject(pseudonym)).toEqual(receipt);
+  expect(await withdrawals.withdrawPatient(person('goes'), 'tester')).toEqual(receipt);
+  expect(await withdrawals.withdrawSubject(pseudonym, 'tester')).toEqual(receipt);
   expect(await withdrawals.receipt(receipt.requestId)).toEqual(receipt);
 
   expect(await vault.subject(person('goes'))).toBe('denied');
@@ -113,6 +113,8 @@ test('all rows of the patient go in one transaction with the denial, the request
       studyId: RESEARCH_IDS.studyId(secret),
     })),
   );
+  const { rows: audit } = await pool.query("select detail from audit where action = 'withdrawn'");
+  expect(audit.map(({ detail }: { detail: string }) => JSON.parse(detail))).toContainEqual({ by: 'tester', request: receipt.requestId });
   const stored = await dump();
   for (const link of [pseudonym, ...studies.flatMap(({ token, lineageId, secret }) => [token, lineageId, RESEARCH_IDS.studyId(secret)])])
     expect(stored).not.toContain(link);
@@ -123,7 +125,7 @@ test('a withdrawal waits for the jobs of the patient, new ones wait for it, and 
   await vault.study(subject, c01, uid(10), revision('r1'));
   const locks = [await vault.subjectLock(subject.subjectRow), await vault.subjectLock(subject.subjectRow)];
   let isDone = false;
-  const withdrawn = withdrawals.withdrawPatient(person('busy')).finally(() => (isDone = true));
+  const withdrawn = withdrawals.withdrawPatient(person('busy'), 'tester').finally(() => (isDone = true));
   const waits = async (): Promise<boolean> =>
     (await pool.query("select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and not granted")).rowCount !== 0;
   while (!(await waits())) await sleep(20);
@@ -146,29 +148,29 @@ test('a job whose lock is lost may not publish', async () => {
   );
   await expect(lock.confirm()).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE', retryable: true });
   await lock.release();
-  receiptOf(await withdrawals.withdrawPatient(person('cut off')));
+  receiptOf(await withdrawals.withdrawPatient(person('cut off'), 'tester'));
 });
 
 test('first sights while the withdrawal runs do not bring the patient back', async () => {
   await seen('at once');
   const sights = Array.from({ length: 10 }, () => vault.subject(person('at once')));
-  const [receipt] = await Promise.all([withdrawals.withdrawPatient(person('at once')), Promise.allSettled(sights)]);
+  const [receipt] = await Promise.all([withdrawals.withdrawPatient(person('at once'), 'tester'), Promise.allSettled(sights)]);
   receiptOf(receipt);
   expect(await vault.subject(person('at once'))).toBe('denied');
 });
 
 test('an identifier that nobody knew is refused from then on; a pseudonym that nobody has is not found', async () => {
-  expect(await withdrawals.withdrawPatient(person('never seen'))).toBe('denied');
-  expect(await withdrawals.withdrawPatient(person('never seen'))).toBe('denied');
+  expect(await withdrawals.withdrawPatient(person('never seen'), 'tester')).toBe('denied');
+  expect(await withdrawals.withdrawPatient(person('never seen'), 'tester')).toBe('denied');
   expect(await vault.subject(person('never seen'))).toBe('denied');
-  expect(await withdrawals.withdrawSubject('SNOBODY' as SubjectId)).toBeUndefined();
+  expect(await withdrawals.withdrawSubject('SNOBODY' as SubjectId, 'tester')).toBeUndefined();
 });
 
 test('the receipt is complete when all have reported; then no identifier leads to the request any more', async () => {
   const subject = await seen('complete');
   await vault.study(subject, c01, uid(20), revision('r1'));
   const pseudonym = RESEARCH_IDS.subjectId(subject.secret);
-  const { requestId } = receiptOf(await withdrawals.withdrawSubject(pseudonym));
+  const { requestId } = receiptOf(await withdrawals.withdrawSubject(pseudonym, 'tester'));
   expect(await withdrawals.requestOf(pseudonym)).toBe(requestId);
   await withdrawals.note(requestId, 'anonymise', { objects: 5, rows: 0 }, false);
   for (const stage of ERASING_STAGES) {
@@ -187,8 +189,8 @@ test('the receipt is complete when all have reported; then no identifier leads t
     [1, 1],
   ]);
   expect(await withdrawals.toErase(requestId)).toBeUndefined();
-  expect(await withdrawals.withdrawPatient(person('complete'))).toBe('denied');
-  expect(await withdrawals.withdrawSubject(pseudonym)).toEqual(receipt);
+  expect(await withdrawals.withdrawPatient(person('complete'), 'tester')).toBe('denied');
+  expect(await withdrawals.withdrawSubject(pseudonym, 'tester')).toEqual(receipt);
   const left = await pool.query(
     'select from deny where request_id = $1 union all select from withdrawals where request_id = $1 and box is not null',
     [requestId],
@@ -198,6 +200,6 @@ test('the receipt is complete when all have reported; then no identifier leads t
   // A merge or split writes the same, for a pseudonym that it retires: that is nobody's withdrawal.
   expect(receipt.kind).toBe('withdrawal');
   await pool.query("update withdrawals set kind = 'correction' where request_id = $1", [requestId]);
-  expect(await withdrawals.withdrawSubject(pseudonym)).toBeUndefined();
+  expect(await withdrawals.withdrawSubject(pseudonym, 'tester')).toBeUndefined();
   expect((await withdrawals.receipt(requestId))?.kind).toBe('correction');
 });

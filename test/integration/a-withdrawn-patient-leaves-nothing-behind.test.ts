@@ -11,6 +11,7 @@ import { STAGE_NAMES, type StageName } from '../../deploy/local/stages.ts';
 import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
 import { researchStudyId } from '../../services/anonymise/identity.ts';
 import { platformDir, writeDeployment } from '../../services/cli/deployment.ts';
+import type { Defect } from '../../services/cli/phantom/defects.ts';
 import type { PhantomTruth } from '../../services/cli/phantom/generate.ts';
 import type { ReceiptShown } from '../../services/cli/withdraw-receipt.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
@@ -62,10 +63,10 @@ afterAll(async () => {
   await releasePlatform();
 }, 60_000);
 
-const send = (index: number): Promise<PhantomTruth> => {
+const send = (index: number, more: { defect?: Defect } = {}): Promise<PhantomTruth> => {
   const [pacs] = p.pacs;
   if (pacs === undefined) throw new Error('no PACS');
-  return sendPhantom(pacs, { seed: SEED, index });
+  return sendPhantom(pacs, { seed: SEED, index, ...more });
 };
 
 const keyOf = (truth: PhantomTruth): string => `${p.provisioned.centres[0]}|${truth.studyInstanceUid}`;
@@ -82,6 +83,11 @@ const ctstream = async (...args: string[]): Promise<unknown> => {
   return JSON.parse(stdout);
 };
 const said: string[] = [];
+const tokenOf = (role: 'privacy' | 'security'): string[] => [
+  '--token-file',
+  p.provisioned.people.find(({ roles }) => roles.includes(role))?.tokenFile ?? '',
+];
+const withdraw = (...args: string[]): Promise<unknown> => ctstream('withdraw', ...args, '--yes', ...tokenOf('privacy'));
 
 const release = async (version: string): Promise<void> => {
   const post = async (path: string, body: object): Promise<void> => {
@@ -163,6 +169,9 @@ test('released, queued and retrying studies of a withdrawn patient all go; nothi
   await release('v1.0.0');
   await until(p, (a) => a.totals.released === 2);
 
+  // One is refused for what it is: its originals stay in ct-clinical.
+  const refused = await send(4, { defect: 'burned-in-text' });
+  await until(p, (a) => codeOf(a, refused) === 'BURNED_IN_TEXT');
   // One waits for assess.
   await p.stages.kill('assess', 'SIGTERM');
   const queued = await send(1);
@@ -185,29 +194,30 @@ test('released, queued and retrying studies of a withdrawn patient all go; nothi
   const ids = [released, queued].map((t) => linked.get(t.studyInstanceUid) ?? '');
   const subjectId = await subjectOf(ids[0]);
   expect(await subjectOf(ids[1])).toBe(subjectId);
-  const words = [subjectId, ...ids, released.studyInstanceUid, queued.studyInstanceUid, retrying.studyInstanceUid];
+  const words = [subjectId, ...ids, ...[released, refused, queued, retrying].map((t) => t.studyInstanceUid)];
   expect((await objectsWith(words)).length).toBeGreaterThan(0);
   expect(await rowsWith(words)).toEqual(expect.arrayContaining(['label_queue.study', 'release.fact', 'select.candidate']));
   const images = (await objectsOf('ct-releases')).filter((n) => n.endsWith('.nii.gz'));
 
   const patient = `iss-${p.provisioned.centres[0]}:${released.patientId}`;
-  const shown = (await ctstream('withdraw', '--patient', patient, '--yes')) as ReceiptShown;
+  await expect(ctstream('withdraw', '--patient', patient, '--yes', ...tokenOf('security'))).rejects.toMatchObject({ code: 1 });
+  const shown = (await withdraw('--patient', patient)) as ReceiptShown;
   expect(shown).toMatchObject({ state: 'erasing', refusal: 'in force' });
   const during = await p.follower.account(AbortSignal.timeout(60_000));
   expect(during.totals.unaccounted).toBe(0);
   // Assess has not reported: asked again, it is the same request.
-  expect(await ctstream('withdraw', '--patient', patient, '--yes')).toMatchObject({ requestId: shown.requestId, state: 'erasing' });
+  expect(await withdraw('--patient', patient)).toMatchObject({ requestId: shown.requestId, state: 'erasing' });
   await p.stages.start('assess', erasing);
-  const complete = (await ctstream('withdraw', '--pseudonym', subjectId, '--yes', '--wait')) as ReceiptShown;
+  const complete = (await withdraw('--pseudonym', subjectId, '--wait')) as ReceiptShown;
   expect(complete).toMatchObject({ requestId: shown.requestId, state: 'complete' });
   expect(complete.stages.every((s) => s.state === 'done')).toBe(true);
   expect(complete.stages.find((s) => s.stage === 'anonymise')?.objects).toBeGreaterThan(0);
 
   // A later study, and the one that was waiting to be tried again.
   const later = await send(3);
-  const theirs = [released, queued, retrying, later];
+  const theirs = [released, refused, queued, retrying, later];
   const after = await until(p, (a) => theirs.every((t) => codeOf(a, t) === 'PATIENT_WITHDRAWN') && codeOf(a, other) === 'RELEASED');
-  expect(after.totals).toMatchObject({ sent: 5, released: 1, withdrawn: 4, waiting: 0, unaccounted: 0 });
+  expect(after.totals).toMatchObject({ sent: 6, released: 1, withdrawn: 5, waiting: 0, unaccounted: 0 });
   const verdicts = (await eventsOf('ct.clinical.study-rejected.v1')).map((e) =>
     'code' in e.value && 'studyInstanceUid' in e.value ? e.value : undefined,
   );
@@ -230,6 +240,6 @@ test('released, queued and retrying studies of a withdrawn patient all go; nothi
   for (const name of [released.patientId, subjectId, released.studyInstanceUid]) expect(said.join('\n')).not.toContain(name);
 
   expect(await ctstream('withdraw', 'receipt', complete.requestId ?? '')).toEqual(complete);
-  expect(await ctstream('withdraw', '--patient', patient, '--yes')).toMatchObject({ requestId: null, state: 'denied' });
+  expect(await withdraw('--patient', patient)).toMatchObject({ requestId: null, state: 'denied' });
   expect(p.exits).toEqual([]);
 }, 600_000);

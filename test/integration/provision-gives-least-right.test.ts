@@ -1,6 +1,6 @@
 // Provisioning gives each service the objects that it works on and nothing else, sets what expires, and can be repeated.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'minio';
@@ -154,7 +154,9 @@ test('provisioning again after a run that failed half-way keeps what is there an
   await query(p.databases.vault, 'CREATE TABLE kept AS SELECT 1 AS one');
   await platform.postgres.createDatabase(role, { user: role, password: 'of-another-run' });
   await expect(query(p.databases.vault, 'SELECT 1')).rejects.toThrow(/password authentication failed/);
+  await writeFile(p.file('vault-key'), 'of a rotation');
   const again = await provision(platform, options);
+  expect(await readFile(p.file('vault-key'), 'utf8')).toBe('of a rotation');
   expect(await query(again.databases.vault, 'SELECT one FROM kept')).toEqual([{ one: 1 }]);
   await expect(platform.postgres.createDatabase(role, { user: `${role}_other`, password: 'x' })).rejects.toThrow(/belongs to another role/);
 }, 60_000);

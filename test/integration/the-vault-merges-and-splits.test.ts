@@ -6,7 +6,7 @@ import { RESEARCH_IDS } from '../../services/anonymise/withdraw-ids.ts';
 import type { IdentityVault } from '../../services/ports/identity-vault.ts';
 import type { Withdrawals } from '../../services/ports/withdrawals.ts';
 import { releasePlatform } from './support.ts';
-import { emptyVault, eventually, idKey, study, subjectOf, type TestVault } from './vault-support.ts';
+import { anna, emptyVault, eventually, idKey, study, subjectOf, type TestVault } from './vault-support.ts';
 
 let under: TestVault;
 let vault: IdentityVault;
@@ -71,7 +71,7 @@ test("a merge gives B's ids and studies to A, under other research ids, and reti
   expect(await under.query('select topic from outbox')).toEqual([{ topic: 'ct.clinical.patient-withdrawn.v1' }]);
   expect(await under.query('select 1 from deny')).toEqual([]);
   // Whoever asks by the retired pseudonym is not shown its erasure as theirs.
-  expect(await withdrawals.withdrawSubject(pseudonym(b))).toBeUndefined();
+  expect(await withdrawals.withdrawSubject(pseudonym(b), 'tester')).toBeUndefined();
   const waiting = await corrections.waiting();
   expect(waiting).toEqual([{ centre: 'c01', studyInstanceUid: '1.2', researchStudy: researchId(again) }]);
   await corrections.asked(waiting);
@@ -141,7 +141,7 @@ test('a split gives the id a patient of its own with the studies that came by it
 
 test('unknown and withdrawn ids are refused, and no message names them', async () => {
   await subjectOf(vault, 'A6');
-  await withdrawals.withdrawPatient(idKey('GONE-6'));
+  await withdrawals.withdrawPatient(idKey('GONE-6'), 'tester');
   for (const id of ['NEVER-SEEN-6', 'GONE-6']) {
     const error = await corrections.merge({ key: idKey('A6') }, { key: idKey(id) }, 'tester').catch((e: unknown) => e);
     expect(error).toBeInstanceOf(Error);
@@ -152,11 +152,28 @@ test('unknown and withdrawn ids are refused, and no message names them', async (
 
 test('the command takes ids from files and pipes, and refuses them as arguments', async () => {
   const [a] = [await subjectOf(vault, 'A7'), await subjectOf(vault, 'B7')];
-  const typed = await under.cli(['merge', 'H:A7', 'H:B7', '--yes']);
+  const by = anna(under, 'privacy');
+  const typed = await under.cli(['merge', 'H:A7', 'H:B7', '--yes', ...by]);
   expect(typed).toMatchObject({ code: 2, stdout: '' });
-  const merged = await under.cli(['merge', `@${under.file('a', 'H:A7\n')}`, `@${under.file('b', 'H:B7\n')}`, '--yes']);
+  const asked = ['merge', `@${under.file('a', 'H:A7\n')}`, `@${under.file('b', 'H:B7\n')}`, '--yes'];
+  const merged = await under.cli([...asked, ...by]);
   expect(merged.code).toBe(0);
   expect(JSON.parse(merged.stdout)).toMatchObject({ kind: 'merge', studies: [] });
   expect((await subjectOf(vault, 'B7')).subjectRow).toBe(a.subjectRow);
   for (const text of [merged.stdout, merged.stderr, typed.stderr]) expect(text).not.toContain('B7');
+  const last = "select detail::json ->> 'by' as by from audit where action = 'merge' order by audit_id desc limit 1";
+  expect(await under.query(last)).toEqual([{ by: 'anna' }]);
+}, 60_000);
+
+test('a merge or split is refused to who has no role, and where no people file says who has', async () => {
+  const before = [await subjectOf(vault, 'A8'), await subjectOf(vault, 'B8')];
+  const merge = ['merge', `@${under.file('a8', 'H:A8\n')}`, `@${under.file('b8', 'H:B8\n')}`, '--yes'];
+  const split = ['split', `@${under.file('a8', 'H:A8\n')}`, '--yes'];
+  for (const command of [merge, split]) {
+    expect(await under.cli(command)).toMatchObject({ code: 2, stdout: '' });
+    expect(await under.cli([...command, ...anna(under, 'security')])).toMatchObject({ code: 1, stdout: '' });
+    const alone = await under.cli([...command, ...anna(under, 'privacy').slice(0, 2)]);
+    expect(alone).toMatchObject({ code: 78, stdout: '', stderr: expect.stringContaining('tokenSha256') });
+  }
+  expect([await subjectOf(vault, 'A8'), await subjectOf(vault, 'B8')]).toEqual(before);
 }, 60_000);

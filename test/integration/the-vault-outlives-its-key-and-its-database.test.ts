@@ -186,7 +186,7 @@ test('a backup from before a withdrawal does not bring the person back', async (
   expect((await one.cli(['denials', 'export', early])).code).toBe(0);
   expect((await one.cli(['backup', backup])).code).toBe(0);
   const withdrawals = await one.withdrawals();
-  await withdrawals.withdrawPatient(idKey('GONE'));
+  await withdrawals.withdrawPatient(idKey('GONE'), 'tester');
   await withdrawals.close();
   const denials = join(one.dir, 'denials.bak');
   expect((await one.cli(['denials', 'export', denials])).code).toBe(0);

@@ -14,11 +14,19 @@ import { openVaultCorrections, type VaultCorrections } from '../../services/adap
 import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
 import { openPostgresWithdrawals } from '../../services/adapters/postgres-vault-withdraw.ts';
 import { openCodec } from '../../services/adapters/schema-registry.ts';
+import { sha256Hex } from '../../services/kernel/digest.ts';
 import { RESEARCH_IDS } from '../../services/anonymise/withdraw-ids.ts';
 import type { CentreId, ClinicalRevision, StudyInstanceUid } from '../../services/kernel/ids.ts';
 import type { IdentityVault, PatientKey, SubjectKeys } from '../../services/ports/identity-vault.ts';
 import type { Withdrawals } from '../../services/ports/withdrawals.ts';
+import type { Role } from '../../services/runtime/people-file.ts';
 import { testPlatform, testPrefix } from './support.ts';
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
 
 export interface TestVault {
   readonly url: string;
@@ -32,7 +40,9 @@ export interface TestVault {
   withdrawals(): Promise<Withdrawals>;
   query(sql: string, params?: readonly unknown[]): Promise<Record<string, unknown>[]>;
   /** Runs `ctstream vault ...`; what it wrote and its exit code. */
-  cli(args: readonly string[], keyFile?: string): Promise<{ code: number; stdout: string; stderr: string }>;
+  cli(args: readonly string[], keyFile?: string): Promise<Ran>;
+  /** The same of `ctstream withdraw ...`. */
+  withdraw(args: readonly string[]): Promise<Ran>;
   spawnCli(args: readonly string[]): ChildProcess;
   dispose(): void;
 }
@@ -57,7 +67,6 @@ export async function emptyVault(key: Buffer = randomBytes(32)): Promise<TestVau
   const argv = (args: readonly string[], keyFile = ownKeyFile): string[] => [
     '--no-warnings',
     MAIN,
-    'vault',
     ...args,
     '--url-file',
     urlFile,
@@ -65,6 +74,14 @@ export async function emptyVault(key: Buffer = randomBytes(32)): Promise<TestVau
     keyFile,
     '--json',
   ];
+  const ctstream = async (args: readonly string[], keyFile?: string): Promise<Ran> => {
+    try {
+      return { code: 0, ...(await run(process.execPath, argv(args, keyFile))) };
+    } catch (error) {
+      const { code, stdout, stderr } = error as Ran;
+      return { code, stdout, stderr };
+    }
+  };
   return {
     url,
     key,
@@ -85,17 +102,18 @@ export async function emptyVault(key: Buffer = randomBytes(32)): Promise<TestVau
         await client.end();
       }
     },
-    cli: async (args, keyFile) => {
-      try {
-        return { code: 0, ...(await run(process.execPath, argv(args, keyFile))) };
-      } catch (error) {
-        const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
-        return { code, stdout, stderr };
-      }
-    },
-    spawnCli: (args) => spawn(process.execPath, argv(args), { stdio: 'ignore' }),
+    cli: (args, keyFile) => ctstream(['vault', ...args], keyFile),
+    withdraw: (args) => ctstream(['withdraw', ...args]),
+    spawnCli: (args) => spawn(process.execPath, argv(['vault', ...args]), { stdio: 'ignore' }),
     dispose: () => rmSync(dir, { recursive: true, force: true }),
   };
+}
+
+/** Options of a command that names who gives it: of somebody called 'anna' with one role. */
+export function anna(under: TestVault, role: Role): string[] {
+  const token = randomBytes(24).toString('hex');
+  const people = under.file(`people-${role}.json`, JSON.stringify([{ name: 'anna', roles: [role], tokenSha256: sha256Hex(token) }]));
+  return ['--token-file', under.file(`token-${role}`, token), '--people-file', people];
 }
 
 /** Looks again and again, up to a limit. */

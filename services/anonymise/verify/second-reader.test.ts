@@ -44,7 +44,7 @@ const linesOf = (file: SeenFile): string[] =>
     .flatMap(({ elements }) => elements)
     .map(
       ({ path, tag, value, fragments }) =>
-        `${path} ${tag >>> 16 === 2 ? '' : Buffer.from(value).toString('latin1')} ${fragments?.length ?? ''}`,
+        `${path} ${tag >>> 16 === 2 || fragments !== undefined ? '' : Buffer.from(value).toString('latin1')} ${fragments?.length ?? ''}`,
     )
     .sort();
 

@@ -8,6 +8,7 @@ export interface SeenElement {
   path: string;
   /** As the file says it; of the dictionary where it does not; UN when nobody knows. */
   vr: string;
+  /** Of encapsulated pixel data the offset table. */
   value: Uint8Array;
   /** Where the value starts, counted from the start of its piece. */
   at: number;
@@ -157,6 +158,7 @@ const readFragments = (source: Source, start: number, end: number, one: SeenElem
     at += length;
   }
   if (fragments.length === 0) fail('no offset table');
+  one.value = fragments[0] ?? NO_BYTES;
   one.fragments = fragments.slice(1);
   return at;
 };

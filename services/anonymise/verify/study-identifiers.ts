@@ -1,10 +1,11 @@
 // What must not be found: every word, number and UID of the originals that says who or where. Gathered
 // by the verifier from the originals themselves, not taken from the de-identifier.
 import { withoutPad } from '../../dicom/charset.ts';
-import { tagOf } from '../../dicom/dictionary.ts';
+import { tagOf, vrOf } from '../../dicom/dictionary.ts';
 import { isWellKnownUid } from '../../dicom/uid.ts';
 import { tokensOf } from '../clean-text.ts';
 import { MIN_UNLIKELY, wordsOf } from '../decoding.ts';
+import { spokenAs } from '../name-forms.ts';
 import { ALWAYS_NEW } from '../value-key.ts';
 import type { FirstSight } from '../value-key.ts';
 import { fold, MANUFACTURERS, UNITS, VOCABULARY } from '../vocabulary.ts';
@@ -98,10 +99,12 @@ export const addIdentifiers = (
 ): void => {
   for (const element of pieces.flatMap(({ elements }) => elements)) {
     const { tag, vr, value } = element;
-    const isPerson = vr === 'PN';
-    if (tag >>> 16 === 2 || !(vr === 'UI' || isPerson || tag === BIRTH_DATE || IDENTIFYING.has(tag))) continue;
+    // A name and a UID are what they are whatever VR the file states: some archives write UN.
+    const isPerson = vr === 'PN' || vrOf(tag) === 'PN';
+    const isUid = vr === 'UI' || vrOf(tag) === 'UI';
+    if (tag >>> 16 === 2 || !(isUid || isPerson || tag === BIRTH_DATE || IDENTIFYING.has(tag))) continue;
     if (!isNew(tag, vr, charset, value)) continue;
-    if (vr === 'UI') addUids(element, into);
+    if (isUid) addUids(element, into);
     else addWords(element, charset, into, isPerson);
     // An id of clinical words and short numbers names somebody as a whole: CHEST-1.
     if (PATIENT_IDS.has(tag))
@@ -118,8 +121,11 @@ const addUids = (element: SeenElement, into: StudyIdentifiers): void => {
 
 const addWords = (element: SeenElement, charset: readonly string[], into: StudyIdentifiers, isPerson: boolean): void => {
   for (const { word, isLikely } of wordsOf(element.value, charset, 'LO', tokensOf)) {
-    if (into.words.has(word) || (isPerson ? word.length < 2 : isNoName(word)) || (!isLikely && word.length < MIN_UNLIKELY)) continue;
+    // A word that is in may be there as a place's, or as another form of a name.
+    if ((!isPerson && into.words.has(word)) || (isPerson ? word.length < 2 : isNoName(word)) || (!isLikely && word.length < MIN_UNLIKELY))
+      continue;
     for (const spelling of [word, ...transliterations(word)]) addSpelling(spelling, into);
+    if (isPerson) for (const form of spokenAs(word)) into.words.add(form);
   }
 };
 

@@ -20,17 +20,19 @@ import {
   operatorName,
   patientKey,
   patientRef,
+  personal,
   placed,
+  privacyPerson,
   readKeyFile,
   readOrMakeKeyFile,
   vaultPlace,
   withVaultSession,
 } from '../vault-access.ts';
-import type { VaultOptions } from '../vault-access.ts';
+import type { PersonOptions, VaultOptions } from '../vault-access.ts';
 import { reanonymise, type Reanonymised } from '../vault-reanonymise.ts';
 import { addReidentifyCommands } from './vault-reidentify.ts';
 
-interface CorrectOptions extends VaultOptions {
+interface CorrectOptions extends VaultOptions, PersonOptions {
   readonly cityIssuers?: string;
   readonly yes?: true;
 }
@@ -49,17 +51,17 @@ async function withCorrections<T>(o: VaultOptions, work: (corrections: VaultCorr
 }
 
 async function merge(a: string, b: string, o: CorrectOptions, command: Command): Promise<void> {
-  await corrected(o, command, async (ask) => {
+  await corrected(o, command, async (ask, by) => {
     const first = await patientRef(a, 'A', { ...o, ask }, command);
     const second = await patientRef(b, 'B', { ...o, ask }, command);
-    return (corrections, signal) => corrections.merge(first, second, operatorName(), signal);
+    return (corrections, signal) => corrections.merge(first, second, by, signal);
   });
 }
 
 async function split(id: string, o: CorrectOptions, command: Command): Promise<void> {
-  await corrected(o, command, async (ask) => {
+  await corrected(o, command, async (ask, by) => {
     const key = patientKey(await patientRef(id, 'the id', { ...o, ask }, command), 'the id', command);
-    return (corrections, signal) => corrections.split(key, operatorName(), signal);
+    return (corrections, signal) => corrections.split(key, by, signal);
   });
 }
 
@@ -68,12 +70,14 @@ type Work = (corrections: VaultCorrections, signal: AbortSignal) => Promise<Corr
 async function corrected(
   o: CorrectOptions,
   command: Command,
-  prepare: (ask: (question: string) => Promise<string>) => Promise<Work>,
+  prepare: (ask: (question: string) => Promise<string>, by: string) => Promise<Work>,
 ): Promise<void> {
+  // Before anything is asked or opened.
+  const { name } = privacyPerson(await vaultPlace(o), o);
   const { ask, close } = asker();
   let work: Work;
   try {
-    work = await prepare(ask);
+    work = await prepare(ask, name);
     const isSure =
       o.yes === true ||
       (await ask('Research erases the old pseudonym, its readings too, and takes the studies anew. Type yes: ')).trim() === 'yes';
@@ -199,19 +203,19 @@ const collect = (value: string, all: string[]): string[] => [...all, value];
 
 function addPatientCommands(vault: Command): void {
   const correcting = (command: Command): Command =>
-    placed(command)
+    personal(placed(command))
       .option('--city-issuers <file>', 'as CITY_ISSUERS_FILE of anonymise, when an id is a city-wide one')
       .option('--yes', 'do not ask');
   correcting(vault.command('merge').argument('<A>', 'the patient who stays').argument('<B>', 'the patient who becomes A'))
     .description("two patients are one: B's ids and studies become A's, and B's pseudonym is erased in research")
     .addHelpText(
       'after',
-      `${IDS}\nExamples:\n  ctstream vault merge - -\n  ctstream vault merge S2K5QX7ABCDEFGHIJ @/run/b.txt --yes --json\n`,
+      `${IDS}\nExamples:\n  ctstream vault merge - - --token-file ~/token\n  ctstream vault merge S2K5QX7ABCDEFGHIJ @/run/b.txt --token-file ~/token --yes --json\n`,
     )
     .action(merge);
   correcting(vault.command('split').argument('<id>', 'one id, by @FILE or -'))
     .description('an id is another person: it gets a patient of its own, with the studies that came by it')
-    .addHelpText('after', `${IDS}\nExample:\n  ctstream vault split -\n`)
+    .addHelpText('after', `${IDS}\nExample:\n  ctstream vault split - --token-file ~/token\n`)
     .action(split);
   placed(vault.command('reanonymise'))
     .description('hand the studies of merges and splits to the anonymiser again, those that still wait')

@@ -1,39 +1,46 @@
 // A patient withdraws: `withdraw` and `withdraw receipt`. What is typed to name the person is never written back.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import pino from 'pino';
+import { backupVault } from '../../adapters/postgres-vault-admin-backup.ts';
 import { openPostgresWithdrawals } from '../../adapters/postgres-vault-withdraw.ts';
 import { openCodec } from '../../adapters/schema-registry.ts';
 import { withdrawFromSqliteVault } from '../../adapters/sqlite-vault-withdraw.ts';
+import { DEFAULT_IDENTITY_RULES } from '../../anonymise/identity.ts';
 import { patientKeyOfText, RESEARCH_IDS } from '../../anonymise/withdraw-ids.ts';
 import type { SubjectId } from '../../kernel/ids.ts';
 import type { PatientKey } from '../../ports/identity-vault.ts';
 import type { Receipt, Withdrawals } from '../../ports/withdrawals.ts';
+import { readCityIssuers } from '../../runtime/city-issuers-file.ts';
 import { abortOnSignals } from '../demo/abort-on-signals.ts';
-import { attachDeployment, DEFAULT_DIR } from '../deployment.ts';
-import { print, progress, type Printable } from '../output.ts';
+import { attachDeployment } from '../deployment.ts';
+import { print, progress } from '../output.ts';
+import { placed, privacyPerson, vaultPlace, withVaultSession } from '../vault-access.ts';
+import type { PersonOptions, VaultOptions, VaultPlace } from '../vault-access.ts';
 import { receiptShown, receiptText } from '../withdraw-receipt.ts';
 
-interface WithdrawOptions extends Printable {
-  readonly dir: string;
+interface WithdrawOptions extends VaultOptions, Partial<PersonOptions> {
   readonly patient?: string;
   readonly pseudonym?: string;
   readonly vault?: string;
+  readonly cityIssuers?: string;
+  readonly denials?: string;
   readonly yes?: true;
   readonly wait?: true;
 }
 
 const POLL_MS = 1000;
 
-async function withWithdrawals<T>(dir: string, work: (withdrawals: Withdrawals) => Promise<T>): Promise<T> {
-  const { platform, provisioned } = await attachDeployment(resolve(dir));
+async function withWithdrawals<T>(o: VaultOptions, place: VaultPlace, work: (withdrawals: Withdrawals) => Promise<T>): Promise<T> {
+  // The event is encoded with the ids of schemas/ids.json, or of the deployment's registry.
+  const registry = o.urlFile === undefined ? (await attachDeployment(resolve(o.dir))).platform.registryUrl : undefined;
   const withdrawals = await openPostgresWithdrawals({
-    connectionString: provisioned.databases.vault,
-    key: Buffer.from(readFileSync(provisioned.file('vault-key'), 'utf8').trim(), 'hex'),
-    codec: await openCodec(platform.registryUrl),
+    connectionString: place.connectionString,
+    key: place.key,
+    codec: await openCodec(registry),
     log: pino({ level: 'silent' }),
     ids: RESEARCH_IDS,
   });
@@ -45,9 +52,9 @@ async function withWithdrawals<T>(dir: string, work: (withdrawals: Withdrawals) 
 }
 
 /** ISSUER:ID as it was typed, or the first line of stdin for '-': there no list of processes shows it. */
-function keyOf(text: string, command: Command): PatientKey {
+function keyOf(text: string, o: WithdrawOptions, command: Command): PatientKey {
   const [line = ''] = text === '-' ? readFileSync(0, 'utf8').split(/\r?\n/) : [text];
-  const key = patientKeyOfText(line);
+  const key = patientKeyOfText(line, { ...DEFAULT_IDENTITY_RULES, cityIssuers: readCityIssuers(o.cityIssuers) });
   if (key === undefined) command.error('error: --patient is ISSUER:ID, and the id one that can be a person (see --help)', { exitCode: 2 });
   return key;
 }
@@ -83,30 +90,58 @@ function withdrawFromFolder(o: WithdrawOptions & { vault: string }, key: Patient
   );
 }
 
-async function withdraw(o: WithdrawOptions, command: Command): Promise<void> {
-  const { patient, pseudonym, vault } = o;
+/** What a restore of an older backup needs, as soon as the denial is in force. What went wrong, if anything. */
+async function exportDenials(path: string, place: VaultPlace, by: string): Promise<string | undefined> {
+  try {
+    await withVaultSession(place, (session) => backupVault(session, { path, key: place.key, kind: 'denials', by }));
+    return undefined;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return `the withdrawal is in force, but the denials were not exported (${why}): ctstream vault denials export FILE`;
+  }
+}
+
+function checkUsage({ patient, pseudonym, vault, cityIssuers, denials, tokenFile }: WithdrawOptions, command: Command): void {
   if ((patient === undefined) === (pseudonym === undefined)) command.error('error: give either --patient or --pseudonym', { exitCode: 2 });
   if (vault !== undefined && patient === undefined) command.error('error: a folder vault is asked by --patient', { exitCode: 2 });
-  const key = patient === undefined ? undefined : keyOf(patient, command);
+  if (vault !== undefined && (cityIssuers ?? denials) !== undefined)
+    command.error('error: a folder vault has no city-wide ids and no denials to export', { exitCode: 2 });
+  if (vault === undefined && tokenFile === undefined)
+    command.error("error: give --token-file: someone with the role 'privacy' withdraws, and stands in the audit", { exitCode: 2 });
+  if (denials !== undefined && existsSync(denials)) command.error('error: the file of --denials is there already', { exitCode: 2 });
+}
+
+async function withdraw(o: WithdrawOptions, command: Command): Promise<void> {
+  checkUsage(o, command);
+  const { patient, pseudonym, vault, tokenFile = '' } = o;
+  if (vault !== undefined && patient !== undefined) {
+    const key = keyOf(patient, o, command);
+    await confirm(o, command);
+    return withdrawFromFolder({ ...o, vault }, key);
+  }
+  const place = await vaultPlace(o);
+  const { name } = privacyPerson(place, { ...o, tokenFile });
+  const key = patient === undefined ? undefined : keyOf(patient, o, command);
   await confirm(o, command);
-  if (vault !== undefined && key !== undefined) return withdrawFromFolder({ ...o, vault }, key);
   const signal = abortOnSignals(progress);
-  await withWithdrawals(o.dir, async (withdrawals) => {
+  await withWithdrawals(o, place, async (withdrawals) => {
     progress("waiting for the patient's studies that are being worked on");
     const receipt =
       key === undefined
-        ? await withdrawals.withdrawSubject(pseudonym as SubjectId, signal)
-        : await withdrawals.withdrawPatient(key, signal);
+        ? await withdrawals.withdrawSubject(pseudonym as SubjectId, name, signal)
+        : await withdrawals.withdrawPatient(key, name, signal);
     if (receipt === undefined)
       throw new Error('no patient has this pseudonym (a merge or split may have retired it), and none withdrew under it');
     if (receipt !== 'denied') progress(`request ${receipt.requestId}`);
+    const problem = o.denials === undefined ? undefined : await exportDenials(resolve(o.denials), place, name);
     const shown = receiptShown(o.wait === true && receipt !== 'denied' ? await untilComplete(withdrawals, receipt, signal) : receipt);
     print(o, shown, () => receiptText(shown));
+    if (problem !== undefined) throw new Error(problem);
   });
 }
 
-async function showReceipt(requestId: string, o: Printable & { readonly dir: string }): Promise<void> {
-  await withWithdrawals(o.dir, async (withdrawals) => {
+async function showReceipt(requestId: string, o: VaultOptions): Promise<void> {
+  await withWithdrawals(o, await vaultPlace(o), async (withdrawals) => {
     const receipt = await withdrawals.receipt(requestId);
     if (receipt === undefined) throw new Error('there is no such request');
     const shown = receiptShown(receipt);
@@ -115,8 +150,7 @@ async function showReceipt(requestId: string, o: Printable & { readonly dir: str
 }
 
 export function addWithdrawCommands(program: Command): void {
-  const command = program
-    .command('withdraw')
+  const command = placed(program.command('withdraw'))
     .description('erase a patient who withdrew, everywhere and for good; refuse their later studies; give a receipt')
     .option(
       '--patient <issuer:id>',
@@ -125,20 +159,19 @@ export function addWithdrawCommands(program: Command): void {
     .option('--pseudonym <p>', 'the subject as the research zone knows it')
     .option('--yes', 'do not ask')
     .option('--wait', 'until every stage has reported: about an hour, since all erase again after the longest job')
-    .option('--vault <file>', 'the folder vault of `ctstream deid` instead of a deployment')
-    .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
-    .option('--json', 'the receipt: requestId, state, stages, expires, refusal')
+    .option('--token-file <file>', "your token (mode 600); the role is 'privacy'")
+    .option('--people-file <file>', "who has which role; the local deployment's own with --dir")
+    .option('--city-issuers <file>', 'as CITY_ISSUERS_FILE of anonymise, when the id is a city-wide one')
+    .option('--denials <file>', "also write the new 'vault denials export'; must not be there")
+    .option('--vault <file>', 'the folder vault of `ctstream deid` instead of a deployment; needs no token')
     .addHelpText(
       'after',
-      '\nExamples:\n  ctstream withdraw --patient HOSPITAL-7:12345\n  echo HOSPITAL-7:12345 | ctstream withdraw --patient - --yes --json\n  ctstream withdraw --pseudonym S2K5QX7... --wait\n  ctstream withdraw receipt 6f1c...\n  ctstream withdraw --vault ~/vault.sqlite --patient HOSPITAL-7:12345\n',
+      '\nExamples:\n  ctstream withdraw --patient HOSPITAL-7:12345 --token-file ~/token --denials denials-2026-11-24.bak\n  echo HOSPITAL-7:12345 | ctstream withdraw --patient - --token-file ~/token --yes --json\n  ctstream withdraw --pseudonym S2K5QX7... --token-file ~/token --wait\n  ctstream withdraw receipt 6f1c...\n  ctstream withdraw --vault ~/vault.sqlite --patient HOSPITAL-7:12345\n',
     )
     .action(withdraw);
-  command
-    .command('receipt')
+  placed(command.command('receipt'))
     .argument('<request id>', 'as `withdraw` gave it')
     .description('what has been erased by whom, what only expires, and that later studies are refused')
-    .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
-    .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  ctstream withdraw receipt 6f1c... --json\n')
     .action((requestId: string, _: unknown, self: Command) => showReceipt(requestId, self.optsWithGlobals()));
 }
