@@ -7,7 +7,7 @@ import { openPostgresWithdrawals } from '../adapters/postgres-vault-withdraw.ts'
 import { s3Store } from '../adapters/s3-store.ts';
 import type { CentreId } from '../kernel/ids.ts';
 import { readCentresFile } from '../runtime/centres-file.ts';
-import { kafkaOptions, secretOf, storeOptions } from '../runtime/env.ts';
+import { kafkaOptions, loopOptions, secretOf, storeOptions } from '../runtime/env.ts';
 import { runOutbox } from '../runtime/outbox.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
@@ -65,10 +65,7 @@ await runProcess({ name: anonymiseAndWithdraw.name, zone: anonymiseAndWithdraw.z
       bus,
       codec,
       ctx,
-      concurrency: env.CONCURRENCY,
-      window: env.WINDOW,
-      retryDelaysMs: env.RETRY_DELAYS_MS,
-      jobTimeoutMs: env.JOB_TIMEOUT_MS,
+      ...loopOptions(env),
     }),
     runOutbox(withdrawals, { bus, codec, ctx, sourceName: 'withdraw' }),
   ]);

@@ -2,7 +2,7 @@
 import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { s3Store } from '../adapters/s3-store.ts';
-import { kafkaOptions, readEnv, storeOptions } from '../runtime/env.ts';
+import { kafkaOptions, loopOptions, readEnv, storeOptions } from '../runtime/env.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
 import { assessEnv, limitsOf } from './env.ts';
@@ -16,12 +16,10 @@ await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
   const bus = kafkaBus({ ...kafkaOptions(env), clientId: assess.name, log: ctx.log });
   ctx.onStop(() => bus.close());
   const ports = { store, random: ctx.random, clock: ctx.clock, limits: limitsOf(env), eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS };
-  await runStage({ ...assess, jobTimeoutMs: env.JOB_TIMEOUT_MS ?? assess.jobTimeoutMs }, ports, {
+  await runStage(assess, ports, {
     bus,
     codec: await openCodec(env.SCHEMA_REGISTRY_URL),
     ctx,
-    concurrency: env.CONCURRENCY,
-    window: env.WINDOW,
-    retryDelaysMs: env.RETRY_DELAYS_MS,
+    ...loopOptions(env),
   });
 });

@@ -3,7 +3,7 @@ import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { postgresDatabase } from '../adapters/postgres-database.ts';
 import { s3Store } from '../adapters/s3-store.ts';
-import { ConfigError, databaseUrl, kafkaOptions, storeOptions } from '../runtime/env.ts';
+import { ConfigError, databaseUrl, kafkaOptions, loopOptions, storeOptions } from '../runtime/env.ts';
 import { runOutbox } from '../runtime/outbox.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
@@ -51,10 +51,7 @@ await runProcess({ name: labelQueueStage.name, zone: labelQueueStage.zone, env }
         bus,
         codec,
         ctx,
-        concurrency: env.CONCURRENCY,
-        window: env.WINDOW,
-        retryDelaysMs: env.RETRY_DELAYS_MS,
-        jobTimeoutMs: env.JOB_TIMEOUT_MS,
+        ...loopOptions(env),
       },
     ),
     runOutbox(database, { bus, codec, ctx, sourceName: labelQueueStage.name }),

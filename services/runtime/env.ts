@@ -115,6 +115,16 @@ export const stageShape = {
   ...registryShape,
 };
 
+type StageEnv = z.output<z.ZodObject<Pick<typeof stageShape, 'CONCURRENCY' | 'WINDOW' | 'RETRY_DELAYS_MS' | 'JOB_TIMEOUT_MS'>>>;
+
+/** What the stage loop takes from the environment. */
+export const loopOptions = (env: StageEnv) => ({
+  concurrency: env.CONCURRENCY,
+  window: env.WINDOW,
+  retryDelaysMs: env.RETRY_DELAYS_MS,
+  jobTimeoutMs: env.JOB_TIMEOUT_MS,
+});
+
 /** Of the stages that hold something of a subject. */
 export const erasureShape = {
   ERASE_AGAIN_AFTER_MS: z.coerce

@@ -2,7 +2,7 @@
 import { openCodec } from '../adapters/schema-registry.ts';
 import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { postgresDatabase } from '../adapters/postgres-database.ts';
-import { ConfigError, databaseUrl, kafkaOptions } from '../runtime/env.ts';
+import { ConfigError, databaseUrl, kafkaOptions, loopOptions } from '../runtime/env.ts';
 import { runOutbox } from '../runtime/outbox.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
@@ -78,10 +78,7 @@ await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async 
         bus,
         codec,
         ctx,
-        concurrency: env.CONCURRENCY,
-        window: env.WINDOW,
-        retryDelaysMs: env.RETRY_DELAYS_MS,
-        jobTimeoutMs: env.JOB_TIMEOUT_MS,
+        ...loopOptions(env),
       },
     ),
     runOutbox(database, { bus, codec, ctx, sourceName: selectStage.name }),
