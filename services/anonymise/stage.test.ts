@@ -118,6 +118,18 @@ describe('anonymise', () => {
     expect(research(store)).toEqual([]);
   });
 
+  test('a revision that comes late does not take the study from the patient of the newest; what it published stands', async () => {
+    const store = memoryStore();
+    const late = await storedStudy(store, [ctBytes({ changes: [of('PatientID', 'B-2')] })], '1'.repeat(32), 1);
+    const moved: string[] = [];
+    const watched: IdentityVault = { ...vault, study: (seen, ...rest) => (moved.push(rest[2]), vault.study(seen, ...rest)) };
+    const told = eventOf(await anonymiseStage.handle(late, { ...ports(store), vault: watched }, signal));
+    const newest = await storedStudy(store, study(), '2'.repeat(32), 2);
+    await anonymiseStage.handle(newest, { ...ports(store), vault: watched }, signal);
+    expect(eventOf(await anonymiseStage.handle(late, { ...ports(store), vault: watched }, signal))).toEqual(told);
+    expect(moved).toEqual(['1'.repeat(32), '2'.repeat(32)]);
+  });
+
   test('a refused revision that comes late does not take the study from the patient of the newest', async () => {
     const store = memoryStore();
     const late = await storedStudy(

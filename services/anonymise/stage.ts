@@ -128,14 +128,37 @@ interface Crossing {
 
 async function cross(crossing: Crossing, ports: AnonymisePorts, signal: AbortSignal): Promise<Outcome> {
   const { value, subject } = crossing;
-  const keys = await ports.vault.study(subject, value.centre, value.studyInstanceUid, value.revision, signal);
-  const ids = { study: researchStudyId(keys.secret), revision: researchRevision(keys.secret, value.revision) };
-  const heldId = heldIdOf(keys.secret, value.revision);
+  // An older revision that comes late does not move the study: all revisions of it are erased together.
+  const isLate = await isSuperseded(value, ports.store, signal);
+  const keys = isLate ? undefined : await ports.vault.study(subject, value.centre, value.studyInstanceUid, value.revision, signal);
+  const { secret, token } = keys ?? (await ports.vault.token(value.centre, value.studyInstanceUid, signal));
+  const ids = { study: researchStudyId(secret), revision: researchRevision(secret, value.revision) };
+  const heldId = heldIdOf(secret, value.revision);
   const known = await ports.held.standing(heldId, signal);
-  const holding = { heldId, token: keys.token, centre: value.centre, eventId: crossing.eventId, standing: known };
-  const outcome = refusalOf(known) ?? (await publishOrHold(crossing, { ...ids, ordinal: keys.ordinal, holding }, ports, signal));
+  const holding = { heldId, token, centre: value.centre, eventId: crossing.eventId, standing: known };
+  const outcome =
+    refusalOf(known) ??
+    (await publishedBefore(ids, ports.store, signal)) ??
+    (keys === undefined ? SUPERSEDED : await publishOrHold(crossing, { ...ids, ordinal: keys.ordinal, holding }, ports, signal));
   await endHold(holding, outcome, ports, signal);
   return outcome;
+}
+
+const SUPERSEDED = skip('SUPERSEDED', 'a later revision of the study is stored');
+
+/** The event of a manifest that stands: a redelivered record tells again what it told. */
+async function publishedBefore(
+  { study, revision }: Pick<CrossingIds, 'study' | 'revision'>,
+  store: ObjectStore,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
+  const standing = await readManifest<ResearchManifest>(
+    manifestStore(store),
+    RESEARCH_BUCKET,
+    researchManifestKey(study, revision),
+    signal,
+  );
+  return standing === undefined ? undefined : emit([anonymisedEvent(standing)]);
 }
 
 interface CrossingIds {
@@ -149,13 +172,11 @@ interface CrossingIds {
 async function publishOrHold(crossing: Crossing, ids: CrossingIds, ports: AnonymisePorts, signal: AbortSignal): Promise<Outcome> {
   const { value } = crossing;
   const manifestKey = researchManifestKey(ids.study, ids.revision);
-  const standing = await readManifest<ResearchManifest>(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, signal);
-  if (standing !== undefined) return emit([anonymisedEvent(standing)]);
   const spool = await openSpool(ports.spoolFolder);
   try {
     const cleaned = await cleanStudy(crossing, ports, spool, signal);
     if ('kind' in cleaned) return cleaned;
-    if (await isSuperseded(value, ports.store, signal)) return skip('SUPERSEDED', 'a later revision of the study is stored');
+    if (await isSuperseded(value, ports.store, signal)) return SUPERSEDED;
     if (!mayPublish(cleaned, ids.holding.standing)) return await hold(ids.holding, cleaned, ports, signal);
     const attempt = ports.random.attempt();
     const series = await upload(await spool.finish(), `${ids.study}/${ids.revision}/${attempt}`, ports.store, signal);
