@@ -17,7 +17,7 @@ import {
 } from './account-facts.ts';
 import { isCode, type Code } from './codes.ts';
 import { outgoingId } from './event-ids.ts';
-import { parseClinicalKey, type ClinicalKey, type ResearchStudyId } from './ids.ts';
+import { parseClinicalKey, type ClinicalKey, type ClinicalRevision, type ResearchStudyId } from './ids.ts';
 import { outboxGaps } from './outbox-gaps.ts';
 import type { EventIn } from './stage.ts';
 
@@ -167,6 +167,17 @@ function statusState(s: Status): Standing {
   return { state: 'waiting', code, reached: s.value.state === 'stored' ? 'stored' : 'available' };
 }
 
+/** Where a revision stands once it is stored; undefined when it is not. */
+function storedStanding(fold: Fold, key: ClinicalKey, revision: ClinicalRevision): Standing | undefined {
+  const stored = fold.facts.stored.get(key)?.filter((s) => s.value.revision === revision) ?? [];
+  if (stored.length === 0) return undefined;
+  return afterStored(
+    fold,
+    key,
+    newest(stored, (s) => s.offset),
+  );
+}
+
 /** What the log still says of a study whose announcement has left it: what the research zone knows, else the newest
  * stored revision, verdict, or word to the centre. */
 function remembered(fold: Fold, key: ClinicalKey): Standing | undefined {
@@ -177,13 +188,8 @@ function remembered(fold: Fold, key: ClinicalKey): Standing | undefined {
   const all = [...(facts.stored.get(key) ?? []), ...verdicts, ...(facts.statuses.get(key) ?? [])];
   if (all.length === 0) return undefined;
   const { revision } = newest(all, (e) => e.timeMs).value;
-  const stored = facts.stored.get(key)?.filter((s) => s.value.revision === revision) ?? [];
-  if (stored.length > 0)
-    return afterStored(
-      fold,
-      key,
-      newest(stored, (s) => s.offset),
-    );
+  const stored = storedStanding(fold, key, revision);
+  if (stored !== undefined) return stored;
   const verdict = verdictState(
     verdicts.filter((v) => v.value.revision === revision),
     'available',
@@ -235,13 +241,8 @@ function clinicalStanding(fold: Fold, key: ClinicalKey): Standing {
   if (revisions === undefined) return unannounced(fold, key);
   const e = newest(revisions, (r) => r.value.sequence);
   const { revision } = e.value;
-  const stored = facts.stored.get(key)?.filter((s) => s.value.revision === revision) ?? [];
-  if (stored.length > 0)
-    return afterStored(
-      fold,
-      key,
-      newest(stored, (s) => s.offset),
-    );
+  const stored = storedStanding(fold, key, revision);
+  if (stored !== undefined) return stored;
   const standing =
     verdictState(verdictsOn(facts, 'ingest', key, revision, e), 'available') ?? pendingClinical(fold, 'ingest', e, 'available');
   return standing.code === 'EXPIRED' ? (remembered(fold, key) ?? standing) : standing;
