@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { z } from 'zod';
 import { CODES, type CodeKind } from '../services/kernel/codes.ts';
+import { faultsPage } from '../test/chaos/page.ts';
+import { accountingPage } from './generate-accounting.ts';
+import { credentialsPage } from './credentials-page.ts';
 import { databaseShape, kafkaShape, processShape, stageShape, storeShape, vaultShape } from '../services/runtime/env.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -95,5 +98,5 @@ async function configurationPage(): Promise<string> {
 
 /** The generated pages' texts by path under docs/. */
 export async function generateDocs(): Promise<Record<string, string>> {
-  return { 'codes.md': codesPage(), 'configuration.md': await configurationPage() };
+  return { 'accounting.md': accountingPage(), 'codes.md': codesPage(), 'credentials.md': credentialsPage(), 'configuration.md': await configurationPage(), 'faults.md': faultsPage() };
 }

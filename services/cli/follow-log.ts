@@ -45,6 +45,7 @@ function parkedOf(record: BusRecord): Parked {
     partition: record.partition,
     offset: record.offset,
     timeMs: record.timestampMs,
+    replays: record.headers['ct-replays'],
   };
 }
 

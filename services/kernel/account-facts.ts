@@ -19,6 +19,8 @@ export interface Parked {
   readonly offset: bigint;
   /** When it was parked. */
   readonly timeMs: number;
+  /** Of a replay: the dead letter that it replays, `<stage>/<partition>/<offset>`. */
+  readonly replays?: string | undefined;
 }
 
 /** A record of an event topic that is no good event. */
@@ -68,16 +70,23 @@ export interface Listed {
   readonly state: string;
   readonly code: Code | null;
   readonly takenAtMs: number;
+  /** 0 when the server does not say. */
+  readonly instanceCount: number;
+  /** First census since when every one of them listed this count. */
+  readonly countSinceMs: number;
 }
 
 export interface Facts {
   /** Newest line of each study, and when it was first listed. */
   readonly census: Map<ClinicalKey, Listed>;
+  /** Newest census of each centre of which every page is there. */
+  readonly wholeCensusMs: Map<string, number>;
   readonly firstListedMs: Map<ClinicalKey, number>;
   /** Times of each centre's censuses. */
   readonly censusesMs: Map<string, Set<number>>;
   /** By centre and intake id. */
   readonly refused: Map<string, Refused>;
+  /** In the order of the log, the newest first: all of a study lie in one partition. */
   readonly available: Map<ClinicalKey, Available[]>;
   readonly stored: Map<ClinicalKey, Stored[]>;
   readonly clinicalVerdicts: Map<ClinicalKey, ClinicalVerdict[]>;
@@ -91,8 +100,10 @@ export interface Facts {
   readonly released: Set<string>;
   readonly withdrawn: Set<SubjectId>;
   readonly cut: Map<string, bigint>;
-  /** By stage and event id, the newest first. */
+  /** By stage and event id, the newest first; without dead letters that were replayed. */
   readonly parked: Map<string, Parked[]>;
+  /** Last offset of each event that the log holds more than once, by topic and id. */
+  readonly lastOffset: Map<string, bigint>;
   readonly numbers: DrawnNumber[];
   readonly bad: Map<string, BadCount>;
 }
@@ -119,6 +130,7 @@ function keep<K, E extends EventIn>(map: Map<K, E>, key: K, e: E): void {
 function emptyFacts(): Facts {
   return {
     census: new Map(),
+    wholeCensusMs: new Map(),
     firstListedMs: new Map(),
     censusesMs: new Map(),
     refused: new Map(),
@@ -136,6 +148,7 @@ function emptyFacts(): Facts {
     withdrawn: new Set(),
     cut: new Map(),
     parked: new Map(),
+    lastOffset: new Map(),
     numbers: [],
     bad: new Map(),
   };
@@ -143,25 +156,34 @@ function emptyFacts(): Facts {
 
 export const revisionKey = (study: string, revision: string): string => `${study}#${revision}`;
 
-function noteCensus(facts: Facts, e: Of<'ctstream.clinical.v1.Census'>): void {
-  const { takenAtMs } = e.value;
-  facts.numbers.push({ ...drawnOf(e, BigInt(e.value.outboxSequence)), seen: false });
-  facts.censusesMs.set(e.value.centre, (facts.censusesMs.get(e.value.centre) ?? new Set()).add(takenAtMs));
-  for (const s of e.value.studies) {
-    const key = clinicalKey(e.value.centre, s.studyInstanceUid);
-    facts.firstListedMs.set(key, Math.min(takenAtMs, facts.firstListedMs.get(key) ?? Infinity));
-    const before = facts.census.get(key);
-    // Two lines of one time are told apart by their state, so that the order does not matter.
-    if (before === undefined || before.takenAtMs < takenAtMs || (before.takenAtMs === takenAtMs && before.state < s.state)) {
-      facts.census.set(key, { state: s.state, code: s.code as Code | null, takenAtMs });
+type Census = Of<'ctstream.clinical.v1.Census'>;
+
+/** All censuses, in the order in which they were taken. */
+function noteCensuses(facts: Facts, censuses: readonly Census[]): void {
+  const pages = new Map<string, Set<number>>();
+  const line = (e: Census): string => `${e.value.centre}|${e.value.censusId}|${e.value.page}`;
+  for (const e of censuses.toSorted((a, b) => a.value.takenAtMs - b.value.takenAtMs || (line(a) < line(b) ? -1 : 1))) {
+    const { centre, takenAtMs, censusId, page } = e.value;
+    facts.numbers.push({ ...drawnOf(e, BigInt(e.value.outboxSequence)), seen: false });
+    facts.censusesMs.set(centre, (facts.censusesMs.get(centre) ?? new Set()).add(takenAtMs));
+    const seen = (pages.get(`${centre}|${censusId}`) ?? new Set()).add(page);
+    pages.set(`${centre}|${censusId}`, seen);
+    if (seen.size === e.value.pages) facts.wholeCensusMs.set(centre, takenAtMs);
+    for (const s of e.value.studies) {
+      const key = clinicalKey(centre, s.studyInstanceUid);
+      facts.firstListedMs.set(key, Math.min(takenAtMs, facts.firstListedMs.get(key) ?? Infinity));
+      const before = facts.census.get(key);
+      // Two lines of one time are told apart by their state, so that the order does not matter.
+      if (before?.takenAtMs === takenAtMs && before.state >= s.state) continue;
+      const countSinceMs = before !== undefined && before.instanceCount === s.instanceCount ? before.countSinceMs : takenAtMs;
+      const { state, instanceCount } = s;
+      facts.census.set(key, { state, code: s.code as Code | null, takenAtMs, instanceCount, countSinceMs });
     }
   }
 }
 
 function noteClinical(facts: Facts, e: EventIn): void {
   switch (e.type) {
-    case 'ctstream.clinical.v1.Census':
-      return noteCensus(facts, e);
     case 'ctstream.clinical.v1.IntakeRefused':
       return keep(facts.refused, `${e.value.centre}|${e.value.intakeId}`, e);
     case 'ctstream.clinical.v1.StudyAvailable':
@@ -232,29 +254,61 @@ function byAge(a: Parked, b: Parked): number {
   return a.offset === b.offset ? 0 : a.offset > b.offset ? -1 : 1;
 }
 
-/** Gathers everything. Kafka may hold an id twice; the facts may not. */
-export function gather(input: AccountInput): Facts {
-  const facts = emptyFacts();
-  const seen = new Set<string>();
-  for (const e of input.events) {
+/** Kafka may hold an id twice; the facts may not. An id belongs to one topic: a gateway that writes a foreign id does
+ * not hide the event that has it. Of copies the first counts, whatever order they are read in. */
+function firstOfEach(facts: Facts, events: Iterable<EventIn>): EventIn[] {
+  const first = new Map<string, EventIn>();
+  for (const e of events) {
     if (e.sequence !== undefined) facts.numbers.push(drawnOf(e, e.sequence));
     const fault = faultOfEvent(e);
     if (fault !== undefined) {
       noteBad(facts, e.topic, fault);
       continue;
     }
-    // An id belongs to one topic: a gateway that writes a foreign id does not hide the event that has it.
-    const id = `${e.topic}#${e.id}`;
-    if (seen.has(id)) continue;
-    seen.add(id);
-    if (e.type.startsWith('ctstream.clinical.')) noteClinical(facts, e);
+    const id = eventKey(e);
+    const before = first.get(id);
+    if (before === undefined || e.offset < before.offset) first.set(id, e);
+    const last = facts.lastOffset.get(id);
+    if (before !== undefined && (last === undefined || e.offset > last))
+      facts.lastOffset.set(id, e.offset > before.offset ? e.offset : before.offset);
+  }
+  return [...first.values()];
+}
+
+/** Name of an event over all topics. */
+export const eventKey = (e: EventIn): string => `${e.topic}#${e.id}`;
+
+function gatherParked(facts: Facts, parked: readonly Parked[]): void {
+  const replayed = new Set(parked.map((p) => p.replays));
+  for (const p of parked) {
+    // What came of a replay stands for itself, whatever the clocks of the operator and the stage were.
+    if (p.dead && replayed.has(`${p.stage}/${p.partition}/${p.offset}`)) continue;
+    push(facts.parked, `${p.stage}#${p.eventId}`, p);
+  }
+  for (const list of facts.parked.values()) list.sort(byAge);
+}
+
+/** Gathers everything; the order of the input does not matter. */
+export function gather(input: AccountInput): Facts {
+  const facts = emptyFacts();
+  const censuses: Census[] = [];
+  for (const e of firstOfEach(facts, input.events)) {
+    if (e.type === 'ctstream.clinical.v1.Census') censuses.push(e);
+    else if (e.type.startsWith('ctstream.clinical.')) noteClinical(facts, e);
     else noteResearch(facts, e);
   }
+  noteCensuses(facts, censuses);
+  for (const list of facts.available.values()) list.sort(byLogOrder);
   for (const b of input.bad) {
     noteBad(facts, b.topic, b.code);
     if (b.drawn !== undefined) facts.numbers.push(b.drawn);
   }
-  for (const p of input.parked) push(facts.parked, `${p.stage}#${p.eventId}`, p);
-  for (const list of facts.parked.values()) list.sort(byAge);
+  gatherParked(facts, [...input.parked]);
   return facts;
+}
+
+/** Newest first. Not by the gateway's number: that is its clock after its database was lost, and a clock can go back. */
+function byLogOrder(a: Available, b: Available): number {
+  if (a.offset !== b.offset) return a.offset > b.offset ? -1 : 1;
+  return b.value.sequence - a.value.sequence || (a.id > b.id ? -1 : 1);
 }

@@ -284,6 +284,130 @@ test('a newer revision counts, not the older one that was rejected', () => {
   expect(stateOf([...way(1, 1), old, newer])).toEqual(['waiting', 'IN_QUEUE']);
 });
 
+const HOUR = 3_600_000;
+/** A later announcement of study 1, and ingest's rejection of it. */
+const second = (more: Record<string, unknown> = {}, timeMs = 0): EventIn =>
+  event('ctstream.clinical.v1.StudyAvailable', clinical(1, { revision: 'r2', sequence: 9, ...more }), { offset: 1n, timeMs });
+const vanished = (e: EventIn): EventIn => {
+  const type = 'ctstream.clinical.v1.StudyRejected';
+  return event(type, clinical(1, { revision: 'r2', stage: 'ingest', code: 'STUDY_VANISHED' }), { id: outgoingId('ingest', e.id, type, 0) });
+};
+const only = (events: EventIn[], more: Partial<AccountInput> = {}): unknown => account(input(events, more)).studies[0];
+
+test('a later revision that vanishes takes nothing from an earlier one that went on, and is noted', () => {
+  const later = second();
+  const gone = [later, vanished(later)];
+  expect(only([...way(1, 7), ...gone], finished)).toMatchObject({ state: 'released', code: 'RELEASED', note: 'STUDY_VANISHED' });
+  expect(only([...way(1, 6), ...gone], finished)).toMatchObject({ state: 'waiting', code: 'AWAITING_RELEASE', note: 'STUDY_VANISHED' });
+  const [first] = way(1, 1) as [EventIn];
+  const dead = park(first.id, { dead: true, topic: 'ct.clinical.ingest.dead', code: 'JOB_TIMEOUT' });
+  expect(only([first, ...gone], { ...finished, parked: [dead] })).toMatchObject({ state: 'waiting', code: 'JOB_TIMEOUT', dead: true });
+  expect(stateOf([first, skipOf(first, 'STUDY_CHANGED'), ...gone], finished)).toEqual(['rejected', 'STUDY_VANISHED']);
+  expect(stateOf([first, ...gone], finished)).toEqual(['unaccounted', 'IN_QUEUE']);
+});
+
+test('a release stands while a later revision is under way, and hides no loss of it', () => {
+  expect(only([...way(1, 7), second()], { committed: () => 1n })).toMatchObject({ state: 'released', note: 'IN_QUEUE' });
+  expect(stateOf([...way(1, 7), second()], finished)).toEqual(['unaccounted', 'IN_QUEUE']);
+});
+
+test('what readers rejected stays rejected, though an earlier revision was assessed', () => {
+  const steps = [...way(1, 4), ...[2, 4].map((at) => way(1, 5)[at] as EventIn)];
+  const newer = ['StudyAnonymised', 'StudyAssessed'].map((name) =>
+    event(`ctstream.research.v1.${name}` as EventRecord['type'], research(1, { revision: 'q2', ordinal: 2 }), { offset: 1n }),
+  );
+  const by = (stage: string): EventIn =>
+    event('ctstream.research.v1.StudyRejected', research(1, { revision: 'q2', stage, code: 'READER_REJECTED' }));
+  expect(stateOf([...steps, ...newer, by('label-queue')], finished)).toEqual(['rejected', 'READER_REJECTED']);
+});
+
+test('a study that came and went before it was announced is rejected; listed again it waits', () => {
+  const at = (takenAtMs: number, studies: object[]): EventIn =>
+    event('ctstream.clinical.v1.Census', {
+      centre: C,
+      censusId: `n${takenAtMs}`,
+      takenAtMs,
+      page: 1,
+      pages: 1,
+      outboxSequence: 0,
+      studies,
+    });
+  const pending = { studyInstanceUid: U(1), instanceCount: 3, state: 'pending', code: null };
+  expect(stateOf([at(1, [pending]), at(2, [])])).toEqual(['rejected', 'STUDY_VANISHED']);
+  expect(stateOf([at(1, [pending]), at(2, [{ ...pending, state: 'outOfScope', code: 'STUDY_VANISHED' }])])[0]).toBe('rejected');
+  expect(stateOf([at(1, [pending]), at(2, []), at(3, [pending])])).toEqual(['waiting', 'NOT_YET_STABLE']);
+  const later = second();
+  expect(stateOf([later, vanished(later), at(5, [pending])], finished)).toEqual(['waiting', 'NOT_YET_STABLE']);
+});
+
+test('a census that lists other instances than were announced is visible once the gateway had time to look', () => {
+  const listed = (takenAtMs: number, instanceCount: number): EventIn => {
+    const studies = [{ studyInstanceUid: U(1), instanceCount, state: 'announced', code: null }];
+    return event('ctstream.clinical.v1.Census', {
+      centre: C,
+      censusId: `n${takenAtMs}`,
+      takenAtMs,
+      page: 1,
+      pages: 1,
+      outboxSequence: 0,
+      studies,
+    });
+  };
+  const announced = second({ instanceCount: 100 });
+  const with_ = (...censuses: EventIn[]): [StudyState, string] => stateOf([announced, ...censuses]);
+  expect(with_(listed(HOUR, 101), listed(2 * HOUR, 101))).toEqual(['waiting', 'IN_QUEUE']);
+  expect(with_(listed(HOUR, 101), listed(4 * HOUR, 101))).toEqual(['waiting', 'NOT_ANNOUNCED']);
+  expect(with_(listed(HOUR, 101), listed(4 * HOUR, 102))).toEqual(['waiting', 'IN_QUEUE']);
+  expect(with_(listed(HOUR, 101), listed(4 * HOUR, 100))).toEqual(['waiting', 'IN_QUEUE']);
+  const released = [...way(1, 7), announced, listed(HOUR, 101), listed(4 * HOUR, 101)];
+  expect(only(released)).toMatchObject({ state: 'released', note: 'NOT_ANNOUNCED' });
+});
+
+test('after a lost gateway database the log decides what is newest, not a clock that went back', () => {
+  const first = event('ctstream.clinical.v1.StudyAvailable', clinical(1, { sequence: 500 }));
+  const newer = second({ sequence: 400 });
+  const stored = event('ctstream.clinical.v1.StudyStored', clinical(1, { sequence: 500 }));
+  const type = 'ctstream.clinical.v1.StudySkipped';
+  const skipped = event(type, clinical(1, { revision: 'r2', stage: 'ingest', code: 'SUPERSEDED' }), {
+    id: outgoingId('ingest', newer.id, type, 0),
+  });
+  expect(stateOf([first, stored, newer, skipped], finished)).toEqual(['waiting', 'SEQUENCE_WENT_BACK']);
+  expect(stateOf([first, stored, newer], finished)).toEqual(['unaccounted', 'IN_QUEUE']);
+});
+
+test('an old announcement that the log holds a second time, later, is not the newest', () => {
+  const [first] = way(1, 1) as [EventIn];
+  const later = second();
+  const events = [{ ...first, offset: 5n }, later, vanished(later), first, skipOf(first, 'STUDY_CHANGED')];
+  expect(stateOf(events, finished)).toEqual(['rejected', 'STUDY_VANISHED']);
+});
+
+test('a revision that came back after another waits for its own storing, not for the first one', () => {
+  const again = second({ revision: 'r1', sequence: 12 });
+  const of = (revision: string, sequence: number, offset: bigint): EventIn =>
+    event('ctstream.clinical.v1.StudyStored', clinical(1, { revision, sequence }), { offset });
+  const before = [way(1, 1)[0] as EventIn, second(), again, of('r1', 1, 0n), of('r2', 9, 1n)];
+  expect(stateOf(before, { lineage: new Map(), committed: (group) => (group === 'ingest' ? 1n : 10n) })).toEqual(['waiting', 'IN_QUEUE']);
+  expect(stateOf([...before, of('back', 12, 20n)], { ...finished, lineage: new Map() })).toEqual(['waiting', 'IN_QUEUE']);
+});
+
+test('a copy of another centre is excluded, also when only the word to the centre is left; a conflicting one waits for an operator', () => {
+  const [available] = way(1, 1) as [EventIn];
+  expect(stateOf([available, skipOf(available, 'DUPLICATE_OF')], finished)).toEqual(['excluded', 'DUPLICATE_OF']);
+  const told = event('ctstream.clinical.v1.StudyStatus', clinical(1, { state: 'rejected', code: 'DUPLICATE_OF' }));
+  expect(stateOf([census([{ n: 1, state: 'announced' }]), told], expired)).toEqual(['excluded', 'DUPLICATE_OF']);
+  const dead = park(available.id, { dead: true, topic: 'ct.clinical.ingest.dead', code: 'CONFLICTING_COPY' });
+  expect(stateOf([available], { ...finished, parked: [dead] })).toEqual(['waiting', 'CONFLICTING_COPY']);
+});
+
+test('a dead letter that was replayed counts no more, whatever the clocks of operator and stage were', () => {
+  const [available] = way(1, 1) as [EventIn];
+  const dead = park(available.id, { dead: true, topic: 'ct.clinical.ingest.dead', offset: 3n, timeMs: 900 });
+  const replay = park(available.id, { offset: 9n, timeMs: 1, replays: 'ingest/0/3' });
+  expect(only([available], { ...finished, parked: [dead] })).toMatchObject({ state: 'waiting', dead: true });
+  expect(only([available], { ...finished, parked: [dead, replay] })).toMatchObject({ state: 'unaccounted', dead: false });
+});
+
 test('a study refused at intake counts as sent and rejected; a refused file only as a reason', () => {
   const study = event('ctstream.clinical.v1.IntakeRefused', { centre: C, intakeId: 'a', unit: 'study', code: 'MISSING_UID', files: 20 });
   const file = event('ctstream.clinical.v1.IntakeRefused', { centre: C, intakeId: 'b', unit: 'file', code: 'NOT_DICOM', files: 2 });

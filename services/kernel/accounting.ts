@@ -1,45 +1,53 @@
 // One pure fold of events to exactly one state per study: sent = released + waiting + excluded +
 // rejected + withdrawn + outOfScope + unaccounted (docs/decisions/0011-account-as-a-fold.md).
 import {
+  eventKey,
   gather,
   newest,
-  revisionKey,
   type AccountInput,
-  type Anonymised,
-  type Assessed,
+  type Available,
   type BadCount,
   type ClinicalVerdict,
   type Facts,
-  type Parked,
-  type ResearchVerdict,
   type Status,
   type Stored,
 } from './account-facts.ts';
-import { isCode, type Code } from './codes.ts';
+import {
+  foremost,
+  isRejection,
+  MILESTONES,
+  pendingClinical,
+  researchStanding,
+  underRelease,
+  verdictState,
+  type Fold,
+  type Milestone,
+  type Standing,
+  type StandingCode,
+  type StudyState,
+} from './account-standing.ts';
+import { isCode } from './codes.ts';
 import { outgoingId } from './event-ids.ts';
-import { parseClinicalKey, type ClinicalKey, type ClinicalRevision, type ResearchStudyId } from './ids.ts';
+import { parseClinicalKey, type ClinicalKey, type ClinicalRevision } from './ids.ts';
 import { outboxGaps } from './outbox-gaps.ts';
 import type { EventIn } from './stage.ts';
 
 export type { AccountInput, BadCount, BadRecord, Parked } from './account-facts.ts';
-
-export type StudyState = 'released' | 'waiting' | 'excluded' | 'rejected' | 'withdrawn' | 'outOfScope' | 'unaccounted';
+export { MILESTONES, type Milestone, type StudyState } from './account-standing.ts';
 
 export interface StudyAccount {
   /** Clinical key, or `intake|<centre>|<id>` of a study that never entered a PACS. */
   readonly key: string;
   readonly centre: string;
   readonly state: StudyState;
-  /** EXPIRED: the PACS still lists it, and what became of it is older than the clinical log keeps. */
-  readonly code: Code | 'RELEASED' | 'IN_QUEUE' | 'EXPIRED';
-  /** Furthest point of the way that the study's newest revision reached. */
+  readonly code: StandingCode;
+  /** Furthest point of the way that the revision reached that counts. */
   readonly reached: Milestone;
   /** True when it waits for a person: it lies in a dead-letter topic. */
   readonly dead: boolean;
+  /** Code of the newest revision, when the study stands where an earlier one does. */
+  readonly note?: StandingCode;
 }
-
-export const MILESTONES = ['sent', 'available', 'stored', 'anonymised', 'assessed', 'selected', 'labelled', 'released'] as const;
-export type Milestone = (typeof MILESTONES)[number];
 
 export interface Account {
   readonly studies: readonly StudyAccount[];
@@ -54,98 +62,23 @@ export interface Account {
   readonly bad: readonly BadCount[];
 }
 
-interface Standing {
-  readonly state: StudyState;
-  readonly code: StudyAccount['code'];
-  readonly reached: Milestone;
-  readonly dead?: boolean;
-}
-
-interface Fold {
-  readonly input: AccountInput;
-  readonly facts: Facts;
-  /** What is older may have left the clinical topics of verdicts and stored studies. */
-  readonly outcomesKeptSinceMs: number;
-}
-
-/** The newest record that still holds the event: a dead letter, or a retry that its stage has not consumed. One that
- * was consumed has led to an outcome, to a later record, or to nothing. */
-function openPark(input: AccountInput, facts: Facts, stage: string, e: EventIn): Parked | undefined {
-  const parked = facts.parked.get(`${stage}#${e.id}`) ?? [];
-  const waits = parked.find((p) => !p.dead && p.offset >= input.committed(`${stage}.retry`, p.topic, p.partition));
-  if (waits !== undefined) return waits;
-  return parked[0]?.dead === true ? parked[0] : undefined;
-}
-
-/** Where an event without an outcome stands: parked, still in the queue, or lost. */
-function pending({ input, facts }: Fold, stage: string, e: EventIn, reached: Milestone): Standing {
-  const parked = openPark(input, facts, stage, e);
-  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
-  if (e.offset >= input.committed(stage, e.topic, e.partition)) return { state: 'waiting', code: 'IN_QUEUE', reached };
-  return { state: 'unaccounted', code: facts.parked.get(`${stage}#${e.id}`)?.[0]?.code ?? 'IN_QUEUE', reached };
-}
-
-/** As `pending`, for a clinical event: what is too old to have its outcome in the log is not lost. */
-function pendingClinical(fold: Fold, stage: string, e: EventIn, reached: Milestone): Standing {
-  const standing = pending(fold, stage, e, reached);
-  if (standing.state !== 'unaccounted' || e.timeMs >= fold.outcomesKeptSinceMs) return standing;
-  return { state: 'waiting', code: 'EXPIRED', reached };
-}
-
-type AnyVerdict = ClinicalVerdict | ResearchVerdict;
-const isRejection = (v: AnyVerdict): boolean => v.type.endsWith('StudyRejected');
-
-/** A verdict's state; undefined when it leaves the question to another revision. */
-function verdictState(verdicts: readonly AnyVerdict[] | undefined, reached: Milestone): Standing | undefined {
-  const rejections = verdicts?.filter(isRejection) ?? [];
-  if (rejections.length > 0) {
-    const { code } = newest(rejections, (v) => v.timeMs).value;
-    return { state: code === 'PATIENT_WITHDRAWN' ? 'withdrawn' : 'rejected', code, reached };
-  }
-  if (verdicts === undefined || verdicts.length === 0) return undefined;
-  const { code } = newest(verdicts, (v) => v.timeMs).value;
-  if (code === 'DUPLICATE_OF') return { state: 'excluded', code, reached };
-  // The gateway sees the change too and announces the newer revision: until then the study waits.
-  return { state: 'waiting', code, reached };
-}
-
-/** Verdicts on one announcement: rejections of its revision, whichever announced it, and skips of itself. */
-function verdictsOn(facts: Facts, stage: string, key: ClinicalKey, revision: string, e: EventIn): ClinicalVerdict[] {
+/**
+ * Verdicts on one event: a skip of itself, and rejections of its revision, unless `others` with the same revision had
+ * them: a study that vanished and came back is announced again as the same revision.
+ */
+function verdictsOn(
+  facts: Facts,
+  stage: string,
+  key: ClinicalKey,
+  revision: string,
+  e: EventIn,
+  others: readonly EventIn[],
+): ClinicalVerdict[] {
   const skip = outgoingId(stage, e.id, 'ctstream.clinical.v1.StudySkipped', 0);
-  return (facts.clinicalVerdicts.get(key) ?? []).filter((v) => v.value.revision === revision && (isRejection(v) || v.id === skip));
-}
-
-function afterAssessed(fold: Fold, e: Assessed): Standing {
-  const { input, facts } = fold;
-  const id = e.value.studyId;
-  if (facts.released.has(id)) return { state: 'released', code: 'RELEASED', reached: 'released' };
-  const reached = facts.labelled.has(id) ? 'labelled' : facts.selected.has(id) ? 'selected' : 'assessed';
-  const late = verdictState(facts.researchVerdicts.get(revisionKey(id, e.value.revision)), reached);
-  if (late?.state === 'rejected' || late?.state === 'withdrawn') return late;
-  if (reached === 'labelled') return { state: 'waiting', code: 'AWAITING_RELEASE', reached };
-  const selected = facts.selected.get(id);
-  if (selected !== undefined) {
-    const queued = pending(fold, 'label-queue', selected, reached);
-    // Below the commit the task stands in the readers' database: it waits for people, not for a stage.
-    return queued.state === 'unaccounted' ? { state: 'waiting', code: 'AWAITING_READING', reached } : queued;
-  }
-  const excluded = facts.excluded.get(id);
-  if (excluded !== undefined) return { state: 'excluded', code: excluded.value.code, reached };
-  const parked = openPark(input, facts, 'select', e);
-  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
-  if (e.offset < (facts.cut.get(`${e.topic}/${e.partition}`) ?? -1n)) return { state: 'unaccounted', code: 'AWAITING_ROUND', reached };
-  return late ?? { state: 'waiting', code: 'AWAITING_ROUND', reached };
-}
-
-function researchStanding(fold: Fold, id: ResearchStudyId, revisions: readonly Anonymised[]): Standing {
-  const { facts } = fold;
-  const e = newest(revisions, (r) => r.value.ordinal);
-  if (facts.withdrawn.has(e.value.subjectId)) return { state: 'withdrawn', code: 'PATIENT_WITHDRAWN', reached: 'anonymised' };
-  if (facts.released.has(id)) return { state: 'released', code: 'RELEASED', reached: 'released' };
-  const at = revisionKey(id, e.value.revision);
-  const assessed = facts.assessed.get(at);
-  if (assessed !== undefined) return afterAssessed(fold, assessed);
-  return verdictState(facts.researchVerdicts.get(at), 'anonymised') ?? pending(fold, 'assess', e, 'anonymised');
+  const foreign = new Set(others.filter((o) => o.id !== e.id).map((o) => outgoingId(stage, o.id, 'ctstream.clinical.v1.StudyRejected', 0)));
+  return (facts.clinicalVerdicts.get(key) ?? []).filter(
+    (v) => v.value.revision === revision && (v.id === skip || (isRejection(v) && !foreign.has(v.id))),
+  );
 }
 
 function knownToResearch(fold: Fold, key: ClinicalKey): Standing | undefined {
@@ -155,7 +88,7 @@ function knownToResearch(fold: Fold, key: ClinicalKey): Standing | undefined {
 }
 
 function afterStored(fold: Fold, key: ClinicalKey, stored: Stored): Standing {
-  const verdicts = verdictsOn(fold.facts, 'anonymise', key, stored.value.revision, stored).filter((v) => v.value.stage === 'anonymise');
+  const verdicts = verdictsOn(fold.facts, 'anonymise', key, stored.value.revision, stored, []).filter((v) => v.value.stage === 'anonymise');
   const verdict = verdictState(verdicts, 'stored');
   if (verdict?.state === 'rejected' || verdict?.state === 'withdrawn') return verdict;
   return knownToResearch(fold, key) ?? verdict ?? pendingClinical(fold, 'anonymise', stored, 'stored');
@@ -163,6 +96,7 @@ function afterStored(fold: Fold, key: ClinicalKey, stored: Stored): Standing {
 
 function statusState(s: Status): Standing {
   const code = s.value.code !== null && isCode(s.value.code) ? s.value.code : 'EXPIRED';
+  if (code === 'DUPLICATE_OF') return { state: 'excluded', code, reached: 'available' };
   if (s.value.state === 'rejected' && code !== 'EXPIRED') return { state: 'rejected', code, reached: 'available' };
   return { state: 'waiting', code, reached: s.value.state === 'stored' ? 'stored' : 'available' };
 }
@@ -171,11 +105,27 @@ function statusState(s: Status): Standing {
 function storedStanding(fold: Fold, key: ClinicalKey, revision: ClinicalRevision): Standing | undefined {
   const stored = fold.facts.stored.get(key)?.filter((s) => s.value.revision === revision) ?? [];
   if (stored.length === 0) return undefined;
-  return afterStored(
-    fold,
-    key,
-    newest(stored, (s) => s.offset),
-  );
+  const e = newest(stored, (s) => s.offset);
+  return afterStored(fold, key, e);
+}
+
+/**
+ * The stored revision that an announcement led to, as services/ingest/standing.ts judges it: one that came back after
+ * another (A, B, A) is stored under a revision of its own and the announcement's sequence. `earlier` is the one of before:
+ * ingest told that again when it judged before the other was stored.
+ */
+function storedFor(facts: Facts, key: ClinicalKey, e: Available): { readonly stored?: Stored; readonly earlier?: Stored } {
+  const all = facts.stored.get(key) ?? [];
+  const { revision, sequence } = e.value;
+  const exact = all.filter((s) => s.value.sequence === sequence);
+  if (exact.length > 0) return { stored: newest(exact, (s) => s.offset) };
+  const announced = new Map((facts.available.get(key) ?? []).map((a) => [a.value.sequence, a.value.revision]));
+  const isSame = (s: Stored): boolean => (announced.get(s.value.sequence) ?? s.value.revision) === revision;
+  const same = all.filter(isSame).toSorted((a, b) => a.value.sequence - b.value.sequence);
+  const own = same.findLast((s) => s.value.sequence <= sequence) ?? same[0];
+  if (own === undefined) return {};
+  const overtaken = all.some((s) => !isSame(s) && s.value.sequence > own.value.sequence && s.value.sequence < sequence);
+  return overtaken ? { earlier: own } : { stored: own };
 }
 
 /** What the log still says of a study whose announcement has left it: what the research zone knows, else the newest
@@ -214,10 +164,15 @@ function mayHaveExpired({ input, facts }: Fold, key: ClinicalKey): boolean {
   return ![...(facts.censusesMs.get(centre) ?? [])].some((ms) => ms >= kept && ms < first);
 }
 
+/** A study that was never announced: what the newest census says of it. */
 function unannounced(fold: Fold, key: ClinicalKey): Standing {
   const known = remembered(fold, key);
   if (known !== undefined) return known;
   const listed = fold.facts.census.get(key);
+  const isGone = listed !== undefined && listed.takenAtMs < (fold.facts.wholeCensusMs.get(parseClinicalKey(key).centre) ?? -Infinity);
+  // It came and went before its time to be announced.
+  if (listed?.code === 'STUDY_VANISHED' || (isGone && listed.state === 'pending'))
+    return { state: 'rejected', code: 'STUDY_VANISHED', reached: 'sent' };
   if (listed?.state === 'outOfScope') return { state: 'outOfScope', code: listed.code ?? 'OUT_OF_SCOPE', reached: 'sent' };
   if (listed?.state === 'pending') return { state: 'waiting', code: listed.code ?? 'NOT_YET_STABLE', reached: 'sent' };
   if (mayHaveExpired(fold, key)) return { state: 'waiting', code: 'EXPIRED', reached: 'sent' };
@@ -233,19 +188,49 @@ function withdrawnStanding({ input, facts }: Fold, key: ClinicalKey): Standing |
   return { state: 'withdrawn', code: 'PATIENT_WITHDRAWN', reached };
 }
 
+function announcedStanding(fold: Fold, key: ClinicalKey, e: Available, all: readonly Available[]): Standing {
+  const { facts } = fold;
+  const { stored, earlier } = storedFor(facts, key, e);
+  if (stored !== undefined) return afterStored(fold, key, stored);
+  const verdict = verdictState(verdictsOn(facts, 'ingest', key, e.value.revision, e, all), 'available');
+  // Nothing later was announced, so nothing later comes: ingest went by the number of a gateway whose clock went back.
+  if (verdict?.code === 'SUPERSEDED' && e === all[0] && all.some((a) => a.value.sequence > e.value.sequence))
+    return { state: 'waiting', code: 'SEQUENCE_WENT_BACK', reached: 'available' };
+  const standing = verdict ?? pendingClinical(fold, 'ingest', e, 'available');
+  const isToldAgain = earlier !== undefined && facts.lastOffset.has(eventKey(earlier));
+  return standing.state === 'unaccounted' && isToldAgain ? afterStored(fold, key, earlier) : standing;
+}
+
+/** A gateway looks at a study at least so often: what its PACS lists otherwise for longer should have been announced. */
+export const SETTLE_MS = 2 * 3_600_000;
+
+/** What the newest census says against the announcement: other instances for too long, or waiting anew after it vanished. */
+function listedOtherwise({ facts }: Fold, key: ClinicalKey, e: Available, standing: Standing): Standing | undefined {
+  const listed = facts.census.get(key);
+  if (listed === undefined || listed.takenAtMs < e.timeMs) return undefined;
+  if (standing.code === 'STUDY_VANISHED' && listed.state === 'pending')
+    return { state: 'waiting', code: listed.code ?? 'NOT_YET_STABLE', reached: 'sent' };
+  const isOther = listed.instanceCount > 0 && listed.instanceCount !== e.value.instanceCount && listed.state !== 'outOfScope';
+  const sinceMs = Math.max(listed.countSinceMs, e.timeMs);
+  if (!isOther || listed.takenAtMs - sinceMs <= SETTLE_MS) return undefined;
+  return { state: 'waiting', code: 'NOT_ANNOUNCED', reached: standing.reached };
+}
+
 function clinicalStanding(fold: Fold, key: ClinicalKey): Standing {
   const { facts } = fold;
   const withdrawn = withdrawnStanding(fold, key);
   if (withdrawn !== undefined) return withdrawn;
-  const revisions = facts.available.get(key);
-  if (revisions === undefined) return unannounced(fold, key);
-  const e = newest(revisions, (r) => r.value.sequence);
-  const { revision } = e.value;
-  const stored = storedStanding(fold, key, revision);
-  if (stored !== undefined) return stored;
-  const standing =
-    verdictState(verdictsOn(facts, 'ingest', key, revision, e), 'available') ?? pendingClinical(fold, 'ingest', e, 'available');
-  return standing.code === 'EXPIRED' ? (remembered(fold, key) ?? standing) : standing;
+  const all = facts.available.get(key);
+  const [e] = all ?? [];
+  if (all === undefined || e === undefined) return unannounced(fold, key);
+  const own = announcedStanding(fold, key, e, all);
+  if (own.state === 'unaccounted' || own.state === 'withdrawn') return own;
+  const now = listedOtherwise(fold, key, e, own) ?? own;
+  const known = knownToResearch(fold, key);
+  if (known?.state === 'released') return now.state === 'released' ? now : underRelease(now);
+  if (now.code === 'EXPIRED') return remembered(fold, key) ?? now;
+  const earlier = all.slice(1).map((a) => () => announcedStanding(fold, key, a, all));
+  return foremost([() => now, ...(known === undefined ? [] : [() => known]), ...earlier]) ?? now;
 }
 
 function total(studies: readonly StudyAccount[], { input, facts }: Fold): Account {

@@ -76,10 +76,20 @@ const rows = {
     meaning: 'The PACS refused the user or password (401 or 403).',
     remedy: "Correct the centre's credential; the study waits and is tried again.",
   },
+  PACS_BUSY: {
+    kind: 'waiting',
+    meaning: "The centre's connections were in use for half a day.",
+    remedy: 'The study waits and is tried again; if many do, allow more connections or find out why its PACS is slow.',
+  },
+  PACS_QUOTA: {
+    kind: 'waiting',
+    meaning: "The centre's quota of studies or bytes was in use for half a day.",
+    remedy: "The study waits and is tried again; if many do, raise the centre's quota.",
+  },
   PACS_ERROR: { kind: 'waiting', meaning: 'The PACS answered with an error.', remedy: 'See the PACS log; the study is tried again.' },
   STUDY_VANISHED: {
     kind: 'final',
-    meaning: 'The study was announced, and then was not in the PACS.',
+    meaning: 'The PACS listed the study, and then had it no longer: before it was announced, or before it was pulled.',
     remedy: 'If it was deleted by mistake, send it to the PACS again.',
   },
   STUDY_CHANGED: {
@@ -102,7 +112,13 @@ const rows = {
   CONFLICTING_COPY: {
     kind: 'waiting',
     meaning: 'Another centre sent the same study with other instances.',
-    remedy: 'An operator decides which copy stands.',
+    remedy: 'An operator decides which copy stands: docs/revisions.md.',
+  },
+  SEQUENCE_WENT_BACK: {
+    kind: 'waiting',
+    meaning:
+      "The newest announcement bears a lower number than an older one, so ingest took it for superseded: the gateway's clock went back.",
+    remedy: "Set the gateway's clock right, then start it with a new state file: it announces every study anew (docs/accounting.md).",
   },
   SUPERSEDED: { kind: 'info', meaning: 'A newer revision of the study is already published.', remedy: 'Nothing.' },
   // anonymise
@@ -229,13 +245,23 @@ const rows = {
     meaning: 'A contrast agent was given and the cohort takes none.',
     remedy: 'Open a cohort with another contrast rule.',
   },
-  ALREADY_DECIDED: { kind: 'info', meaning: 'An earlier revision of the study was selected or excluded; that stands.', remedy: 'Nothing.' },
+  ALREADY_DECIDED: { kind: 'info', meaning: 'An earlier revision of the study was excluded; that stands.', remedy: 'Nothing.' },
   AWAITING_ROUND: { kind: 'waiting', meaning: 'Assessed; the next selection round decides.', remedy: 'Wait, or close a round.' },
   // label, release
   AWAITING_READING: { kind: 'waiting', meaning: 'Waits for readers.', remedy: 'Invite readers.' },
   AWAITING_RELEASE: { kind: 'waiting', meaning: 'Graded; in no released version yet.', remedy: 'Build and approve a release.' },
   READER_REJECTED: { kind: 'final', meaning: 'Readers judged the study unusable.', remedy: 'Nothing.' },
   IDENTITY_VISIBLE: { kind: 'final', meaning: 'A reader saw an identity; the study is quarantined.', remedy: 'The security role decides.' },
+  SAME_VOLUME: {
+    kind: 'info',
+    meaning: 'A newer revision has the same volume as the one that readers have; that one stands for both.',
+    remedy: 'Nothing.',
+  },
+  READING_STALE: {
+    kind: 'info',
+    meaning: 'The volume was replaced after a reader had claimed or graded it: the readings stand until the newer one is read.',
+    remedy: 'Nothing; the newer revision has tasks of its own.',
+  },
   // our own or a dependency's faults: retried; a dependency's for as long as it is away, ours end as replayable dead letters
   STORE_UNAVAILABLE: {
     kind: 'waiting',
@@ -251,6 +277,38 @@ const rows = {
   },
   VAULT_UNAVAILABLE: { kind: 'waiting', meaning: 'The identity vault does not answer.', remedy: 'Check the vault; it is tried again.' },
   BUS_UNAVAILABLE: { kind: 'waiting', meaning: 'Kafka does not answer.', remedy: 'Check the brokers; it is tried again.' },
+  STORE_UNAUTHORISED: {
+    kind: 'waiting',
+    meaning: 'The object store refused the access key, its secret, or the right to do this.',
+    remedy: 'Correct S3_ACCESS_KEY and its secret, or the policy of the user (docs/credentials.md); it is tried again.',
+  },
+  DATABASE_UNAUTHORISED: {
+    kind: 'waiting',
+    meaning: 'PostgreSQL refused the role: wrong password, expired, not there, or without the right to do this.',
+    remedy: 'Correct DATABASE_URL or the role (docs/credentials.md); it is tried again.',
+  },
+  VAULT_UNAUTHORISED: {
+    kind: 'waiting',
+    meaning: "The vault's PostgreSQL refused the role: wrong password, expired, not there, or without the right to do this.",
+    remedy: 'Correct VAULT_URL or the role (docs/credentials.md); it is tried again.',
+  },
+  STORE_UNTRUSTED: {
+    kind: 'waiting',
+    meaning:
+      "The object store's certificate is not vouched for, has expired or is of another name, or one side speaks TLS and the other not.",
+    remedy: 'Check S3_CA_FILE, https in S3_ENDPOINT, and dates and names of the certificate; it is tried again.',
+  },
+  DATABASE_UNTRUSTED: {
+    kind: 'waiting',
+    meaning: "PostgreSQL's certificate is not vouched for, has expired or is of another name, or one side speaks TLS and the other not.",
+    remedy: 'Check sslmode=verify-full and sslrootcert in DATABASE_URL, and dates and names of the certificate; it is tried again.',
+  },
+  VAULT_UNTRUSTED: {
+    kind: 'waiting',
+    meaning:
+      "The certificate of the vault's PostgreSQL is not vouched for, has expired or is of another name, or one side speaks TLS and the other not.",
+    remedy: 'Check sslmode=verify-full and sslrootcert in VAULT_URL, and dates and names of the certificate; it is tried again.',
+  },
   MANIFEST_MISSING: {
     kind: 'waiting',
     meaning: 'The event names a manifest that is not in the store.',
@@ -262,6 +320,12 @@ const rows = {
     remedy: "Check the object store's disks; replay the stage before.",
   },
   SCHEMA_AHEAD: { kind: 'waiting', meaning: 'The event was written by a newer version.', remedy: 'Update this stage; the event waits.' },
+  SCHEMA_ID_MISMATCH: {
+    kind: 'waiting',
+    meaning: "The record's schema id means another type in the registry: the registry has lost its ids and given them anew.",
+    remedy:
+      'Give the registry its earlier ids back (publish the schemas in the same order into an empty one), then restart the stage; the event waits.',
+  },
   BAD_EVENT: {
     kind: 'waiting',
     meaning: "The record can't be decoded or its ce_type does not match.",
@@ -282,6 +346,21 @@ const rows = {
     meaning: 'The committed offset is no longer in the log.',
     remedy: 'Restore the topic from the event log; the stage does not jump.',
   },
+  LOG_DIFFERS: {
+    kind: 'start',
+    meaning: 'A partition holds something else than its archive, or something writes to it while it is restored.',
+    remedy: 'Stop the stages; restore into a partition that is empty, or that an earlier restore has begun.',
+  },
+  OFFSETS_WOULD_MOVE: {
+    kind: 'start',
+    meaning: 'The archive of a partition begins behind 0 or has gaps, so restored records would get other offsets.',
+    remedy: 'Recorded cuts and committed offsets would mean other records; with --allow-shift it is done and the moves are listed.',
+  },
+  ARCHIVE_WITHOUT_BYTES: {
+    kind: 'start',
+    meaning: "The archive of a partition has rows without the records' bytes: an older version wrote them.",
+    remedy: 'They can be asked but not restored; restore the other topics by name.',
+  },
   BAD_CONFIG: { kind: 'start', meaning: 'The configuration has errors; all are listed.', remedy: 'Correct them; exit code 78.' },
   TOKEN_REFUSED: {
     kind: 'start',
@@ -292,6 +371,16 @@ const rows = {
     kind: 'start',
     meaning: 'The person may not do this: it takes another role.',
     remedy: 'Ask someone who has the role, or have it added to the people file.',
+  },
+  BUS_UNAUTHORISED: {
+    kind: 'start',
+    meaning: 'Kafka refused the user or password; the process ends.',
+    remedy: 'Correct KAFKA_USERNAME and its password (docs/credentials.md), then start again.',
+  },
+  BUS_UNTRUSTED: {
+    kind: 'start',
+    meaning: "Kafka's certificate is not vouched for, has expired or is of another name, or one side speaks TLS and the other not.",
+    remedy: "Check KAFKA_SSL_CA_FILE, the brokers' port, and dates and names of the certificate, then start again.",
   },
   DENIED_BY_BROKER: {
     kind: 'start',

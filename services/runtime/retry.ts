@@ -20,6 +20,8 @@ export const HEADER = {
   stage: 'ct-stage',
   /** The bytes stayed where they were first read; this is their digest. */
   sha256: 'ct-sha256',
+  /** On the record of a replay: the dead letter that it replays. */
+  replays: 'ct-replays',
 } as const;
 
 export const RETRY_DELAYS = Object.entries(topicsFile.retry.delays) as [string, number][];
@@ -51,12 +53,19 @@ export function originOf(stage: StageTopics, record: BusRecord): Origin | undefi
   const { headers } = record;
   const own = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith('ct-')));
   if (!retryTopics(stage.zone, stage.name).includes(record.topic)) return { record: { ...record, headers: own }, attempts: 0 };
+  return parkedOrigin(record, (topic) => isConsumed(stage, topic));
+}
+
+/** What a parked record's headers say of its first reading; undefined when that can't be believed. */
+function parkedOrigin(record: BusRecord, isConsumedTopic: (topic: string) => boolean): Origin | undefined {
+  const { headers } = record;
+  const own = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith('ct-')));
   const topic = headers[HEADER.originTopic] ?? '';
   const partition = numberIn(headers[HEADER.originPartition], 9);
   const offset = numberIn(headers[HEADER.originOffset], 19);
   const attempts = numberIn(headers[HEADER.attempt], 9);
   const reference = headers[HEADER.sha256];
-  if (!isConsumed(stage, topic) || partition === undefined || offset === undefined || attempts === undefined) return undefined;
+  if (!isConsumedTopic(topic) || partition === undefined || offset === undefined || attempts === undefined) return undefined;
   if (reference !== undefined && !/^[0-9a-f]{64}$/.test(reference)) return undefined;
   return {
     record: { ...record, topic, partition: Number(partition), offset, headers: own },
@@ -97,7 +106,7 @@ export interface Failure {
 
 /** A dependency that is away for long must not fill the dead letters: its records wait at the last step, as those of a newer version
  * do, and erasures that are not due yet. */
-const WAITS_FOR_EVER = /^(?:SCHEMA_AHEAD$|ERASURE_PENDING$|PACS_|STORE_|DATABASE_|VAULT_|BUS_)/;
+const WAITS_FOR_EVER = /^(?:SCHEMA_|ERASURE_PENDING$|PACS_|STORE_|DATABASE_|VAULT_|BUS_)/;
 
 /** The retry or dead record after a failed try. Never throws: it is what happens to records that nothing else can take. */
 export function afterFailure(o: {
@@ -169,11 +178,35 @@ export async function wholeRecord(bus: EventBus, origin: Origin, signal: AbortSi
   throw new Fault('BAD_EVENT', false, `${topic}/${partition}: offset ${offset} no longer has the bytes that wait`);
 }
 
-/** The record as it was before it failed, to be handled again at once: for `dead replay`. */
+const READERS = new Map(topicsFile.topics.map((t) => [t.name as string, t.readers as readonly string[]]));
+
+/** Where a dead letter's record was first read; undefined when nothing says so that can be believed. */
+export function originOfLetter(stage: string, dead: BusRecord): Origin | undefined {
+  return parkedOrigin(dead, (topic) => {
+    const centre = centreOfTopic(topic);
+    const name = centre === undefined ? topic : topic.replace(`.${centre}.`, '.<centre>.');
+    return READERS.get(name)?.includes(stage) === true;
+  });
+}
+
+/** Name of a dead letter for people and headers, `<stage>/<partition>/<offset>` of its place in the stage's dead-letter topic. */
+export function letterId(stage: string, dead: Pick<BusRecord, 'partition' | 'offset'>): string {
+  return `${stage}/${dead.partition}/${dead.offset}`;
+}
+
+/**
+ * The record as it was before it failed, to be handled again at once: for `dead replay`. Bytes, key, `ce_id`,
+ * `traceparent` and first place stay, so what comes of it has the ids that it would have had.
+ */
 export function replayRecord(zone: Zone, dead: BusRecord, nowMs: number): OutgoingRecord {
   const stage = dead.headers[HEADER.stage];
   if (stage === undefined) throw new Error('not a dead letter: it names no stage');
-  const headers: Record<string, string> = { ...dead.headers, [HEADER.attempt]: '0', [HEADER.due]: String(nowMs) };
+  const headers: Record<string, string> = {
+    ...dead.headers,
+    [HEADER.attempt]: '0',
+    [HEADER.due]: String(nowMs),
+    [HEADER.replays]: letterId(stage, dead),
+  };
   delete headers[HEADER.stage];
   return { topic: retryTopic(zone, stage, RETRY_DELAYS[0]?.[0] ?? '30s'), key: dead.key, value: dead.value, headers };
 }

@@ -1,0 +1,155 @@
+// Where one event, one verdict or one research study stands. Parts of the account's fold; pure.
+import {
+  eventKey,
+  newest,
+  revisionKey,
+  type AccountInput,
+  type Anonymised,
+  type Assessed,
+  type ClinicalVerdict,
+  type Facts,
+  type Parked,
+  type ResearchVerdict,
+} from './account-facts.ts';
+import type { Code } from './codes.ts';
+import type { ResearchStudyId } from './ids.ts';
+import type { EventIn } from './stage.ts';
+
+export type StudyState = 'released' | 'waiting' | 'excluded' | 'rejected' | 'withdrawn' | 'outOfScope' | 'unaccounted';
+
+export const MILESTONES = ['sent', 'available', 'stored', 'anonymised', 'assessed', 'selected', 'labelled', 'released'] as const;
+export type Milestone = (typeof MILESTONES)[number];
+
+/** EXPIRED: the PACS still lists it, and what became of it is older than the clinical log keeps. */
+export type StandingCode = Code | 'RELEASED' | 'IN_QUEUE' | 'EXPIRED';
+
+export interface Standing {
+  readonly state: StudyState;
+  readonly code: StandingCode;
+  /** Furthest point of the way that the counted revision reached. */
+  readonly reached: Milestone;
+  /** True when it waits for a person: it lies in a dead-letter topic. */
+  readonly dead?: boolean;
+  /** Code of the newest revision, when the study stands where an earlier one does. */
+  readonly note?: StandingCode;
+}
+
+export interface Fold {
+  readonly input: AccountInput;
+  readonly facts: Facts;
+  /** What is older may have left the clinical topics of verdicts and stored studies. */
+  readonly outcomesKeptSinceMs: number;
+}
+
+/** The newest record that still holds the event: a dead letter, or a retry that its stage has not consumed. One that
+ * was consumed has led to an outcome, to a later record, or to nothing. */
+function openPark({ input, facts }: Fold, stage: string, e: EventIn): Parked | undefined {
+  const parked = facts.parked.get(`${stage}#${e.id}`) ?? [];
+  const waits = parked.find((p) => !p.dead && p.offset >= input.committed(`${stage}.retry`, p.topic, p.partition));
+  if (waits !== undefined) return waits;
+  return parked[0]?.dead === true ? parked[0] : undefined;
+}
+
+/** Where an event without an outcome stands: parked, still in the queue (a copy of it, too), or lost. */
+export function pending(fold: Fold, stage: string, e: EventIn, reached: Milestone): Standing {
+  const { input, facts } = fold;
+  const parked = openPark(fold, stage, e);
+  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
+  const last = facts.lastOffset.get(eventKey(e)) ?? e.offset;
+  if (last >= input.committed(stage, e.topic, e.partition)) return { state: 'waiting', code: 'IN_QUEUE', reached };
+  return { state: 'unaccounted', code: facts.parked.get(`${stage}#${e.id}`)?.[0]?.code ?? 'IN_QUEUE', reached };
+}
+
+/** As `pending`, for a clinical event: what is too old to have its outcome in the log is not lost. */
+export function pendingClinical(fold: Fold, stage: string, e: EventIn, reached: Milestone): Standing {
+  const standing = pending(fold, stage, e, reached);
+  if (standing.state !== 'unaccounted' || e.timeMs >= fold.outcomesKeptSinceMs) return standing;
+  return { state: 'waiting', code: 'EXPIRED', reached };
+}
+
+type AnyVerdict = ClinicalVerdict | ResearchVerdict;
+export const isRejection = (v: AnyVerdict): boolean => v.type.endsWith('StudyRejected');
+
+/** A verdict's state; undefined when it leaves the question to another revision. */
+export function verdictState(verdicts: readonly AnyVerdict[] | undefined, reached: Milestone): Standing | undefined {
+  const rejections = verdicts?.filter(isRejection) ?? [];
+  if (rejections.length > 0) {
+    const { code } = newest(rejections, (v) => v.timeMs).value;
+    return { state: code === 'PATIENT_WITHDRAWN' ? 'withdrawn' : 'rejected', code, reached };
+  }
+  if (verdicts === undefined || verdicts.length === 0) return undefined;
+  const { code } = newest(verdicts, (v) => v.timeMs).value;
+  if (code === 'DUPLICATE_OF') return { state: 'excluded', code, reached };
+  // The gateway sees the change too and announces the newer revision: until then the study waits.
+  return { state: 'waiting', code, reached };
+}
+
+/** Codes under which a revision waits for another one: it is not where its study stands when that one has ended. */
+const LEFT_TO_ANOTHER: readonly StandingCode[] = ['SUPERSEDED', 'STUDY_CHANGED', 'EXPIRED'];
+
+/**
+ * Where a study stands, from its revisions, the newest first. The newest counts. When it was rejected, an earlier one
+ * that went on does, with the newest's code noted. A loss is never hidden by another revision.
+ */
+export function foremost(revisions: readonly (() => Standing)[]): Standing | undefined {
+  const [first, ...earlier] = revisions;
+  const own = first?.();
+  // Readers judge the study that was selected, whichever revision they were shown.
+  if (own?.state !== 'rejected' || own.reached === 'selected' || own.reached === 'labelled') return own;
+  for (const standingOf of earlier) {
+    const standing = standingOf();
+    if (standing.state === 'rejected' || LEFT_TO_ANOTHER.includes(standing.code)) continue;
+    return { ...standing, note: own.code };
+  }
+  return own;
+}
+
+/** A release stands whatever a later revision meets: that is only noted. */
+export function underRelease(newestRevision: Standing): Standing {
+  const { code } = newestRevision;
+  return { state: 'released', code: 'RELEASED', reached: 'released', ...(code === 'RELEASED' ? {} : { note: code }) };
+}
+
+function afterAssessed(fold: Fold, e: Assessed): Standing {
+  const { facts } = fold;
+  const id = e.value.studyId;
+  const reached = facts.labelled.has(id) ? 'labelled' : facts.selected.has(id) ? 'selected' : 'assessed';
+  const late = verdictState(facts.researchVerdicts.get(revisionKey(id, e.value.revision)), reached);
+  if (late?.state === 'rejected' || late?.state === 'withdrawn') return late;
+  if (reached === 'labelled') return { state: 'waiting', code: 'AWAITING_RELEASE', reached };
+  const selected = facts.selected.get(id);
+  if (selected !== undefined) {
+    const queued = pending(fold, 'label-queue', selected, reached);
+    // Below the commit the task stands in the readers' database: it waits for people, not for a stage.
+    return queued.state === 'unaccounted' ? { state: 'waiting', code: 'AWAITING_READING', reached } : queued;
+  }
+  const excluded = facts.excluded.get(id);
+  if (excluded !== undefined) return { state: 'excluded', code: excluded.value.code, reached };
+  const parked = openPark(fold, 'select', e);
+  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
+  if (e.offset < (facts.cut.get(`${e.topic}/${e.partition}`) ?? -1n)) return { state: 'unaccounted', code: 'AWAITING_ROUND', reached };
+  return late ?? { state: 'waiting', code: 'AWAITING_ROUND', reached };
+}
+
+function revisionStanding(fold: Fold, e: Anonymised): Standing {
+  const at = revisionKey(e.value.studyId, e.value.revision);
+  const assessed = fold.facts.assessed.get(at);
+  if (assessed !== undefined) return afterAssessed(fold, assessed);
+  return verdictState(fold.facts.researchVerdicts.get(at), 'anonymised') ?? pending(fold, 'assess', e, 'anonymised');
+}
+
+/** Codes at the end of the way to a release: the revision that was released bears them, so they say nothing of a later one. */
+const BEFORE_RELEASE: readonly StandingCode[] = ['AWAITING_RELEASE', 'AWAITING_READING'];
+
+export function researchStanding(fold: Fold, id: ResearchStudyId, anonymised: readonly Anonymised[]): Standing {
+  const { facts } = fold;
+  const e = newest(anonymised, (r) => r.value.ordinal);
+  if (facts.withdrawn.has(e.value.subjectId)) return { state: 'withdrawn', code: 'PATIENT_WITHDRAWN', reached: 'anonymised' };
+  const revisions = [...new Map(anonymised.map((r) => [r.value.revision, r])).values()].toSorted(
+    (a, b) => b.value.ordinal - a.value.ordinal || (a.id > b.id ? -1 : 1),
+  );
+  const standing = foremost(revisions.map((r) => () => revisionStanding(fold, r))) ?? revisionStanding(fold, e);
+  if (!facts.released.has(id) || (standing.state === 'unaccounted' && revisions.length > 1)) return standing;
+  const isReleasedOne = revisions.length === 1 || BEFORE_RELEASE.includes(standing.code);
+  return underRelease(isReleasedOne ? { ...standing, code: standing.note ?? 'RELEASED' } : standing);
+}
