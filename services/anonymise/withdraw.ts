@@ -38,6 +38,9 @@ export const anonymiseAndWithdraw: Stage<Stored | PatientWithdrawn | SubjectWith
     'ct.research.erasure-done.v1',
   ],
   produces: [...anonymiseStage.produces, 'ct.research.subject-withdrawn.v1'],
+  told: async (event, outcome, ports, signal) => {
+    if (event.type === 'ctstream.clinical.v1.StudyStored') await anonymiseStage.told?.(event, outcome, ports, signal);
+  },
   handle: (event, ports, signal, job) => {
     switch (event.type) {
       case 'ctstream.clinical.v1.StudyStored':

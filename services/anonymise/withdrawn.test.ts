@@ -8,12 +8,13 @@ import { openSqliteVault } from '../adapters/sqlite-vault.ts';
 import { withdrawFromSqliteVault } from '../adapters/sqlite-vault-withdraw.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { Job } from '../kernel/stage.ts';
+import { claimBytes, claimKeyOf, contentKeyOf } from '../kernel/study-claim.ts';
 import type { IdentityVault, PatientKey, SubjectLock } from '../ports/identity-vault.ts';
 import { DEFAULT_IDENTITY_RULES } from './identity.ts';
 import { compileProfile } from './profile/profile.ts';
 import { anonymiseStage } from './stage.ts';
-import { storedStudy } from './stage-test-support.ts';
-import { ctBytes, memoryStore, of, sopUidOf } from './test-support.ts';
+import { CENTRE, storedStudy } from './stage-test-support.ts';
+import { ctBytes, memoryStore, of, sopUidOf, STUDY_UID } from './test-support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ctstream-withdrawn-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -64,6 +65,19 @@ describe('a study whose patient withdrew', () => {
     store = memoryStore();
     expect(await handle()).toMatchObject({ kind: 'reject', code: 'PATIENT_WITHDRAWN' });
     expect([...names('ct-clinical'), ...names('ct-research')]).toEqual([]);
+  });
+
+  test.each([
+    ["its centre's claim to the study goes too", CENTRE, 0],
+    ["another centre's claim to the study stays", 'c99', 2],
+  ])('%s', async (_name, owner, left) => {
+    const event = await storedStudy(store, files());
+    await handleEvent(event);
+    withdraw();
+    await store.put('ct-clinical', claimKeyOf(STUDY_UID), claimBytes(STUDY_UID, owner));
+    await store.put('ct-clinical', contentKeyOf(STUDY_UID, 'd'.repeat(64)), claimBytes(STUDY_UID, owner));
+    expect(await handleEvent(event)).toMatchObject({ code: 'PATIENT_WITHDRAWN' });
+    expect(names('ct-clinical')).toHaveLength(left);
   });
 
   test('while it waited to be tried again: its originals are gone, and it is refused, not missed', async () => {

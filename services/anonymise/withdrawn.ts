@@ -1,6 +1,7 @@
 // What a study meets whose patient withdrew, or withdraws while it is on its way.
 import type { ClinicalKey } from '../kernel/ids.ts';
 import { clinicalKey, parseClinicalKey } from '../kernel/ids.ts';
+import { CLAIM_LIMIT_BYTES, centreOfClaim, claimKeyOf, claimPrefixOf } from '../kernel/study-claim.ts';
 import { reject } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import type { EventIn, Job } from '../kernel/stage.ts';
@@ -28,10 +29,14 @@ export async function eraseByPrefix(store: ObjectStore, bucket: string, prefix: 
   return erased;
 }
 
-/** Removes the originals of a study from ct-clinical. */
-export function eraseOriginals(store: ObjectStore, study: ClinicalKey, signal: AbortSignal): Promise<number> {
+/** Removes the originals of a study from ct-clinical, and the centre's claim to it: it names the study. */
+export async function eraseOriginals(store: ObjectStore, study: ClinicalKey, signal: AbortSignal): Promise<number> {
   const { centre, studyInstanceUid } = parseClinicalKey(study);
-  return eraseByPrefix(store, CLINICAL_BUCKET, `${centre}/${studyInstanceUid}/`, signal);
+  const erased = await eraseByPrefix(store, CLINICAL_BUCKET, `${centre}/${studyInstanceUid}/`, signal);
+  const claim = await store.getBytes(CLINICAL_BUCKET, claimKeyOf(studyInstanceUid), CLAIM_LIMIT_BYTES, signal);
+  // Without a claim, marks may be left of an erasure that was cut short; with another centre's, all of it is that centre's.
+  if (claim !== undefined && centreOfClaim(claim) !== centre) return erased;
+  return erased + (await eraseByPrefix(store, CLINICAL_BUCKET, claimPrefixOf(studyInstanceUid), signal));
 }
 
 /**

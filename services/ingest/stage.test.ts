@@ -9,6 +9,7 @@ import { TAG } from '../dicom/dictionary.ts';
 import { element } from '../dicom/values.ts';
 import { makeFile, newDataset, withElements, writeDicom } from '../dicom/write.ts';
 import type { Available } from './events.ts';
+import { fairPlaces } from './fair-places.ts';
 import { limitedWork } from './ports.ts';
 import { ingestStage } from './stage.ts';
 import { CLINICAL_BUCKET } from './store-series.ts';
@@ -74,10 +75,12 @@ async function handled(duringPull: (store: ReturnType<typeof memoryStore>) => Pr
     event,
     {
       store,
-      pacs: () => ({ web, gate: { enter: (_signal, work) => work() } }),
+      pacs: () => ({ pull: (s, work) => work(web, s) }),
       random: { attempt: () => 'attempt' } as never,
+      clock: { nowMs: () => 0, sleep: async () => undefined },
+      admission: { isOpen: () => true, open: async () => undefined },
       spill: { folder: '/nowhere', memoryBytes: 1 << 20, headBytes: 1 << 20, maxBytes: 1 << 20 },
-      work: limitedWork(1, 60_000),
+      work: limitedWork(fairPlaces(1), 60_000),
       count: () => undefined,
     },
     signal,
@@ -111,9 +114,13 @@ test('a later revision that was stored while this one was pulled supersedes it, 
 });
 
 test('work that takes too long is a fault with that code, and its place is free again', async () => {
-  const work = limitedWork(1, 20);
-  const late = work(signal, (s) => new Promise<never>((_, reject) => s.addEventListener('abort', () => reject(new Error('aborted')))));
+  const work = limitedWork(fairPlaces(1), 20);
+  const late = work(
+    'c1',
+    signal,
+    (s) => new Promise<never>((_, reject) => s.addEventListener('abort', () => reject(new Error('aborted')))),
+  );
   await expect(late).rejects.toMatchObject({ code: 'JOB_TIMEOUT', retryable: true });
   await expect(late).rejects.toBeInstanceOf(Fault);
-  expect(await work(signal, async () => 'next')).toBe('next');
+  expect(await work('c1', signal, async () => 'next')).toBe('next');
 });

@@ -1,28 +1,30 @@
 // Ingest: an announced study is counted, pulled and stored; its manifest is the publish point.
-import type { Code } from '../kernel/codes.ts';
 import { revisionOf } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
-import type { CentreId, ClinicalRevision } from '../kernel/ids.ts';
+import type { ClinicalRevision } from '../kernel/ids.ts';
 import { publishManifest } from '../kernel/manifest.ts';
-import { emit, reject, skip } from '../kernel/outcome.ts';
+import { emit } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import { centreOfTopic } from '../kernel/route.ts';
 import type { Stage } from '../kernel/stage.ts';
-import type { Randomness } from '../ports/clock.ts';
+import type { Clock, Randomness } from '../ports/clock.ts';
 import type { DicomWeb, FoundInstance } from '../ports/dicomweb.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import type { CentreGate } from './centre-gate.ts';
-import { contentDigest, manifestKeyOf, statusEvent, storedEvents } from './events.ts';
+import type { Admission } from './admission.ts';
+import { claimStudy, markStored } from './claim.ts';
+import { contentDigest, manifestKeyOf, storedEvents } from './events.ts';
 import type { Available, ClinicalManifest, IngestFacts } from './events.ts';
 import { asManifestStore } from './manifest-store.ts';
+import { changed, duplicate, mismatch, refused, superseded } from './outcomes.ts';
 import type { SpillLimits } from './spill.ts';
 import { isSuperseded, judge, manifestsOf } from './standing.ts';
+import type { Judgement } from './standing.ts';
 import { CLINICAL_BUCKET, storeSeries, StudyProblem } from './store-series.ts';
 import type { SeriesStored } from './store-series.ts';
 
 export interface CentrePacs {
-  readonly web: DicomWeb;
-  readonly gate: CentreGate;
+  /** Runs work with the PACS when it is the centre's turn, and within the longest time of a job; the wait takes none of it. */
+  pull<T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T>;
 }
 
 export interface IngestPorts {
@@ -30,9 +32,12 @@ export interface IngestPorts {
   /** The PACS of a centre; undefined when the centres file does not name it. */
   pacs(centre: string): CentrePacs | undefined;
   readonly random: Randomness;
+  readonly clock: Clock;
   readonly spill: SpillLimits;
-  /** Runs work in one of the process's places and within the longest time of a job; waiting for the place takes none of it. */
-  work<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
+  /** Whether there is room for new studies. */
+  readonly admission: Pick<Admission, 'isOpen' | 'open'>;
+  /** Runs work without the PACS in one of the process's places, when it is the centre's turn; limited as `pull` is. */
+  work<T>(centre: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
   /** Counts for /metrics. */
   count(name: string, n: number, labels: Readonly<Record<string, string>>): void;
 }
@@ -63,16 +68,28 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal)
   // They become parts of object names.
   if (!UID.test(value.studyInstanceUid) || !REVISION.test(value.revision))
     throw new Fault('BAD_EVENT', false, 'StudyInstanceUID or revision is malformed');
-  const before = await ports.work(signal, async (s) => judge(event, await manifestsOf(ports.store, event, s)));
+  const before = await ports.work(centre, signal, (s) => judgeStanding(event, ports.store, s));
   if (before.kind === 'stored') return emit(storedEvents(before.published));
   if (before.kind === 'superseded') return superseded();
   const pacs = ports.pacs(centre);
   if (pacs === undefined) throw new Fault('PACS_UNREACHABLE', true, `the centres file has no centre ${centre}`);
-  // The centre's place first: a slow PACS then holds as many of the process's places as it has connections, and no more.
-  return await pacs.gate.enter(signal, () => ports.work(signal, (s) => store(event, before.revision, pacs.web, ports, s)));
+  const sinceMs = ports.clock.nowMs();
+  for (;;) {
+    await ports.admission.open(sinceMs, signal);
+    // It may have waited for its turn while the disk ran full.
+    const outcome = await pacs.pull(signal, async (web, s) =>
+      ports.admission.isOpen() ? await store(event, before.revision, web, ports, s) : undefined,
+    );
+    if (outcome !== undefined) return outcome;
+  }
 }
 
-const superseded = (): Outcome => skip('SUPERSEDED', 'a later revision is stored');
+async function judgeStanding(event: Available, objects: ObjectStore, signal: AbortSignal): Promise<Judgement> {
+  const before = judge(event, await manifestsOf(objects, event.value, signal));
+  // The attempt that published it may have ended before its mark.
+  if (before.kind === 'stored') await markStored(objects, before.published.manifest, signal);
+  return before;
+}
 
 /** Pulls the study and publishes its manifest under `revision`. */
 async function store(
@@ -83,18 +100,27 @@ async function store(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const { centre, studyInstanceUid } = event.value;
-  const job = { revision, attempt: ports.random.attempt() };
+  const job = { revision, attempt: ports.random.attempt(), beganMs: performance.now() };
   const pulled = await pullOrDiscard(event, web, ports, job, signal);
   if ('kind' in pulled) return pulled;
   // The pull may have taken minutes: a later announcement may stand by now.
-  if (isSuperseded(event, await manifestsOf(ports.store, event, signal))) {
+  if (isSuperseded(event, await manifestsOf(ports.store, event.value, signal))) {
     await discard(ports.store, event, job);
     return superseded();
   }
+  if ((await claimOrDiscard(event, pulled, ports, job, signal)) === 'duplicate') return duplicate(event);
   // From here on a failure leaves the objects: the manifest may stand although its answer was lost.
   const key = manifestKeyOf(centre, studyInstanceUid, revision);
-  const published = await publishManifest<ClinicalManifest>(asManifestStore(ports.store), CLINICAL_BUCKET, key, pulled, signal);
+  const published = await publishManifest<ClinicalManifest>(
+    asManifestStore(ports.store),
+    CLINICAL_BUCKET,
+    key,
+    pulled,
+    signal,
+    job.beganMs,
+  );
   if (published.manifest.attempt !== job.attempt) await discard(ports.store, event, job);
+  await markStored(ports.store, published.manifest, signal);
   ports.count('ingest_stored_bytes_total', published.manifest.facts.sizeBytes, { centre });
   return emit(storedEvents(published));
 }
@@ -103,6 +129,7 @@ async function store(
 interface Job {
   readonly revision: ClinicalRevision;
   readonly attempt: string;
+  readonly beganMs: number;
 }
 
 async function pullOrDiscard(
@@ -123,27 +150,22 @@ async function pullOrDiscard(
   }
 }
 
-/** A forged or broken event must not touch the study of the centre that it names: the rejection is under the topic's own centre. */
-function mismatch(event: Available, centre: string): Outcome {
-  const { studyInstanceUid, revision } = event.value;
-  const value = {
-    centre: centre as CentreId,
-    studyInstanceUid,
-    revision,
-    stage: 'ingest',
-    code: 'CENTRE_MISMATCH' as const,
-    detail: 'the value names another centre than the topic',
-  };
-  return emit([{ type: 'ctstream.clinical.v1.StudyRejected', value }, statusEvent(event, centre, 'rejected', 'CENTRE_MISMATCH')]);
-}
-
-function refused(event: Available, code: Code, detail: string): Outcome {
-  return reject(code, detail, [statusEvent(event, event.value.centre, 'rejected', code)]);
-}
-
-function changed(event: Available, detail: string): Outcome {
-  // The status makes the gateway look again and announce what is there now, so nothing waits for a chance.
-  return skip('STUDY_CHANGED', detail, [statusEvent(event, event.value.centre, 'waiting', 'STUDY_CHANGED')]);
+/** What is not published leaves no objects behind. @throws the Fault of a copy that is held */
+async function claimOrDiscard(
+  event: Available,
+  pulled: ClinicalManifest,
+  ports: IngestPorts,
+  job: Job,
+  signal: AbortSignal,
+): Promise<'ours' | 'duplicate'> {
+  try {
+    const claim = await claimStudy(ports.store, pulled, signal);
+    if (claim === 'duplicate') await discard(ports.store, event, job);
+    return claim;
+  } catch (error) {
+    await discard(ports.store, event, job);
+    throw error;
+  }
 }
 
 /** The manifest of what was pulled, or the outcome that ends the job. */
@@ -176,6 +198,7 @@ async function pull(
   for (const seriesInstanceUid of [...bySeries.keys()].sort()) {
     stored.push(await pullSeries(event, web, ports, { job, seriesInstanceUid, listed: bySeries.get(seriesInstanceUid) ?? [] }, signal));
   }
+  if (hasCollision(stored)) return refused(event, 'UID_COLLISION', 'two series of the study have one SOPInstanceUID (0008,0018)');
   const verified = verifiedBy(event, stored);
   if (verified === undefined) return changed(event, 'the instances that came are not the announced ones');
   return manifestOf(event, job, stored, verified);
@@ -212,6 +235,12 @@ async function pullSeries(
   ports.count('ingest_instances_total', result.series.instances.length, { centre: event.value.centre });
   if (result.transcoded > 0) ports.count('ingest_transcoded_by_source_total', result.transcoded, { centre: event.value.centre });
   return result;
+}
+
+/** A SOP Instance UID names one instance (PS3.3 C.12.1.1.1), and an instance is of one series: the second is another object. */
+function hasCollision(stored: readonly SeriesStored[]): boolean {
+  const sops = stored.flatMap((s) => s.series.instances.map((i) => i.sopInstanceUid));
+  return new Set(sops).size < sops.length;
 }
 
 function verifiedBy(event: Available, stored: readonly SeriesStored[]): IngestFacts['verified'] | undefined {

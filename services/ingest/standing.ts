@@ -14,9 +14,15 @@ export type Judgement =
   /** To be pulled and stored under this revision. */
   | { readonly kind: 'new'; readonly revision: ClinicalRevision };
 
-/** Every manifest of the event's study, of whatever revision. */
-export async function manifestsOf(store: ObjectStore, event: Available, signal: AbortSignal): Promise<Published<ClinicalManifest>[]> {
-  const { centre, studyInstanceUid } = event.value;
+/** A study as one centre has it. */
+export type StudyName = Pick<Available['value'], 'centre' | 'studyInstanceUid'>;
+
+/** Every manifest of the study, of whatever revision. */
+export async function manifestsOf(
+  store: ObjectStore,
+  { centre, studyInstanceUid }: StudyName,
+  signal: AbortSignal,
+): Promise<Published<ClinicalManifest>[]> {
   const found: Published<ClinicalManifest>[] = [];
   for await (const { key } of store.list(CLINICAL_BUCKET, `${centre}/${studyInstanceUid}/`, signal)) {
     if (!key.endsWith('/manifest.json')) continue;

@@ -70,8 +70,9 @@ async function eraseStudies(tx: Transaction, subjectId: SubjectId): Promise<{ ro
        INSERT INTO erased_task (task_id) SELECT task_id FROM gone RETURNING 1`,
       of,
     );
+    const lineage = await tx.query('DELETE FROM lineage WHERE study_id = $1 RETURNING 1', [study]);
     await tx.query('DELETE FROM study WHERE study_id = $1 AND revision = $2', of);
-    rows += readings.length + tasks.length;
+    rows += readings.length + tasks.length + lineage.length;
   }
   await tx.query("SELECT set_config('ctstream.erasure', 'off', true)");
   return { rows, studies: studies.map((s) => s.study_id) };

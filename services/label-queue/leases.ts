@@ -45,7 +45,7 @@ function claimedTask(row: TaskRow): ClaimedTask {
 }
 
 /**
- * Gives the reader the next task, or undefined when there is none for them: never a second task of a study
+ * Gives the reader the next task, or undefined when there is none for them: never a second task of a volume
  * they hold or read, never a study of their own centre, `lead` tasks to leads only. Studies that somebody has
  * begun to read go first. @throws ApiProblem TOO_MANY_LEASES
  */
@@ -63,8 +63,8 @@ export async function claim(database: Database, reader: Reader, rules: LeaseRule
       `WITH next AS (
          SELECT t.task_id FROM task t JOIN study s USING (study_id, revision)
          WHERE (t.state = 'open' OR (t.state = 'leased' AND t.lease_until <= clock_timestamp()))
-           AND (t.kind <> 'lead' OR $2) AND s.site IS DISTINCT FROM $3::text
-           AND NOT EXISTS (SELECT FROM task o WHERE o.study_id = t.study_id AND o.task_id <> t.task_id AND o.leased_to = $1)
+           AND (t.kind <> 'lead' OR $2) AND s.site IS DISTINCT FROM $3::text AND s.stale_by IS NULL
+           AND NOT EXISTS (SELECT FROM task o WHERE o.study_id = t.study_id AND o.revision = t.revision AND o.task_id <> t.task_id AND o.leased_to = $1)
          ORDER BY (t.kind IN ('grade-1', 'grade-2')), t.seq LIMIT 1
          FOR UPDATE OF t SKIP LOCKED
        )

@@ -31,9 +31,10 @@ await runProcess({ name: labelQueueStage.name, zone: labelQueueStage.zone, env }
   ctx.onStop(() => bus.close());
 
   const readers = await registerReaders(entries, database, ctx.random);
+  const store = s3Store(storeOptions(env));
   const server = labelServer({
     database,
-    store: s3Store(storeOptions(env)),
+    store,
     random: ctx.random,
     readers,
     rules: { leaseMs: env.LEASE_MS, maxLeasesPerReader: env.MAX_LEASES_PER_READER },
@@ -46,7 +47,7 @@ await runProcess({ name: labelQueueStage.name, zone: labelQueueStage.zone, env }
   await Promise.all([
     runStage(
       labelQueueStage,
-      { database, random: ctx.random, eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS },
+      { database, store, random: ctx.random, eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS },
       {
         bus,
         codec,

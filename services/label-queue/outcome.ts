@@ -13,6 +13,8 @@ export interface StudyRow {
   readonly volume_digest: string;
   readonly event_id: string;
   readonly state: 'reading' | 'labelled' | 'rejected';
+  /** The newer revision that is read in its place. */
+  readonly stale_by: string | null;
 }
 
 interface SaidRow {
@@ -53,6 +55,8 @@ export async function takeNextStep(tx: Transaction, random: Randomness, study: S
   );
   const next = consensus(said satisfies readonly Said[]);
   const ids = { studyId: study.study_id, revision: study.revision };
+  // A newer revision is read in its place: what was claimed may still agree, and nobody is asked anew.
+  if (study.stale_by !== null && next.step !== 'accept' && next.step !== 'reject') return next;
   if (next.step === 'read') {
     await openTasks(
       tx,

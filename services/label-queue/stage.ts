@@ -1,13 +1,20 @@
-// Label-queue's consumer: a selected study opens two blinded grade tasks; a withdrawal erases all of its subject.
+// Label-queue's consumer: a selected study opens two blinded grade tasks, a newer revision of it moves them or opens its
+// own (revisions.ts); a withdrawal erases all of its subject.
+import type { Code } from '../kernel/codes.ts';
+import type { ResearchRevision } from '../kernel/ids.ts';
 import { emit } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
 import type { Randomness } from '../ports/clock.ts';
+import type { Transaction } from '../ports/database.ts';
 import { audit } from './audit.ts';
 import { eraseSubject, type ErasePorts, isWithdrawn, lockSubject } from './erase.ts';
 import { openTasks } from './outcome.ts';
+import { markStale, moveTasks, noteLineage, placeOf, type VolumeStore } from './revisions.ts';
 
 export interface LabelQueuePorts extends ErasePorts {
   readonly random: Randomness;
+  /** Says whether two revisions have one volume. */
+  readonly store: VolumeStore;
 }
 
 type Selected = EventIn<'ctstream.research.v1.StudySelected'>;
@@ -31,29 +38,64 @@ export const labelQueueStage: Stage<Selected['type'] | 'ctstream.research.v1.Sub
   },
 };
 
-async function openStudy(event: Selected, { database, random }: LabelQueuePorts, signal: AbortSignal): Promise<void> {
+async function openStudy(event: Selected, { database, random, store }: LabelQueuePorts, signal: AbortSignal): Promise<void> {
   await database.transaction(async (tx) => {
     const v = event.value;
     await lockSubject(tx, v.subjectId);
     if (!(await tx.firstSight(event.id)) || (await isWithdrawn(tx, v.subjectId))) return;
-    const added = await tx.query(
-      `INSERT INTO study (study_id, revision, subject_id, site, volume_key, volume_digest, shape, spacing_mm, event_id)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING study_id`,
-      [
-        v.studyId,
-        v.revision,
-        v.subjectId,
-        v.site,
-        v.volumeKey,
-        v.volumeDigest,
-        JSON.stringify(v.shape),
-        JSON.stringify(v.spacingMm),
-        event.id,
-      ],
-    );
-    // A second cohort chose the same revision: it is read once.
-    if (added.length === 0) return;
-    const tasks = await openTasks(tx, random, v, ['grade-1', 'grade-2']);
-    await audit(tx, 'label-queue', 'opened', { tasks: tasks.join(' ') });
+    const place = await placeOf(tx, store, v, signal);
+    switch (place.kind) {
+      case 'known':
+        return;
+      case 'late':
+      case 'same':
+        await noteLineage(tx, v, place.kind, place.before);
+        await (place.kind === 'late'
+          ? tell(tx, event, v.revision, 'SUPERSEDED', 'a newer revision is in the queue')
+          : tell(tx, event, v.revision, 'SAME_VOLUME', 'its volume is that of the revision that readers have'));
+        return;
+      case 'moves':
+        await insertStudy(tx, event);
+        await moveTasks(tx, v, place.before);
+        await tell(tx, event, place.before, 'SUPERSEDED', 'nobody had claimed it; its tasks went to a newer revision');
+        return;
+      case 'new':
+      case 'stale': {
+        await insertStudy(tx, event);
+        const tasks = await openTasks(tx, random, v, ['grade-1', 'grade-2']);
+        await audit(tx, 'label-queue', 'opened', { tasks: tasks.join(' ') });
+        if (place.before === undefined) return;
+        await markStale(tx, v, place.before);
+        await tell(tx, event, place.before, 'READING_STALE', 'a newer revision has another volume, which is read anew');
+      }
+    }
   }, signal);
+}
+
+async function insertStudy(tx: Transaction, { id, value: v }: Selected): Promise<void> {
+  await tx.query(
+    `INSERT INTO study (study_id, revision, ordinal, subject_id, site, volume_key, volume_digest, shape, spacing_mm, event_id)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    [
+      v.studyId,
+      v.revision,
+      v.ordinal,
+      v.subjectId,
+      v.site,
+      v.volumeKey,
+      v.volumeDigest,
+      JSON.stringify(v.shape),
+      JSON.stringify(v.spacingMm),
+      id,
+    ],
+  );
+}
+
+/** Tells what became of a revision. */
+async function tell(tx: Transaction, { id, value }: Selected, revision: ResearchRevision, code: Code, detail: string): Promise<void> {
+  await tx.enqueue({
+    type: 'ctstream.research.v1.StudySkipped',
+    value: { studyId: value.studyId, revision, stage: labelQueueStage.name, code, detail },
+    cause: id,
+  });
 }

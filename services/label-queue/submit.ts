@@ -48,7 +48,7 @@ export async function submit(
   return await database.transaction(async (tx) => {
     // The study's row first, then the task's: two submissions of one study wait for each other here, never crosswise.
     const [study] = await tx.query<StudyRow>(
-      `SELECT s.study_id, s.revision, s.subject_id, s.volume_digest, s.event_id, s.state
+      `SELECT s.study_id, s.revision, s.subject_id, s.volume_digest, s.event_id, s.state, s.stale_by
        FROM study s JOIN task t USING (study_id, revision) WHERE t.task_id = $1 FOR UPDATE OF s`,
       [taskId],
     );

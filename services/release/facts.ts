@@ -25,18 +25,22 @@ export interface Contents {
   /** Sorted by research study id. */
   readonly members: readonly Member[];
   readonly exclusions: readonly Exclusion[];
-  /** Selected and neither graded nor rejected yet. */
+  /** Studies that are selected and in no revision graded or rejected yet. */
   readonly waiting: number;
 }
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const revisionKey = (v: { studyId: string; revision: string }): string => `${v.studyId}|${v.revision}`;
 
-/** Splits the studies of the facts into members, exclusions (one row per stage and code) and those that wait. */
+/**
+ * Splits the studies of the facts into members, exclusions (one row per stage and code) and those that wait. Of a study
+ * the newest graded revision is the member: an older one stands until the newer is read.
+ */
 export function contentsOf(facts: readonly Fact[]): Contents {
   const selected = new Map<string, StudySelected>();
   const labelled = new Map<string, StudyLabelled>();
   const rejected = new Set<string>();
+  const visible = new Set<string>();
   const left: Exclusion[] = [];
   for (const fact of facts) {
     const key = revisionKey(fact.value);
@@ -47,21 +51,30 @@ export function contentsOf(facts: readonly Fact[]): Contents {
     } else if (fact.type === 'ctstream.research.v1.StudyLabelled') labelled.set(key, fact.value);
     else if (fact.type === 'ctstream.research.v1.StudyRejected') {
       rejected.add(key);
+      if (fact.value.code === 'IDENTITY_VISIBLE') visible.add(key);
       left.push({ studyId: fact.value.studyId, stage: fact.value.stage, code: fact.value.code });
     } else left.push({ studyId: fact.value.studyId, stage: 'select', code: fact.value.code });
   }
+  const shown = shownUntil([...visible].flatMap((key) => selected.get(key) ?? []));
   const members = new Map<string, Member>();
-  let waiting = 0;
+  const waiting = new Set<string>();
   for (const [key, s] of selected) {
     const l = labelled.get(key);
-    if (rejected.has(key)) continue;
-    if (l === undefined) waiting += 1;
+    if (rejected.has(key) || s.ordinal <= (shown.get(s.studyId) ?? -Infinity)) continue;
+    if (l === undefined) waiting.add(s.studyId);
     else if ((members.get(s.studyId)?.selected.ordinal ?? 0) < s.ordinal) members.set(s.studyId, { selected: s, labelled: l });
   }
   const rows = new Map(left.filter((e) => !members.has(e.studyId)).map((e) => [`${e.studyId}|${e.stage}|${e.code}`, e]));
   return {
     members: [...members.values()].sort((a, b) => byText(a.selected.studyId, b.selected.studyId)),
     exclusions: [...rows.entries()].sort(([a], [b]) => byText(a, b)).map(([, e]) => e),
-    waiting,
+    waiting: [...waiting].filter((studyId) => !members.has(studyId)).length,
   };
+}
+
+/** By study the newest revision that showed an identity: the older ones are of the same images, and out too. */
+function shownUntil(visible: readonly StudySelected[]): Map<string, number> {
+  const shown = new Map<string, number>();
+  for (const s of visible) shown.set(s.studyId, Math.max(s.ordinal, shown.get(s.studyId) ?? -Infinity));
+  return shown;
 }

@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import type { Code } from '../kernel/codes.ts';
 import { sha256Hex } from '../kernel/digest.ts';
 import type { ResearchRevision, ResearchStudyId, SubjectId } from '../kernel/ids.ts';
 import { agreementOf } from './agreement.ts';
@@ -68,6 +69,57 @@ describe('what belongs into a version', () => {
         expect(exclusions.filter((e) => members.some((m) => m.selected.studyId === e.studyId))).toEqual([]);
       }),
     );
+  });
+});
+
+describe('revisions of a study in a version', () => {
+  const revision = (ordinal: number) => ({
+    studyId: 'study-1' as ResearchStudyId,
+    revision: `revision-${ordinal}` as ResearchRevision,
+    subjectId: 'subject-1' as SubjectId,
+    ordinal,
+  });
+  type Of<T extends Fact['type']> = Extract<Fact, { type: T }>;
+  const selected = (ordinal: number): Fact => ({
+    type: 'ctstream.research.v1.StudySelected',
+    value: { ...revision(ordinal), cohort: 'test' } as Of<'ctstream.research.v1.StudySelected'>['value'],
+  });
+  const labelled = (ordinal: number): Fact => ({
+    type: 'ctstream.research.v1.StudyLabelled',
+    value: { ...revision(ordinal), volumeDigest: 'a', grade: 1, adjudicated: false, simulated: false, readings: [] },
+  });
+  const rejected = (ordinal: number, stage: string, code: Code): Fact => ({
+    type: 'ctstream.research.v1.StudyRejected',
+    value: { ...revision(ordinal), stage, code, detail: '' },
+  });
+  const built = (facts: Fact[]): [(string | undefined)[], number] => {
+    const { members, waiting } = contentsOf(facts);
+    return [members.map((m) => m.selected.revision), waiting];
+  };
+
+  test('released, another volume: what was released stands, and a later version takes the newer one once it is read', () => {
+    const released = [selected(1), labelled(1)];
+    expect(built(released)).toEqual([['revision-1'], 0]);
+    // A version is a pure function of the facts below its cut: those of the released one do not change.
+    const next = [...released, selected(2)];
+    expect(built(next)).toEqual([['revision-1'], 0]);
+    expect(built([...next, labelled(2)])).toEqual([['revision-2'], 0]);
+    expect(built(released)).toEqual([['revision-1'], 0]);
+  });
+
+  test('graded, and the newer revision is refused by assess or its readers: the graded one stands', () => {
+    expect(built([selected(1), labelled(1), rejected(2, 'assess', 'MISSING_SLICE')])).toEqual([['revision-1'], 0]);
+    expect(built([selected(1), labelled(1), selected(2), rejected(2, 'label-queue', 'READER_REJECTED')])).toEqual([['revision-1'], 0]);
+  });
+
+  test('a reader sees an identity in a newer revision: no older one is released either, and a still newer one may be', () => {
+    const seen = [selected(1), labelled(1), selected(2), rejected(2, 'label-queue', 'IDENTITY_VISIBLE')];
+    expect(built(seen)).toEqual([[], 0]);
+    expect(built([...seen, selected(3), labelled(3)])).toEqual([['revision-3'], 0]);
+  });
+
+  test('selected in two revisions and graded in none: it waits as one study', () => {
+    expect(built([selected(1), selected(2)])).toEqual([[], 1]);
   });
 });
 

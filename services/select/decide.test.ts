@@ -82,7 +82,16 @@ function laterOf(decisions: readonly Decision[]): EarlierDecision[] {
   return decisions.flatMap((d) =>
     d.outcome === 'skipped'
       ? []
-      : [{ studyId: d.candidate.studyId, subjectId: d.candidate.subjectId, site: d.candidate.site, cell: d.cell, outcome: d.outcome }],
+      : [
+          {
+            studyId: d.candidate.studyId,
+            ordinal: d.candidate.ordinal,
+            subjectId: d.candidate.subjectId,
+            site: d.candidate.site,
+            cell: d.cell,
+            outcome: d.outcome,
+          },
+        ],
   );
 }
 
@@ -173,7 +182,9 @@ describe('withdrawn subjects', () => {
 
   test('one that withdrew is not chosen, and the next takes the place', () => {
     const candidates = [candidate({ studyId: 'a', subjectId: 'gone' }), candidate({ studyId: 'b' })];
-    const earlier: EarlierDecision[] = [{ studyId: 'x', subjectId: 'gone', site: 'site-1', cell: 'CT-1/F/050-059', outcome: 'selected' }];
+    const earlier: EarlierDecision[] = [
+      { studyId: 'x', ordinal: 1, subjectId: 'gone', site: 'site-1', cell: 'CT-1/F/050-059', outcome: 'selected' },
+    ];
     expect(decide({ cohort: { ...base, size: 1 }, candidates, earlier }, ['gone'])).toMatchObject([
       { outcome: 'selected', candidate: { studyId: 'b' } },
     ]);
@@ -194,16 +205,45 @@ describe('reasons', () => {
     ).toEqual({ 'a-r10': 'selected', 'a-r2': 'SUPERSEDED', 'a-r1': 'SUPERSEDED' });
   });
 
-  test('a revision of a decided study is skipped, whatever the decision was', () => {
-    const before = (outcome: 'selected' | 'excluded'): EarlierDecision[] => [
-      { studyId: 'a', subjectId: 'p', site: 'site-1', cell: 'CT-1/F/050-059', outcome },
-    ];
-    expect(codesOf(base, [candidate({ studyId: 'a', ordinal: 2 })], before('selected'))).toEqual({ 'a-r2': 'ALREADY_DECIDED' });
-    expect(codesOf(base, [candidate({ studyId: 'a', ordinal: 2 })], before('excluded'))).toEqual({ 'a-r2': 'ALREADY_DECIDED' });
+  const before = (outcome: EarlierDecision['outcome'], ordinal = 1): EarlierDecision => ({
+    studyId: 'a',
+    ordinal,
+    subjectId: 'subject of a',
+    site: 'site-1',
+    cell: 'CT-1/F/050-059',
+    outcome,
+  });
+
+  test('a newer revision of a selected study takes its place, although everything is full, and takes no second one', () => {
+    const full = { ...base, size: 1, perCentreCap: 1 };
+    const later = [candidate({ studyId: 'a', ordinal: 2 }), candidate({ studyId: 'a', ordinal: 3 }), candidate({ studyId: 'b' })];
+    expect(codesOf(full, later, [before('selected')])).toEqual({ 'a-r3': 'revised', 'a-r2': 'SUPERSEDED', 'b-r1': 'COHORT_FULL' });
+    const again = [candidate({ studyId: 'a', ordinal: 4 }), candidate({ studyId: 'b' })];
+    expect(codesOf({ ...full, size: 2, perCentreCap: 2 }, again, [before('selected'), before('revised', 3)])).toEqual({
+      'a-r4': 'revised',
+      'b-r1': 'selected',
+    });
+  });
+
+  test('a newer revision of an excluded study is skipped: that stands', () => {
+    expect(codesOf(base, [candidate({ studyId: 'a', ordinal: 2 })], [before('excluded')])).toEqual({ 'a-r2': 'ALREADY_DECIDED' });
+  });
+
+  test('a revision that is older than the decided one comes late: superseded, whatever the decision was', () => {
+    const late = [candidate({ studyId: 'a', ordinal: 2 })];
+    for (const earlier of [[before('selected', 3)], [before('excluded', 3)], [before('selected', 1), before('revised', 3)]])
+      expect(codesOf(base, late, earlier)).toEqual({ 'a-r2': 'SUPERSEDED' });
   });
 
   test('each limit has its own code', () => {
-    const other: EarlierDecision = { studyId: 'x', subjectId: 'p', site: 'site-1', cell: 'CT-1/F/050-059', outcome: 'selected' };
+    const other: EarlierDecision = {
+      studyId: 'x',
+      ordinal: 1,
+      subjectId: 'p',
+      site: 'site-1',
+      cell: 'CT-1/F/050-059',
+      outcome: 'selected',
+    };
     expect(codesOf({ ...base, size: 1 }, [candidate({ studyId: 'a' })], [other])).toEqual({ 'a-r1': 'COHORT_FULL' });
     expect(codesOf({ ...base, perCentreCap: 1 }, [candidate({ studyId: 'a' })], [other])).toEqual({ 'a-r1': 'CENTRE_CAP' });
     expect(codesOf({ ...base, quotas: [{ class: 1, size: 1 }] }, [candidate({ studyId: 'a' })], [other])).toEqual({ 'a-r1': 'QUOTA_FULL' });
@@ -218,7 +258,14 @@ describe('reasons', () => {
   });
 
   test('an excluded study takes no room', () => {
-    const excluded: EarlierDecision = { studyId: 'x', subjectId: 'p', site: 'site-1', cell: 'CT-1/F/050-059', outcome: 'excluded' };
+    const excluded: EarlierDecision = {
+      studyId: 'x',
+      ordinal: 1,
+      subjectId: 'p',
+      site: 'site-1',
+      cell: 'CT-1/F/050-059',
+      outcome: 'excluded',
+    };
     expect(codesOf({ ...base, size: 1, perCentreCap: 1 }, [candidate({ studyId: 'a', subjectId: 'p' })], [excluded])).toEqual({
       'a-r1': 'selected',
     });

@@ -19,17 +19,18 @@ export interface Candidate {
   readonly contrast: string;
 }
 
-/** A study that an earlier round of this cohort selected or excluded. */
+/** A revision that an earlier round of this cohort selected, excluded, or took in the place of an older one. */
 export interface EarlierDecision {
   readonly studyId: string;
+  readonly ordinal: number;
   readonly subjectId: string;
   readonly site: string;
   readonly cell: string;
-  readonly outcome: 'selected' | 'excluded';
+  readonly outcome: 'selected' | 'revised' | 'excluded';
 }
 
 export type Decision<C extends Candidate = Candidate> =
-  | { readonly outcome: 'selected'; readonly candidate: C; readonly cell: string }
+  | { readonly outcome: 'selected' | 'revised'; readonly candidate: C; readonly cell: string }
   | {
       readonly outcome: 'excluded' | 'skipped';
       readonly candidate: C;
@@ -119,7 +120,8 @@ function newestOnly<C extends Candidate>(candidates: readonly C[]): { newest: C[
  * - `withdrawn`: the subjects that had withdrawn when the round closed. They are absent: no decision, and no place taken.
  *   A replay gives each round those that it knew; who withdrew later is decided as then, so all others are too.
  * - Of an undecided study's revisions the newest counts, the others are skipped `SUPERSEDED`.
- * - A newer revision of a study that was decided before is skipped `ALREADY_DECIDED`.
+ * - A newer revision of a selected study takes its place: revised, whatever is full. Of an excluded one it is skipped
+ *   `ALREADY_DECIDED`. An older one than was decided is skipped `SUPERSEDED`.
  * - All others are selected or excluded with the first rule against them.
  */
 export function decide<C extends Candidate>(input: {
@@ -132,28 +134,51 @@ export function decide<C extends Candidate>(input: {
   const isThere = (c: { readonly subjectId: string }): boolean => !input.withdrawn.has(c.subjectId);
   const candidates = input.candidates.filter(isThere);
   const earlier = input.earlier.filter(isThere);
-  const decided = new Set(earlier.map((e) => e.studyId));
+  const decided = decidedStudies(earlier);
   const tally: Tally = { size: 0, subjects: new Set(), bySite: new Map(), byQuota: [] };
   for (const e of earlier) if (e.outcome === 'selected') count(tally, cohort, e);
 
-  const { newest, older } = newestOnly(candidates.filter((c) => !decided.has(c.studyId)));
-  const skipped = (candidate: C, code: Code, detail: string): Decision<C> => ({
-    outcome: 'skipped',
-    candidate,
-    cell: cellOf(candidate),
-    code,
-    detail,
-  });
-  const decisions: Decision<C>[] = ranked(newest, cohort).map((candidate) => {
+  const late = candidates.filter((c) => c.ordinal <= (decided.get(c.studyId)?.ordinal ?? -Infinity));
+  const { newest, older } = newestOnly(candidates.filter((c) => !late.includes(c)));
+  const decisions: Decision<C>[] = ranked(
+    newest.filter((c) => !decided.has(c.studyId)),
+    cohort,
+  ).map((candidate) => {
     const cell = cellOf(candidate);
     const against = reasonAgainst(candidate, cell, cohort, tally);
     if (against !== undefined) return { outcome: 'excluded', candidate, cell, ...against };
     count(tally, cohort, { ...candidate, cell });
     return { outcome: 'selected', candidate, cell };
   });
-  const bySort = (a: C, b: C): number => byText(a.studyId, b.studyId) || byText(a.revision, b.revision);
-  for (const c of older.toSorted(bySort)) decisions.push(skipped(c, 'SUPERSEDED', 'a newer revision of the study is a candidate'));
-  for (const c of candidates.filter((k) => decided.has(k.studyId)).toSorted(bySort))
-    decisions.push(skipped(c, 'ALREADY_DECIDED', 'an earlier round decided another revision of the study'));
+  const again = newest.filter((c) => decided.has(c.studyId)).toSorted(bySort);
+  for (const c of again) decisions.push(decided.get(c.studyId)?.isSelected === true ? revised(c) : excludedBefore(c));
+  for (const c of [...older, ...late].toSorted(bySort)) decisions.push(supersededBy(c));
   return decisions;
+}
+
+const bySort = (a: Candidate, b: Candidate): number => byText(a.studyId, b.studyId) || byText(a.revision, b.revision);
+
+/** Of each study whether it has a place, and the newest revision that was decided. */
+function decidedStudies(earlier: readonly EarlierDecision[]): Map<string, { ordinal: number; isSelected: boolean }> {
+  const decided = new Map<string, { ordinal: number; isSelected: boolean }>();
+  for (const e of earlier) {
+    const known = decided.get(e.studyId);
+    const isSelected = e.outcome !== 'excluded' || known?.isSelected === true;
+    decided.set(e.studyId, { ordinal: Math.max(e.ordinal, known?.ordinal ?? 0), isSelected });
+  }
+  return decided;
+}
+
+function revised<C extends Candidate>(candidate: C): Decision<C> {
+  return { outcome: 'revised', candidate, cell: cellOf(candidate) };
+}
+
+function excludedBefore<C extends Candidate>(candidate: C): Decision<C> {
+  const detail = 'an earlier round excluded another revision of the study';
+  return { outcome: 'skipped', candidate, cell: cellOf(candidate), code: 'ALREADY_DECIDED', detail };
+}
+
+function supersededBy<C extends Candidate>(candidate: C): Decision<C> {
+  const detail = 'a newer revision of the study is a candidate or was decided';
+  return { outcome: 'skipped', candidate, cell: cellOf(candidate), code: 'SUPERSEDED', detail };
 }

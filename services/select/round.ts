@@ -1,6 +1,7 @@
 // Closing a round: the cut, the decision, and the events, in one transaction under an advisory lock.
 import type { SelectionRoundClosed, StudyAssessed, StudySelected } from '../../schemas/events.gen.ts';
 import { digestOfParts } from '../kernel/digest.ts';
+import type { NewEvent } from '../kernel/outcome.ts';
 import type { Database, Queryable, Transaction } from '../ports/database.ts';
 import type { CohortFile } from './cohort.ts';
 import { advanceCut, type Hole } from './cut.ts';
@@ -17,7 +18,8 @@ export async function lockRounds(tx: Transaction): Promise<void> {
   await tx.query('SELECT pg_advisory_xact_lock($1)', [ROUND_LOCK]);
 }
 
-interface Assessed extends Candidate {
+/** An assessed study as the decision sees it, with what its events are made of. */
+export interface Assessed extends Candidate {
   readonly eventId: string;
   readonly value: StudyAssessed;
 }
@@ -71,7 +73,11 @@ async function undecided(tx: Transaction, cohort: string): Promise<Assessed[]> {
     `SELECT c.event_id, c.value ${UNDECIDED} ORDER BY c.study_id, c.revision`,
     [cohort],
   );
-  return rows.map(({ event_id: eventId, value: v }) => ({
+  return rows.map(({ event_id, value }) => assessedOf(event_id, value));
+}
+
+export function assessedOf(eventId: string, v: StudyAssessed): Assessed {
+  return {
     eventId,
     value: v,
     studyId: v.studyId,
@@ -85,7 +91,7 @@ async function undecided(tx: Transaction, cohort: string): Promise<Assessed[]> {
     ageBand: v.ageBand,
     kernel: v.kernel,
     contrast: v.contrast,
-  }));
+  };
 }
 
 async function withdrawnSubjects(tx: Transaction): Promise<Set<string>> {
@@ -93,11 +99,19 @@ async function withdrawnSubjects(tx: Transaction): Promise<Set<string>> {
 }
 
 async function earlierDecisions(tx: Transaction, cohort: string): Promise<EarlierDecision[]> {
-  const rows = await tx.query<{ study_id: string; subject_id: string; site: string; cell: string; outcome: 'selected' | 'excluded' }>(
-    "SELECT study_id, subject_id, site, cell, outcome FROM decision WHERE cohort = $1 AND outcome <> 'skipped'",
+  const rows = await tx.query<{ study_id: string; ordinal: number; subject_id: string; site: string; cell: string; outcome: string }>(
+    `SELECT d.study_id, c.ordinal, d.subject_id, d.site, d.cell, d.outcome
+     FROM decision d JOIN candidate c USING (study_id, revision) WHERE d.cohort = $1 AND d.outcome <> 'skipped'`,
     [cohort],
   );
-  return rows.map((r) => ({ studyId: r.study_id, subjectId: r.subject_id, site: r.site, cell: r.cell, outcome: r.outcome }));
+  return rows.map((r) => ({
+    studyId: r.study_id,
+    ordinal: r.ordinal,
+    subjectId: r.subject_id,
+    site: r.site,
+    cell: r.cell,
+    outcome: r.outcome as EarlierDecision['outcome'],
+  }));
 }
 
 async function writeRound(
@@ -124,36 +138,38 @@ async function writeRound(
     const c = d.candidate;
     await tx.query(
       'INSERT INTO decision (cohort, study_id, revision, number, outcome, code, subject_id, site, cell) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)',
-      [cohort, c.studyId, c.revision, round, d.outcome, d.outcome === 'selected' ? null : d.code, c.subjectId, c.site, d.cell],
+      [cohort, c.studyId, c.revision, round, d.outcome, 'code' in d ? d.code : null, c.subjectId, c.site, d.cell],
     );
-    await enqueueDecision(tx, d, cohort, round);
+    await tx.enqueue(decisionEvent(d, cohort, round));
   }
-  await tx.enqueue({
-    type: 'ctstream.research.v1.SelectionRoundClosed',
-    value: closed,
-    cause: digestOfParts(['round', cohort, String(round)]),
-  });
+  await tx.enqueue(roundEvent(closed));
 }
 
-async function enqueueDecision(tx: Transaction, d: Decision<Assessed>, cohort: string, round: number): Promise<void> {
+type Caused = NewEvent & { readonly cause: string };
+
+/** What is told of a round. A replay tells the same, with the same id. */
+export function roundEvent(closed: SelectionRoundClosed): Caused {
+  const cause = digestOfParts(['round', closed.cohort, String(closed.round)]);
+  return { type: 'ctstream.research.v1.SelectionRoundClosed', value: closed, cause };
+}
+
+/** What is told of a decision: a pure function of the assessment, the cohort's name and the round. */
+export function decisionEvent(d: Decision<Assessed>, cohort: string, round: number): Caused {
   const v = d.candidate.value;
   // The cohort is part of the cause: another cohort may decide the same assessment again.
   const cause = digestOfParts(['decision', cohort, d.candidate.eventId]);
-  if (d.outcome === 'selected') {
-    await tx.enqueue({ type: 'ctstream.research.v1.StudySelected', value: selectedValue(v, cohort, round, d.cell), cause });
-  } else if (d.outcome === 'excluded') {
-    await tx.enqueue({
+  if (!('code' in d)) return { type: 'ctstream.research.v1.StudySelected', value: selectedValue(v, cohort, round, d.cell), cause };
+  if (d.outcome === 'excluded')
+    return {
       type: 'ctstream.research.v1.StudyExcluded',
       value: { studyId: v.studyId, revision: v.revision, cohort, round, code: d.code, detail: d.detail },
       cause,
-    });
-  } else {
-    await tx.enqueue({
-      type: 'ctstream.research.v1.StudySkipped',
-      value: { studyId: v.studyId, revision: v.revision, stage: 'select', code: d.code, detail: d.detail },
-      cause,
-    });
-  }
+    };
+  return {
+    type: 'ctstream.research.v1.StudySkipped',
+    value: { studyId: v.studyId, revision: v.revision, stage: 'select', code: d.code, detail: d.detail },
+    cause,
+  };
 }
 
 function selectedValue(v: StudyAssessed, cohort: string, round: number, cell: string): StudySelected {

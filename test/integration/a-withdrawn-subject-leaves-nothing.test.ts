@@ -130,7 +130,8 @@ function runStages(): void {
   const common = { clock: systemClock, random: systemRandom, eraseAgainAfterMs: ERASE_AGAIN_AFTER_MS };
   start('assess', (ctx) => runStage(assess, { ...common, store: kit.store('assess'), limits: DEFAULT_LIMITS }, loop('assess', ctx)));
   start('select', (ctx) => runStage(selectStage, { ...common, database: databases.select }, loop('select', ctx)));
-  start('label-queue', (ctx) => runStage(labelQueueStage, { ...common, database: databases.label_queue }, loop('label-queue', ctx)));
+  const queuePorts = { ...common, database: databases.label_queue, store: kit.store('label-queue') };
+  start('label-queue', (ctx) => runStage(labelQueueStage, queuePorts, loop('label-queue', ctx)));
   start('release', (ctx) => runStage(releaseStage, { ...common, ...deps }, loop('release', ctx)));
   for (const [name, database] of [
     ['select', databases.select],

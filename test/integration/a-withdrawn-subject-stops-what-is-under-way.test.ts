@@ -194,7 +194,7 @@ test('submissions that race a withdrawal count or are told so; afterwards nothin
   const queue = await kit.database('label_queue');
   const entries = ['anna', 'boris'].map((id) => ({ id, token: sha256Hex(id), simulated: false }));
   const readers = await registerReaders(entries, queue, systemRandom);
-  const ports = { database: queue, random: systemRandom, eraseAgainAfterMs: 0 };
+  const ports = { database: queue, store: kit.store('label-queue'), random: systemRandom, eraseAgainAfterMs: 0 };
   for (let n = 10; n < 20; n += 1) {
     const event = eventOf(selected(n, { subjectId: 'subject-q' as SubjectId, site: 'site-9' as never }), 'ct.research.study-selected.v1');
     await labelQueueStage.handle(event as EventIn<'ctstream.research.v1.StudySelected'>, ports, signal());

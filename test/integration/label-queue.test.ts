@@ -125,7 +125,7 @@ async function open(n: number, over: Partial<StudySelected> = {}): Promise<void>
       offset: BigInt(n),
       key: e.value.studyId,
     },
-    { database, random: systemRandom, eraseAgainAfterMs: 1000 },
+    { database, store: kit.store('label-queue'), random: systemRandom, eraseAgainAfterMs: 1000 },
     AbortSignal.timeout(30_000),
   );
 }
@@ -330,7 +330,7 @@ describe('from the log to the log', () => {
       stop,
       done: runStage(
         labelQueueStage,
-        { database, random: systemRandom, eraseAgainAfterMs: 1000 },
+        { database, store, random: systemRandom, eraseAgainAfterMs: 1000 },
         { bus: kit.bus('label-queue'), codec, ctx, concurrency: 4, window: 64 },
       ),
     });
