@@ -1,7 +1,7 @@
 // Starts, recognises and ends the parts' processes. Each is the leader of its own process group and
 // writes to a log file, so it outlives the starter's pipes and can be found again by another process.
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -88,6 +88,34 @@ export async function stopProcess(record: ProcessRecord, signal?: NodeJS.Signals
   while (isRunning(record)) {
     if (Date.now() > deadline) signalGroup(record.pid, 'SIGKILL');
     await sleep(20);
+  }
+}
+
+/** Stops the process and all that it started in their tracks, or lets them go on. Its children may have groups of their own (PostgreSQL's). */
+export function freezeProcess(record: ProcessRecord, signal: 'SIGSTOP' | 'SIGCONT'): void {
+  if (!isRunning(record)) return;
+  const parents = new Map(
+    readdirSync('/proc').flatMap((name) => (/^\d+$/.test(name) ? [[Number(name), parentOf(Number(name))] as const] : [])),
+  );
+  const tree = [record.pid];
+  // Grows while it is read: children of children come too.
+  for (const pid of tree) for (const [child, parent] of parents) if (parent === pid) tree.push(child);
+  for (const pid of tree) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // Ended meanwhile.
+    }
+  }
+}
+
+/** Field 4 of /proc/PID/stat: proc(5). */
+function parentOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return undefined;
   }
 }
 

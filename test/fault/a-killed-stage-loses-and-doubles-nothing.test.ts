@@ -1,63 +1,24 @@
 // Every stage is killed with SIGKILL once while studies flow: nothing is lost, nothing is doubled, all hashes match.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { createHash } from 'node:crypto';
 import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
 import { STAGE_NAMES, type StageName } from '../../deploy/local/stages.ts';
-import type { StudyManifest } from '../../services/kernel/manifest.ts';
+import { rootStore } from '../chaos/checks.ts';
+import { readManifests, wrongHashes } from '../chaos/objects.ts';
 import { sendPhantom, startPipeline, until, type Pipeline } from '../integration/pipeline.ts';
 import { releasePlatform } from '../integration/support.ts';
 
 let p: Pipeline;
-let root: S3Store;
 
 beforeAll(async () => {
   p = await startPipeline({ name: 'kill', centres: 2 });
-  const { minio } = p.platform;
-  root = s3Store({
-    endpoint: `http://${minio.endPoint}:${minio.port}`,
-    accessKey: minio.accessKey,
-    secretKey: minio.secretKey,
-    bucketPrefix: p.provisioned.bucketPrefix,
-  });
 }, 240_000);
 
 afterAll(async () => {
   await p.stop();
   await releasePlatform();
 }, 60_000);
-
-/** Every published manifest of a bucket; its instances are read back and hashed. */
-async function manifests(bucket: string): Promise<Map<string, StudyManifest>> {
-  const found = new Map<string, StudyManifest>();
-  for await (const { key } of root.list(bucket, '')) {
-    if (!key.endsWith('/manifest.json')) continue;
-    const bytes = await root.getBytes(bucket, key, 1 << 26);
-    found.set(key, JSON.parse(Buffer.from(bytes ?? []).toString('utf8')) as StudyManifest);
-  }
-  return found;
-}
-
-async function wrongHashes(bucket: string, all: Iterable<StudyManifest>): Promise<string[]> {
-  const wrong: string[] = [];
-  for (const m of all) {
-    for (const series of m.series) {
-      const tar = await root.getBytes(bucket, series.object, 1 << 30);
-      if (tar === undefined) wrong.push(`${series.object} is missing`);
-      else {
-        for (const i of series.instances) {
-          const hash = createHash('sha256')
-            .update(tar.subarray(i.offset, i.offset + i.sizeBytes))
-            .digest('hex');
-          if (hash !== i.sha256) wrong.push(`${series.object}@${i.offset}`);
-        }
-      }
-    }
-  }
-  return wrong;
-}
 
 // When a stage has certainly something to do: the milestone before its own.
 const WORKS_AFTER: Readonly<Partial<Record<StageName, 'available' | 'stored' | 'anonymised' | 'assessed' | 'selected'>>> = {
@@ -87,12 +48,13 @@ test('each stage is killed once while it works', async () => {
   expect(done.missing).toEqual([]);
   expect(done.reached.labelled).toBe(sent);
 
-  const clinical = await manifests('ct-clinical');
-  const research = await manifests('ct-research');
-  expect([clinical.size, research.size]).toEqual([sent, sent]);
-  expect(new Set([...research.values()].map((m) => m.study)).size).toBe(sent);
-  expect(await wrongHashes('ct-clinical', clinical.values())).toEqual([]);
-  expect(await wrongHashes('ct-research', research.values())).toEqual([]);
+  const root = rootStore(p);
+  const clinical = [...(await readManifests(root, 'ct-clinical')).values()].map((m) => m.manifest);
+  const research = [...(await readManifests(root, 'ct-research')).values()].map((m) => m.manifest);
+  expect([clinical.length, research.length]).toEqual([sent, sent]);
+  expect(new Set(research.map((m) => m.study)).size).toBe(sent);
+  expect(await wrongHashes(root, 'ct-clinical', clinical)).toEqual([]);
+  expect(await wrongHashes(root, 'ct-research', research)).toEqual([]);
 }, 600_000);
 
 test('a deleted outbox row makes the account say what is missing', async () => {

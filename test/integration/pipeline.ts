@@ -37,15 +37,21 @@ export interface PipelineOptions {
   readonly env?: Readonly<Partial<Record<StageName, Readonly<Record<string, string>>>>>;
   readonly readers?: boolean;
   readonly only?: readonly StageName[];
+  /** In place of the test run's platform. */
+  readonly platform?: Platform;
+  /** Folder of logs and state that outlives `stop`; a temporary one that does not when not given. */
+  readonly dir?: string;
+  /** Told of a stage that ended without being told to. */
+  readonly onExit?: (exit: StageExit) => void;
 }
 
 /** Small but whole: 40 slices of 7.5 mm, so that every gate is passed, and about 1.3 MB a series. */
 export const SMALL: Pick<PhantomOptions, 'rows' | 'slices'> = { rows: 128, slices: 40 };
 
 export async function startPipeline(o: PipelineOptions): Promise<Pipeline> {
-  const platform = await testPlatform();
+  const platform = o.platform ?? (await testPlatform());
   const prefix = testPrefix(o.name);
-  const dir = await mkdtemp(join(tmpdir(), `ctstream-${o.name}-`));
+  const dir = o.dir ?? (await mkdtemp(join(tmpdir(), `ctstream-${o.name}-`)));
   const centres = Array.from({ length: o.centres }, (_, i) => `${prefix.slice(-5, -1)}${i + 1}`);
   const pacs: OrthancInstance[] = [];
   for (const centre of centres) pacs.push(await platform.addOrthanc(centre));
@@ -55,7 +61,10 @@ export async function startPipeline(o: PipelineOptions): Promise<Pipeline> {
     platform,
     provisioned,
     dir,
-    onExit: (e) => exits.push(e),
+    onExit: (e) => {
+      exits.push(e);
+      o.onExit?.(e);
+    },
     ...(o.only === undefined ? {} : { only: o.only }),
     env: { ...o.env },
   });
@@ -79,6 +88,7 @@ export async function startPipeline(o: PipelineOptions): Promise<Pipeline> {
       await ports.close();
       await stages.stop();
       for (const { centre } of pacs) await platform.stopOrthanc(centre);
+      if (o.dir !== undefined) return;
       await cp(join(dir, 'logs'), join(tmpdir(), 'ctstream-last-logs', o.name), { recursive: true, force: true });
       await rm(dir, { recursive: true, force: true });
     },
