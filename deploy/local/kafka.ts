@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
+import { pemStore, type Certificates } from './certificates.ts';
 import type { LocalEnv } from './env.ts';
 import { runCommand } from './install.ts';
 import type { ProcessSpec } from './processes.ts';
@@ -28,13 +29,21 @@ export async function prepareKafka(o: {
   ports: KafkaPorts;
   admin: KafkaUser;
   users: readonly KafkaUser[];
+  /** Given, the clients' listeners speak TLS. */
+  certificates?: Certificates | undefined;
   tools: Tools;
   env: LocalEnv;
 }): Promise<ProcessSpec> {
   const folder = join(o.dir, 'kafka');
   await mkdir(join(folder, 'data'), { recursive: true });
   const config = join(folder, 'server.properties');
-  await writeFile(config, properties(folder, o.ports, o.admin), { mode: 0o600 });
+  await writeFile(
+    config,
+    properties(folder, o.ports, o.admin, o.certificates !== undefined) + (await tlsProperties(folder, o.certificates)),
+    {
+      mode: 0o600,
+    },
+  );
   const classpath = `${o.tools.kafkaLibs}/*`;
   const scram = [o.admin, ...o.users].flatMap((user) => ['--add-scram', `SCRAM-SHA-512=[name=${user.username},password=${user.password}]`]);
   const clusterId = `C${randomBytes(16).toString('base64url').slice(1, 22)}`;
@@ -75,7 +84,14 @@ export async function prepareKafka(o: {
   };
 }
 
-function properties(folder: string, ports: KafkaPorts, admin: KafkaUser): string {
+async function tlsProperties(folder: string, certificates: Certificates | undefined): Promise<string> {
+  if (certificates === undefined) return '';
+  const keystore = await pemStore(certificates, join(folder, 'keystore.pem'));
+  return `ssl.keystore.type=PEM\nssl.keystore.location=${keystore}\nssl.truststore.type=PEM\nssl.truststore.location=${certificates.caFile}\n`;
+}
+
+function properties(folder: string, ports: KafkaPorts, admin: KafkaUser, tls: boolean): string {
+  const protocol = tls ? 'SASL_SSL' : 'SASL_PLAINTEXT';
   // Controllers cannot check SCRAM before there is a metadata log to hold it, hence PLAIN, with a
   // password that never leaves this file, between the broker and itself.
   const controllerPassword = randomBytes(18).toString('base64url');
@@ -83,11 +99,11 @@ function properties(folder: string, ports: KafkaPorts, admin: KafkaUser): string
     `org.apache.kafka.common.security.scram.ScramLoginModule required username="${user.username}" password="${user.password}";`;
   const listeners = [`CLIENT://127.0.0.1:${ports.client}`];
   const advertised = [...listeners];
-  const protocols = ['CLIENT:SASL_PLAINTEXT', 'CONTROLLER:SASL_PLAINTEXT'];
+  const protocols = [`CLIENT:${protocol}`, 'CONTROLLER:SASL_PLAINTEXT'];
   if (ports.proxied !== undefined) {
     listeners.push(`PROXIED://127.0.0.1:${ports.proxied.listen}`);
     advertised.push(`PROXIED://127.0.0.1:${ports.proxied.advertise}`);
-    protocols.push('PROXIED:SASL_PLAINTEXT');
+    protocols.push(`PROXIED:${protocol}`);
   }
   const lines: Record<string, string | number | boolean> = {
     'process.roles': 'broker,controller',
@@ -135,13 +151,14 @@ function properties(folder: string, ports: KafkaPorts, admin: KafkaUser): string
 }
 
 /** True once the broker knows itself and takes the admin's password. */
-export async function kafkaAnswers(port: number, admin: KafkaUser): Promise<boolean> {
+export async function kafkaAnswers(port: number, admin: KafkaUser, ca?: string): Promise<boolean> {
   // A raw connection first: kafkajs' own retries are slow, and this is asked twenty times a second.
   if (!(await portOpen(port))) return false;
   const kafka = new Kafka({
     clientId: 'platform-health',
     brokers: [`127.0.0.1:${port}`],
     sasl: { mechanism: 'scram-sha-512', ...admin },
+    ...(ca === undefined ? {} : { ssl: { ca } }),
     logLevel: logLevel.NOTHING,
     connectionTimeout: 2000,
     requestTimeout: 3000,

@@ -1,23 +1,25 @@
-// What expires in the buckets by itself, whatever the stages do: held studies and the clinical zone's pixels.
+// What expires in the buckets by itself, whatever the stages do: held studies. Originals do not: ingest frees them some days
+// after their study's final outcome, and a rule by age would also take those that still wait (docs/retention.md).
 import { Client } from 'minio';
 import type { Platform } from './platform.ts';
 
 /** Design, section 6. */
 const QUARANTINE_DAYS = 14;
+/** Days that originals stay after their study's final outcome. */
 export const CLINICAL_DAYS = 30;
 
 /** Sets the rules and reads them back. @throws when the server does not keep them: then nothing would ever expire */
-export async function applyLifecycle(minio: Platform['minio'], bucketPrefix: string, clinicalDays: number): Promise<void> {
+export async function applyLifecycle(minio: Platform['minio'], bucketPrefix: string): Promise<void> {
   const client = new Client({ ...minio, region: 'us-east-1' });
-  const days = { 'ct-quarantine': QUARANTINE_DAYS, 'ct-clinical': clinicalDays };
-  for (const [name, wanted] of Object.entries(days)) {
-    const bucket = bucketPrefix + name;
-    await client.setBucketLifecycle(bucket, {
-      Rule: [{ ID: 'expire', Status: 'Enabled', Filter: { Prefix: '' }, Expiration: { Days: wanted } }],
-    });
-    const kept = await readExpiryDays(client, bucket);
-    if (kept !== wanted) throw new Error(`the bucket ${bucket} is to expire after ${wanted} days, but the server says ${kept ?? 'never'}`);
-  }
+  const bucket = `${bucketPrefix}ct-quarantine`;
+  await client.setBucketLifecycle(bucket, {
+    Rule: [{ ID: 'expire', Status: 'Enabled', Filter: { Prefix: '' }, Expiration: { Days: QUARANTINE_DAYS } }],
+  });
+  const kept = await readExpiryDays(client, bucket);
+  if (kept !== QUARANTINE_DAYS)
+    throw new Error(`the bucket ${bucket} is to expire after ${QUARANTINE_DAYS} days, but the server says ${kept ?? 'never'}`);
+  // Earlier versions had a rule here.
+  await client.removeBucketLifecycle(`${bucketPrefix}ct-clinical`);
 }
 
 /** Days after which the bucket's objects expire; undefined when they do not. */

@@ -1,11 +1,14 @@
 // MinIO's admin API, as far as one user with one policy needs it. The npm package does not have it. A
 // body with a secret must be encrypted with the caller's own secret key (madmin's format, below).
+import { request } from './request.ts';
 import { createCipheriv, createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 
 interface Root {
   port: number;
   accessKey: string;
   secretKey: string;
+  /** Certificate that vouches for the server, when it speaks TLS. */
+  ca?: string | undefined;
 }
 
 /**
@@ -29,6 +32,11 @@ export async function addMinioUser(root: Root, name: string, secret: string, pol
     {},
     encryptBody(root.secretKey, { policies: [policy], user: name }),
   );
+}
+
+/** Disables the user: its secret stays and is refused. */
+export async function disableMinioUser(root: Root, name: string): Promise<void> {
+  await call(root, 'PUT', '/minio/admin/v3/set-user-status', { accessKey: name, status: 'disabled' }, Buffer.alloc(0));
 }
 
 /**
@@ -66,20 +74,22 @@ async function call(root: Root, method: string, path: string, query: Record<stri
   const key = scope.split('/').reduce<Buffer>((k, part) => hmac(k, part), Buffer.from(`AWS4${root.secretKey}`));
   const signature = hmac(key, ['AWS4-HMAC-SHA256', date, scope, sha256(Buffer.from(canonical))].join('\n')).toString('hex');
   const { host: _, ...sent } = headers;
-  const response = await fetch(`http://${host}${path}${search === '' ? '' : `?${search}`}`, {
+  const { status, text } = await request({
+    port: root.port,
+    ca: root.ca,
     method,
+    path: `${path}${search === '' ? '' : `?${search}`}`,
     headers: {
       ...sent,
       'content-type': 'application/octet-stream',
       authorization: `AWS4-HMAC-SHA256 Credential=${root.accessKey}/${scope}, SignedHeaders=${signed}, Signature=${signature}`,
     },
-    body: new Uint8Array(body),
-    signal: AbortSignal.timeout(15_000),
+    body,
+    timeoutMs: 15_000,
   });
-  const text = Buffer.from(await response.arrayBuffer()).toString('utf8');
   // The policy is there already when a user is set a second time.
-  if (!response.ok && !text.includes('PolicyChangeAlreadyApplied'))
-    throw new Error(`MinIO refused ${method} ${path} with ${response.status}: ${text.slice(0, 300)}`);
+  if (status >= 300 && !text.includes('PolicyChangeAlreadyApplied'))
+    throw new Error(`MinIO refused ${method} ${path} with ${status}: ${text.slice(0, 300)}`);
 }
 
 function sha256(data: Buffer): string {

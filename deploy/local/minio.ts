@@ -1,7 +1,9 @@
 // One MinIO server on one folder, reachable on loopback only.
-import { mkdir } from 'node:fs/promises';
+import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Certificates } from './certificates.ts';
 import type { LocalEnv } from './env.ts';
+import { request } from './request.ts';
 import type { ProcessSpec } from './processes.ts';
 import type { Tools } from './tools.ts';
 
@@ -10,12 +12,18 @@ export async function prepareMinio(o: {
   port: number;
   accessKey: string;
   secretKey: string;
+  /** Given, the server speaks TLS and nothing else. */
+  certificates?: Certificates | undefined;
   tools: Tools;
   env: LocalEnv;
 }): Promise<ProcessSpec> {
   const folder = join(o.dir, 'minio');
   await mkdir(join(folder, 'data'), { recursive: true });
   await mkdir(join(folder, 'certs'), { recursive: true });
+  if (o.certificates !== undefined) {
+    await copyFile(o.certificates.certFile, join(folder, 'certs', 'public.crt'));
+    await copyFile(o.certificates.keyFile, join(folder, 'certs', 'private.key'));
+  }
   return {
     name: 'MinIO',
     command: o.tools.minio,
@@ -35,7 +43,6 @@ export async function prepareMinio(o: {
   };
 }
 
-export async function minioAnswers(port: number): Promise<boolean> {
-  const response = await fetch(`http://127.0.0.1:${port}/minio/health/ready`, { signal: AbortSignal.timeout(2000) });
-  return response.ok;
+export async function minioAnswers(port: number, ca?: string): Promise<boolean> {
+  return (await request({ port, ca, method: 'GET', path: '/minio/health/ready', timeoutMs: 2000 })).status === 200;
 }

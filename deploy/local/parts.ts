@@ -3,6 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { makeCertificates } from './certificates.ts';
 import type { LocalEnv } from './env.ts';
 import { launchExtras, extraPorts } from './extras.ts';
 import { kafkaAnswers, prepareKafka } from './kafka.ts';
@@ -19,7 +21,8 @@ import type { Tools } from './tools.ts';
 /** Starts every part in the empty folder `dir` and returns when all of them answer. */
 export async function launch(dir: string, options: PlatformOptions, tools: Tools, env: LocalEnv, progress: ProgressOptions): Promise<void> {
   const extras = options.with ?? [];
-  const state = await freshState(options);
+  const certificates = options.tls === true ? await makeCertificates(join(dir, 'certificates')) : undefined;
+  const state = { ...(await freshState(options)), caFile: certificates?.caFile };
   await mkdir(join(dir, 'logs'), { mode: 0o700 });
   await writeState(dir, state);
   const { kafka, minio, postgres } = state;
@@ -36,6 +39,7 @@ export async function launch(dir: string, options: PlatformOptions, tools: Tools
           ports: { client: kafka.port, controller, proxied },
           admin: kafka.admin,
           users: options.kafkaUsers ?? [],
+          certificates,
           tools,
           env,
         });
@@ -43,11 +47,11 @@ export async function launch(dir: string, options: PlatformOptions, tools: Tools
         await startPart(dir, 'kafka', spec);
       },
     },
-    { title: 'MinIO', run: async () => await startPart(dir, 'minio', await prepareMinio({ dir, ...minio, tools, env })) },
+    { title: 'MinIO', run: async () => await startPart(dir, 'minio', await prepareMinio({ dir, ...minio, certificates, tools, env })) },
     {
       title: 'PostgreSQL',
       run: async () => {
-        const { spec, outsideDir } = await preparePostgres({ dir, access: postgres, env });
+        const { spec, outsideDir } = await preparePostgres({ dir, access: postgres, certificates, env });
         if (outsideDir !== undefined) await updateState(dir, (s) => void s.outsideDirs.push(outsideDir));
         await startPart(dir, 'postgres', spec);
       },
@@ -124,9 +128,10 @@ export async function restartPart(
 }
 
 async function answers(state: PlatformState, part: string): Promise<boolean> {
-  if (part === 'kafka') return await kafkaAnswers(state.kafka.port, state.kafka.admin);
-  if (part === 'minio') return await minioAnswers(state.minio.port);
-  if (part === 'postgres') return await postgresAnswers(state.postgres);
+  const ca = state.caFile === undefined ? undefined : readFileSync(state.caFile, 'utf8');
+  if (part === 'kafka') return await kafkaAnswers(state.kafka.port, state.kafka.admin, ca);
+  if (part === 'minio') return await minioAnswers(state.minio.port, ca);
+  if (part === 'postgres') return await postgresAnswers({ ...state.postgres, caFile: state.caFile });
   const access = state.orthancs.find((o) => part === `orthanc/${o.centre}`);
   return access === undefined || (await orthancAnswers(access));
 }

@@ -1,7 +1,8 @@
 // The local platform: real Kafka, MinIO, PostgreSQL and one Orthanc per centre, on free ports of
 // loopback, with random passwords. Started by the demo and by the tests themselves.
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { Agent } from 'node:https';
 import { resolve } from 'node:path';
 import { claimFolder, cleanUp, killAllNow, stopAll } from './cleanup.ts';
 import { readLocalEnv } from './env.ts';
@@ -11,6 +12,7 @@ import { addMinioUser } from './minio-admin.ts';
 import type { OrthancAccess } from './orthanc.ts';
 import { addOrthancParts, launch, restartPart } from './parts.ts';
 import { createDatabase } from './postgres.ts';
+import { freezeProcess } from './processes.ts';
 import { readState, type PlatformState } from './state.ts';
 import { obtainTools, type Extra } from './tools.ts';
 
@@ -22,6 +24,8 @@ export interface PlatformOptions {
   /** Ids of the centres, e.g. 'c01'; each gets its own PACS. */
   centres: readonly string[];
   with?: readonly Extra[];
+  /** Kafka, MinIO and PostgreSQL speak TLS and nothing else, with certificates made for this platform. */
+  tls?: boolean;
   /** SCRAM users to create with the broker, which costs nothing; `kafka.addUsers` is for later ones. */
   kafkaUsers?: readonly KafkaUser[];
   /** Seconds without a new instance after which Orthanc calls a study stable; 2 by default. */
@@ -41,6 +45,8 @@ export interface OrthancInstance extends OrthancAccess {
 
 export interface Platform {
   readonly dir: string;
+  /** Present when the parts speak TLS: the certificate that vouches for them, as a file and as text. */
+  readonly tls?: { readonly caFile: string; readonly ca: string };
   kafka: {
     brokers: string[];
     /** The same broker through Toxiproxy's proxy 'kafka', when started with 'toxiproxy'. */
@@ -56,7 +62,11 @@ export interface Platform {
   minio: {
     endPoint: string;
     port: number;
-    useSSL: false;
+    /** http or https, host and port. */
+    url: string;
+    useSSL: boolean;
+    /** Trusts the platform's certificate; for minio's own Client. */
+    transportAgent?: Agent;
     /** The root user. */
     accessKey: string;
     secretKey: string;
@@ -70,6 +80,8 @@ export interface Platform {
     port: number;
     superuser: string;
     password: string;
+    /** See `tls`. */
+    caFile?: string | undefined;
     /** Creates the role and a database that it owns alone; gives the connection URL as the owner. */
     createDatabase(name: string, owner: { user: string; password: string }): Promise<string>;
     restart(signal?: NodeJS.Signals): Promise<void>;
@@ -82,6 +94,8 @@ export interface Platform {
   /** Two halves of a restart, for tests of an unreachable PACS. */
   stopOrthanc(centre: string, signal?: NodeJS.Signals): Promise<void>;
   startOrthanc(centre: string): Promise<void>;
+  /** SIGSTOP or SIGCONT to a part ('kafka', 'minio', 'postgres', 'orthanc/<centre>') and its children: it holds its connections and says nothing. */
+  freeze(part: string, signal: 'SIGSTOP' | 'SIGCONT'): void;
   registryUrl?: string;
   zipkinUrl?: string;
   prometheusUrl?: string;
@@ -144,13 +158,16 @@ function attach(dir: string, stop: Platform['stop']): Platform {
   const pidOf = (part: string): number => current().processes[part]?.pid ?? 0;
   const restart = (part: string) => (signal?: NodeJS.Signals) => restartPart(dir, part, signal);
   const state = current();
+  const tls = state.caFile === undefined ? undefined : { caFile: state.caFile, ca: readFileSync(state.caFile, 'utf8') };
   const addUsers = (users: readonly KafkaUser[]): Promise<void> =>
-    addScramUsers({ host: '127.0.0.1', port: state.kafka.port, admin: state.kafka.admin, users });
+    addScramUsers({ host: '127.0.0.1', port: state.kafka.port, admin: state.kafka.admin, ca: tls?.ca, users });
+  const postgres = { ...state.postgres, caFile: state.caFile };
   const instance = (access: OrthancAccess): OrthancInstance =>
     Object.defineProperty({ ...access, pid: 0 }, 'pid', { enumerable: true, get: () => pidOf(`orthanc/${access.centre}`) });
   const orthancs = state.orthancs.map(instance);
   return {
     dir,
+    ...(tls === undefined ? {} : { tls }),
     kafka: {
       brokers: [`127.0.0.1:${state.kafka.port}`],
       proxiedBrokers: state.kafka.proxiedPort === undefined ? undefined : [`127.0.0.1:${state.kafka.proxiedPort}`],
@@ -164,17 +181,19 @@ function attach(dir: string, stop: Platform['stop']): Platform {
     },
     minio: {
       endPoint: '127.0.0.1',
-      useSSL: false,
+      url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${state.minio.port}`,
+      useSSL: tls !== undefined,
+      ...(tls === undefined ? {} : { transportAgent: new Agent({ ca: tls.ca }) }),
       ...state.minio,
-      addUser: (name, secret, policyJson) => addMinioUser(state.minio, name, secret, policyJson),
+      addUser: (name, secret, policyJson) => addMinioUser({ ...state.minio, ca: tls?.ca }, name, secret, policyJson),
       restart: restart('minio'),
       get pid() {
         return pidOf('minio');
       },
     },
     postgres: {
-      ...state.postgres,
-      createDatabase: (name, owner) => createDatabase(state.postgres, name, owner),
+      ...postgres,
+      createDatabase: (name, owner) => createDatabase(postgres, name, owner),
       restart: restart('postgres'),
       get pid() {
         return pidOf('postgres');
@@ -193,6 +212,11 @@ function attach(dir: string, stop: Platform['stop']): Platform {
     restartOrthanc: (centre, signal) => restartPart(dir, `orthanc/${centre}`, signal),
     stopOrthanc: (centre, signal) => restartPart(dir, `orthanc/${centre}`, signal, 'stop'),
     startOrthanc: (centre) => restartPart(dir, `orthanc/${centre}`, undefined, 'start'),
+    freeze(part, signal) {
+      const record = current().processes[part];
+      if (record === undefined) throw new Error(`The platform in ${dir} has no part '${part}'`);
+      freezeProcess(record, signal);
+    },
     ...optionalUrls(state),
     stop,
   };

@@ -10,6 +10,8 @@ interface Grant {
   readonly access: readonly Access[];
   /** Only objects whose names begin so. */
   readonly prefix?: string;
+  /** May also put, and only put, objects whose names end so. */
+  readonly marks?: string;
 }
 
 type Grants = Readonly<Partial<Record<Bucket, Grant>>>;
@@ -19,12 +21,13 @@ const WRITE: Grant = { access: ['read', 'write'] };
 /** Also of its own failed attempts, and of the object that tries conditional PUT at start. */
 const OWN: Grant = { access: ['read', 'write', 'remove'] };
 
-const POLICIES: Readonly<Record<string, Grants>> = {
+export const POLICIES: Readonly<Record<string, Grants>> = {
   ingest: { 'ct-clinical': OWN },
   // What it holds back it can't look at again, only remove when a decision took effect or the patient withdrew: a security
   // role reads that.
   anonymise: {
-    'ct-clinical': { access: ['read', 'remove'] },
+    // It marks what is done, so that its originals may be freed.
+    'ct-clinical': { access: ['read', 'remove'], marks: '/done.json' },
     'ct-research': OWN,
     'ct-quarantine': { access: ['list', 'write', 'remove'] },
   },
@@ -55,16 +58,17 @@ interface Statement {
   readonly Condition?: unknown;
 }
 
-function statementsOf(arn: string, { access, prefix = '' }: Grant): Statement[] {
+function statementsOf(arn: string, { access, prefix = '', marks }: Grant): Statement[] {
   const objects: Statement = { Effect: 'Allow', Action: access.flatMap((a) => ACTIONS[a]), Resource: [`${arn}/${prefix}*`] };
-  if (!access.includes('read') && !access.includes('list')) return [objects];
+  const marking: Statement[] = marks === undefined ? [] : [{ Effect: 'Allow', Action: ['s3:PutObject'], Resource: [`${arn}/*${marks}`] }];
+  if (!access.includes('read') && !access.includes('list')) return [objects, ...marking];
   const list: Statement = {
     Effect: 'Allow',
     Action: ['s3:ListBucket'],
     Resource: [arn],
     ...(prefix === '' ? {} : { Condition: { StringLike: { 's3:prefix': [`${prefix}*`] } } }),
   };
-  return [list, objects];
+  return [list, objects, ...marking];
 }
 
 /** The policy of a service; one that has no bucket gets none. */

@@ -1,11 +1,12 @@
 // PostgreSQL from the npm package's binaries, on a TCP port of loopback only. It refuses to run as
 // root, so for root it runs as 'nobody', from folders that 'nobody' can reach.
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, statSync } from 'node:fs';
-import { chown, cp, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { chmod, chown, cp, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { z } from 'zod';
+import type { Certificates } from './certificates.ts';
 import type { LocalEnv } from './env.ts';
 import { runCommand } from './install.ts';
 import { PartFailedError } from './problem.ts';
@@ -16,6 +17,8 @@ export interface PostgresAccess {
   port: number;
   superuser: string;
   password: string;
+  /** File of the certificate that vouches for the server, when it takes TLS only. */
+  caFile?: string | undefined;
 }
 
 const binariesSchema = z.object({ initdb: z.string(), postgres: z.string() });
@@ -24,6 +27,7 @@ const binariesSchema = z.object({ initdb: z.string(), postgres: z.string() });
 export async function preparePostgres(o: {
   dir: string;
   access: PostgresAccess;
+  certificates?: Certificates | undefined;
   env: LocalEnv;
 }): Promise<{ spec: ProcessSpec; outsideDir: string | undefined }> {
   const user = await serverUser();
@@ -51,6 +55,7 @@ export async function preparePostgres(o: {
   ];
   await runCommand('PostgreSQL', binaries.initdb, [`--pgdata=${dataDir}`, ...options], { cwd: parent, ...user });
   await rm(passwordFile);
+  const tls = o.certificates === undefined ? {} : await takeTlsOnly(dataDir, o.certificates, user);
   const settings = {
     listen_addresses: o.access.host,
     port: o.access.port,
@@ -60,6 +65,7 @@ export async function preparePostgres(o: {
     fsync: 'off',
     full_page_writes: 'off',
     max_wal_size: '256MB',
+    ...tls,
   };
   const spec: ProcessSpec = {
     name: 'PostgreSQL',
@@ -76,6 +82,26 @@ export async function preparePostgres(o: {
   return { spec, outsideDir: outside ? parent : undefined };
 }
 
+/** Copies key and certificate to where the server may read them, and lets nobody in without TLS. */
+async function takeTlsOnly(
+  dataDir: string,
+  certificates: Certificates,
+  user: { uid: number; gid: number } | undefined,
+): Promise<Record<string, string>> {
+  const files = { ssl_cert_file: join(dataDir, 'server.crt'), ssl_key_file: join(dataDir, 'server.key') };
+  await cp(certificates.certFile, files.ssl_cert_file);
+  await cp(certificates.keyFile, files.ssl_key_file);
+  await chmod(files.ssl_key_file, 0o600);
+  if (user !== undefined) for (const file of Object.values(files)) await chown(file, user.uid, user.gid);
+  await writeFile(join(dataDir, 'pg_hba.conf'), 'hostssl all all 127.0.0.1/32 scram-sha-256\n');
+  return { ssl: 'on', ...files };
+}
+
+/** What a URL needs so that its user checks the server. */
+export function tlsQuery(access: PostgresAccess): string {
+  return access.caFile === undefined ? '' : `?sslmode=verify-full&sslrootcert=${encodeURIComponent(access.caFile)}`;
+}
+
 export async function postgresAnswers(access: PostgresAccess): Promise<boolean> {
   return await withClient(access, async (client) => (await client.query('select 1')).rowCount === 1);
 }
@@ -87,12 +113,7 @@ export async function postgresAnswers(access: PostgresAccess): Promise<boolean> 
 export async function createDatabase(access: PostgresAccess, name: string, owner: { user: string; password: string }): Promise<string> {
   await withClient(access, async (client) => {
     const role = client.escapeIdentifier(owner.user);
-    const password = client.escapeLiteral(owner.password);
-    await client.query(`CREATE ROLE ${role} LOGIN PASSWORD ${password}`).catch(async (error: unknown) => {
-      // duplicate_object: the role serves another database already.
-      if (!(error instanceof pg.DatabaseError) || error.code !== '42710') throw error;
-      await client.query(`ALTER ROLE ${role} LOGIN PASSWORD ${password}`);
-    });
+    await createRole(client, owner);
     const database = client.escapeIdentifier(name);
     await client.query(`CREATE DATABASE ${database} OWNER ${role}`).catch(async (error: unknown) => {
       // duplicate_database
@@ -104,8 +125,31 @@ export async function createDatabase(access: PostgresAccess, name: string, owner
       if (rows[0]?.owner !== owner.user) throw new Error(`the database ${name} exists and belongs to another role`);
     });
     await client.query(`REVOKE CONNECT ON DATABASE ${database} FROM PUBLIC`);
+    // The server's own are open to every role when it is new. Asked first: two revocations at once disturb each other.
+    for (const own of ['postgres', 'template1']) {
+      const { rows } = await client.query<{ open: boolean }>("SELECT has_database_privilege('public', $1, 'CONNECT') AS open", [own]);
+      if (rows[0]?.open === true) await client.query(`REVOKE CONNECT ON DATABASE ${own} FROM PUBLIC`);
+    }
   });
-  return `postgres://${encodeURIComponent(owner.user)}:${encodeURIComponent(owner.password)}@${access.host}:${access.port}/${encodeURIComponent(name)}`;
+  return `postgres://${encodeURIComponent(owner.user)}:${encodeURIComponent(owner.password)}@${access.host}:${access.port}/${encodeURIComponent(name)}${tlsQuery(access)}`;
+}
+
+/** Creates a role (or sets its password) that may connect to the database of another and, so far, do nothing there. */
+export async function createGuest(access: PostgresAccess, database: string, guest: { user: string; password: string }): Promise<void> {
+  await withClient(access, async (client) => {
+    await createRole(client, guest);
+    await client.query(`GRANT CONNECT ON DATABASE ${client.escapeIdentifier(database)} TO ${client.escapeIdentifier(guest.user)}`);
+  });
+}
+
+async function createRole(client: pg.Client, { user, password }: { user: string; password: string }): Promise<void> {
+  const role = client.escapeIdentifier(user);
+  const secret = client.escapeLiteral(password);
+  await client.query(`CREATE ROLE ${role} LOGIN PASSWORD ${secret}`).catch(async (error: unknown) => {
+    // duplicate_object: the role was made before.
+    if (!(error instanceof pg.DatabaseError) || error.code !== '42710') throw error;
+    await client.query(`ALTER ROLE ${role} LOGIN PASSWORD ${secret}`);
+  });
 }
 
 async function withClient<T>(access: PostgresAccess, work: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -116,6 +160,7 @@ async function withClient<T>(access: PostgresAccess, work: (client: pg.Client) =
     password: access.password,
     database: 'postgres',
     connectionTimeoutMillis: 3000,
+    ...(access.caFile === undefined ? {} : { ssl: { ca: readFileSync(access.caFile, 'utf8') } }),
   });
   // A lost connection shows in the query that needs it.
   client.on('error', () => undefined);

@@ -10,7 +10,9 @@ import { sha256Hex } from '../../services/kernel/digest.ts';
 import type { Role } from '../../services/runtime/people-file.ts';
 import { applyLifecycle, CLINICAL_DAYS } from './lifecycle.ts';
 import type { Platform } from './platform.ts';
+import { tlsQuery } from './postgres.ts';
 import { BUCKETS, policyJson, STORE_USERS } from './policies.ts';
+import { guestRole, provisionVault, VAULT_GUEST_NAMES, type VaultGuest } from './vault-roles.ts';
 
 const DATABASES = ['vault', 'select', 'label_queue', 'release'] as const;
 export type DatabaseName = (typeof DATABASES)[number];
@@ -25,7 +27,7 @@ export interface ProvisionOptions {
   readonly readers?: number;
   /** Fewer partitions than schemas/topics.json says, for tests on a small machine. */
   readonly partitions?: number;
-  /** Days after which pixels of the clinical zone expire. */
+  /** Days that originals stay after their study's final outcome. */
   readonly clinicalDays?: number;
 }
 
@@ -49,7 +51,11 @@ export interface Provisioned {
   readonly prefix: string;
   readonly bucketPrefix: string;
   readonly centres: readonly string[];
+  /** URL of each database as its owner. */
   readonly databases: Readonly<Record<DatabaseName, string>>;
+  /** URL of the vault's database as someone with single rights in it. */
+  readonly vaultAs: Readonly<Record<VaultGuest, string>>;
+  readonly clinicalDays: number;
   readonly readers: readonly ReaderLogin[];
   readonly people: readonly PersonLogin[];
   /** Bearer tokens of the services whose HTTP can change something. */
@@ -148,14 +154,17 @@ export function describeProvisioned(platform: Platform, o: ProvisionOptions): Pr
   const prefix = o.prefix ?? '';
   const pg = platform.postgres;
   const secretOf = (user: string): string => deriveSecret(platform, `user|${user}`);
-  const url = (db: string): string =>
-    `postgres://${roleName(prefix, db)}:${secretOf(`pg-${db}`)}@${pg.host}:${pg.port}/${roleName(prefix, db)}`;
+  const url = (db: string, role = roleName(prefix, db), secret = secretOf(`pg-${db}`)): string =>
+    `postgres://${role}:${secret}@${pg.host}:${pg.port}/${roleName(prefix, db)}${tlsQuery(pg)}`;
+  const guestUrl = (guest: VaultGuest): string => url('vault', guestRole(roleName(prefix, 'vault'), guest), secretOf(`pg-vault-${guest}`));
   return {
     dir: o.dir,
     prefix,
     bucketPrefix: prefix,
     centres: o.centres,
     databases: Object.fromEntries(DATABASES.map((d) => [d, url(d)])) as Record<DatabaseName, string>,
+    vaultAs: Object.fromEntries(VAULT_GUEST_NAMES.map((g) => [g, guestUrl(g)])) as Record<VaultGuest, string>,
+    clinicalDays: o.clinicalDays ?? CLINICAL_DAYS,
     readers: readerLogins(platform, o.readers ?? 4),
     people: PEOPLE.map(({ id, name, roles }) => ({ name, roles, tokenFile: tokenFileOf(o.dir, id) })),
     gatewayToken: deriveSecret(platform, 'gateway-token'),
@@ -173,16 +182,17 @@ export function storeUser(prefix: string, service: string): string {
   return `${prefix}${service}`;
 }
 
-async function provisionStore(platform: Platform, p: Provisioned, clinicalDays: number): Promise<void> {
+async function provisionStore(platform: Platform, p: Provisioned): Promise<void> {
   const { minio } = platform;
   const root = s3Store({
-    endpoint: `http://${minio.endPoint}:${minio.port}`,
+    endpoint: minio.url,
+    ...(platform.tls === undefined ? {} : { tls: { ca: platform.tls.ca } }),
     accessKey: minio.accessKey,
     secretKey: minio.secretKey,
     bucketPrefix: p.bucketPrefix,
   });
   await root.ensureBuckets([...BUCKETS]);
-  await applyLifecycle(minio, p.bucketPrefix, clinicalDays);
+  await applyLifecycle(minio, p.bucketPrefix);
   for (const user of STORE_USERS) {
     await minio.addUser(storeUser(p.prefix, user), p.secretOf(user), policyJson(p.bucketPrefix, user));
   }
@@ -197,6 +207,7 @@ export async function provision(platform: Platform, o: ProvisionOptions): Promis
       brokers: platform.kafka.brokers,
       username: platform.kafka.admin.username,
       password: platform.kafka.admin.password,
+      ...(platform.tls === undefined ? {} : { ssl: { ca: platform.tls.ca } }),
       prefix: p.prefix,
       centres: [...o.centres],
       ...(o.partitions === undefined ? {} : { partitionsOverride: o.partitions }),
@@ -213,12 +224,16 @@ export async function provision(platform: Platform, o: ProvisionOptions): Promis
   const registry = async (): Promise<void> => {
     if (platform.registryUrl !== undefined) await publishSchemas(platform.registryUrl);
   };
-  await Promise.all([
-    registry(),
-    kafka(),
-    provisionStore(platform, p, o.clinicalDays ?? CLINICAL_DAYS),
-    databases(),
-    writeFiles(platform, o, p.secretOf, p.readers),
-  ]);
+  const files = writeFiles(platform, o, p.secretOf, p.readers);
+  const vault = async (): Promise<void> => {
+    await Promise.all([databases(), files]);
+    await provisionVault(platform.postgres, {
+      database: roleName(p.prefix, 'vault'),
+      ownerUrl: p.databases.vault,
+      keyFile: p.file('vault-key'),
+      passwordOf: (guest) => p.secretOf(`pg-vault-${guest}`),
+    });
+  };
+  await Promise.all([registry(), kafka(), provisionStore(platform, p), vault(), files]);
   return p;
 }

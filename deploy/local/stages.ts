@@ -31,7 +31,8 @@ interface Spec {
   readonly kafka?: string;
   readonly store?: string;
   readonly database?: 'select' | 'label_queue' | 'release';
-  readonly vault?: true;
+  /** Its role in the vault's database: the owner, or one with single rights. */
+  readonly vault?: 'owner' | 'archiver-clinical';
   /** Has an API of its own, on a second port. */
   readonly api?: true;
   readonly env?: (p: Provisioned, dir: string) => Env;
@@ -48,12 +49,17 @@ const SPECS: Readonly<Record<StageName, Spec>> = {
       STABLE_AFTER_MS: '2500',
     }),
   },
-  ingest: { main: 'services/ingest/main.ts', kafka: 'ingest', store: 'ingest', env: (p) => ({ CENTRES_FILE: p.file('centres.json') }) },
+  ingest: {
+    main: 'services/ingest/main.ts',
+    kafka: 'ingest',
+    store: 'ingest',
+    env: (p) => ({ CENTRES_FILE: p.file('centres.json'), CLINICAL_KEEP_DAYS: String(p.clinicalDays) }),
+  },
   anonymise: {
     main: 'services/anonymise/main.ts',
     kafka: 'anonymise',
     store: 'anonymise',
-    vault: true,
+    vault: 'owner',
     env: (p) => ({ CENTRES_FILE: p.file('centres.json') }),
   },
   assess: { main: 'services/assess/main.ts', kafka: 'assess', store: 'assess' },
@@ -89,7 +95,7 @@ const SPECS: Readonly<Record<StageName, Spec>> = {
     main: 'services/event-log/main.ts',
     kafka: 'archiver-clinical',
     store: 'archiver-clinical',
-    vault: true,
+    vault: 'archiver-clinical',
     env: () => ({ ZONE: 'clinical', ARCHIVE_EVERY_MS: '3000' }),
   },
   'archiver-research': {
@@ -108,18 +114,22 @@ export function stageEnv(name: StageName, platform: Platform, p: Provisioned, di
     HTTP_PORT: String(httpPort),
     ...(spec.api === undefined ? {} : { API_PORT: String(apiPort) }),
     KAFKA_BROKERS: platform.kafka.brokers.join(','),
+    ...(platform.tls === undefined ? {} : { KAFKA_SSL_CA_FILE: platform.tls.caFile }),
     TOPIC_PREFIX: p.prefix,
     ...(spec.kafka === undefined ? {} : { KAFKA_USERNAME: spec.kafka, KAFKA_PASSWORD: p.secretOf(spec.kafka) }),
     ...(spec.store === undefined
       ? {}
       : {
-          S3_ENDPOINT: `http://${platform.minio.endPoint}:${platform.minio.port}`,
+          S3_ENDPOINT: platform.minio.url,
+          ...(platform.tls === undefined ? {} : { S3_CA_FILE: platform.tls.caFile }),
           S3_ACCESS_KEY: storeUser(p.prefix, spec.store),
           S3_SECRET_KEY: p.secretOf(spec.store),
           BUCKET_PREFIX: p.bucketPrefix,
         }),
     ...(spec.database === undefined ? {} : { DATABASE_URL: p.databases[spec.database] }),
-    ...(spec.vault === undefined ? {} : { VAULT_URL: p.databases.vault, VAULT_KEY_FILE: p.file('vault-key') }),
+    ...(spec.vault === undefined
+      ? {}
+      : { VAULT_URL: spec.vault === 'owner' ? p.databases.vault : p.vaultAs[spec.vault], VAULT_KEY_FILE: p.file('vault-key') }),
     ...(platform.registryUrl === undefined ? {} : { SCHEMA_REGISTRY_URL: platform.registryUrl }),
     ...(platform.zipkinUrl === undefined ? {} : { ZIPKIN_URL: `${platform.zipkinUrl}/api/v2/spans` }),
     ...spec.env?.(p, dir),

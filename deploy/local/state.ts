@@ -50,6 +50,8 @@ const stateSchema = z.object({
   minio: z.object({ port: z.number(), accessKey: z.string(), secretKey: z.string() }),
   postgres: z.object({ host: z.string(), port: z.number(), superuser: z.string(), password: z.string() }),
   orthancs: z.array(orthancSchema),
+  /** Certificate that vouches for Kafka, MinIO and PostgreSQL, when they speak TLS. */
+  caFile: z.string().optional(),
   registryUrl: z.string().optional(),
   zipkinUrl: z.string().optional(),
   prometheusUrl: z.string().optional(),

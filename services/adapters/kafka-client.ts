@@ -4,12 +4,13 @@ import kafkajs from 'kafkajs';
 import type { Kafka as KafkaClient, LogEntry } from 'kafkajs';
 import type { Logger } from 'pino';
 import { Fault } from '../kernel/fault.ts';
+import { isUntrusted, type TlsOptions } from './tls-files.ts';
 
 export interface KafkaAccess {
   readonly brokers: readonly string[];
   readonly username: string;
   readonly password: string;
-  readonly ssl?: { readonly ca: string };
+  readonly ssl?: TlsOptions;
   readonly clientId: string;
   readonly log: Logger;
 }
@@ -33,7 +34,7 @@ export function kafkaClient(o: KafkaAccess, onDenied: (what: string) => void = (
   return new Kafka({
     clientId: o.clientId,
     brokers: [...o.brokers],
-    ...(o.ssl === undefined ? {} : { ssl: { ca: [o.ssl.ca] } }),
+    ...(o.ssl === undefined ? {} : { ssl: { ...o.ssl } }),
     sasl: { mechanism: 'scram-sha-512', username: o.username, password: o.password },
     connectionTimeout: 5000,
     authenticationTimeout: 10_000,
@@ -70,13 +71,15 @@ function writeLog(log: Logger, entry: LogEntry): void {
 interface KafkaError {
   readonly name?: string;
   readonly type?: string;
+  readonly code?: unknown;
   readonly message?: string;
   readonly cause?: unknown;
   readonly originalError?: unknown;
   readonly errors?: readonly unknown[];
 }
 
-const DENIED = /AUTHORIZATION_FAILED|SASL_AUTHENTICATION_FAILED|ILLEGAL_SASL_STATE/;
+const DENIED = /AUTHORIZATION_FAILED/;
+const UNAUTHORISED = /SASL_AUTHENTICATION_FAILED|UNSUPPORTED_SASL_MECHANISM|ILLEGAL_SASL_STATE|KafkaJSSASLAuthenticationError/;
 
 /** kafkajs wraps errors in errors: all types and names of the chain. */
 function kindsOf(error: unknown, depth = 0): string[] {
@@ -85,6 +88,8 @@ function kindsOf(error: unknown, depth = 0): string[] {
   return [
     e.type,
     e.name,
+    // Of a socket's error; a protocol error's code is a number, and its type says it.
+    e.code,
     ...kindsOf(e.cause, depth + 1),
     ...kindsOf(e.originalError, depth + 1),
     ...(e.errors ?? []).flatMap((x) => kindsOf(x, depth + 1)),
@@ -95,7 +100,11 @@ function kindsOf(error: unknown, depth = 0): string[] {
 export function busFault(error: unknown, what: string): Fault {
   if (error instanceof Fault) return error;
   const kinds = kindsOf(error);
-  const denied = kinds.find((k) => DENIED.test(k) || k === 'KafkaJSSASLAuthenticationError');
+  const untrusted = kinds.find(isUntrusted);
+  if (untrusted !== undefined) return new Fault('BUS_UNTRUSTED', false, `${what}: ${untrusted}`, { cause: error });
+  const unauthorised = kinds.find((k) => UNAUTHORISED.test(k));
+  if (unauthorised !== undefined) return new Fault('BUS_UNAUTHORISED', false, `${what}: the user or password is refused`, { cause: error });
+  const denied = kinds.find((k) => DENIED.test(k));
   if (denied !== undefined) return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
   if (kinds.includes('MESSAGE_TOO_LARGE'))
     return new Fault('UNEXPECTED', false, `${what}: MESSAGE_TOO_LARGE, the record is larger than the broker takes`, { cause: error });

@@ -7,7 +7,9 @@ import { Fault } from '../kernel/fault.ts';
 import { centreId } from '../kernel/ids.ts';
 import { deadTopic, retryTopic } from '../kernel/route.ts';
 import type { Zone } from '../kernel/stage.ts';
+import { applyAcls } from './kafka-acls.ts';
 import { kafkaClient } from './kafka-client.ts';
+import type { TlsOptions } from './tls-files.ts';
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ConfigResourceTypes, ResourcePatternTypes } = kafkajs;
 
@@ -124,7 +126,7 @@ export interface ApplyTopicsOptions {
   /** A user that may create topics and ACLs. */
   readonly username: string;
   readonly password: string;
-  readonly ssl?: { readonly ca: string };
+  readonly ssl?: TlsOptions;
   readonly prefix: string;
   readonly centres: readonly string[];
   /** At most so many partitions a topic, for tests and small machines. */
@@ -133,7 +135,8 @@ export interface ApplyTopicsOptions {
 }
 
 /**
- * Creates what is missing and verifies all: partitions, retention, cleanup, min ISR, ACLs.
+ * Creates what is missing, removes access rules that are no longer in the tables (a centre that left loses its rights; its
+ * topics and records stay), and verifies all: partitions, retention, cleanup, min ISR, ACLs.
  * @throws Fault BAD_CONFIG naming every difference: changing a topic that holds records is an operator's decision.
  */
 export async function applyTopics(o: ApplyTopicsOptions): Promise<void> {
@@ -143,7 +146,8 @@ export async function applyTopics(o: ApplyTopicsOptions): Promise<void> {
     const brokers = (await admin.describeCluster()).brokers.length;
     const plans = topicPlans(o.centres, o.partitionsOverride);
     await createMissing(admin, plans, o.prefix, brokers);
-    await applyAcls(admin, aclsOf(plans, o.prefix));
+    const removed = await applyAcls(admin, aclsOf(plans, o.prefix), o.prefix);
+    if (removed.length > 0) o.log?.warn({ removed }, 'access rules that schemas/topics.json no longer has were removed');
     const wrong = await differences(admin, plans, o.prefix, brokers);
     if (wrong.length > 0) throw new Fault('BAD_CONFIG', false, `topics differ from schemas/topics.json: ${wrong.join('; ')}`);
   } finally {
@@ -176,32 +180,6 @@ async function untilLed(admin: Admin, created: readonly ITopicConfig[]): Promise
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   throw new Fault('BUS_UNAVAILABLE', true, 'new topics got no leader within 30 s');
-}
-
-/** The broker takes about a second before it acts on new rules, so this waits until it tells all of them. */
-async function applyAcls(admin: Admin, wanted: readonly AclEntry[]): Promise<void> {
-  const textOf = (
-    a: Pick<AclEntry, 'principal' | 'host' | 'operation' | 'permissionType' | 'resourceType' | 'resourceName' | 'resourcePatternType'>,
-  ): string => [a.principal, a.host, a.operation, a.permissionType, a.resourceType, a.resourceName, a.resourcePatternType].join(' ');
-  const missing = async (): Promise<AclEntry[]> => {
-    const { resources } = await admin.describeAcls({
-      resourceType: AclResourceTypes.ANY,
-      resourcePatternType: ResourcePatternTypes.ANY,
-      operation: AclOperationTypes.ANY,
-      permissionType: AclPermissionTypes.ANY,
-    });
-    // kafkajs types a single pattern where the broker gives one per resource.
-    const there = new Set(resources.flatMap((r) => r.acls.map((a) => textOf({ ...r, ...a, resourcePatternType: r.resourcePatternType }))));
-    return wanted.filter((a) => !there.has(textOf(a)));
-  };
-  const absent = await missing();
-  if (absent.length === 0) return;
-  await admin.createAcls({ acl: absent });
-  for (let i = 0; i < 150; i++) {
-    if ((await missing()).length === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Fault('BUS_UNAVAILABLE', true, 'the broker does not show the access rules that it took');
 }
 
 async function differences(admin: Admin, plans: readonly TopicPlan[], prefix: string, brokers: number): Promise<string[]> {

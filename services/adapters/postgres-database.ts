@@ -11,9 +11,10 @@ import { Fault } from '../kernel/fault.ts';
 import type { Database, Queryable, Transaction } from '../ports/database.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import type { OutboxSource } from '../ports/outbox.ts';
+import { checkedUrl, refusalOf } from './postgres-connection.ts';
 
 export interface PostgresOptions {
-  /** postgres://user:password@host:port/database */
+  /** postgres://user:password@host:port/database, with `?sslmode=verify-full&sslrootcert=FILE` for TLS */
   readonly url: string;
   /** Folder of numbered .sql files (0001-name.sql), run once each in their order; without it only inbox and outbox are made. */
   readonly migrationsDir?: string;
@@ -47,10 +48,10 @@ create table if not exists outbox_counter (one boolean primary key default true 
 insert into outbox_counter (last) values (0) on conflict do nothing;
 `;
 
-/** Connects, migrates and gives the database. @throws Fault DATABASE_UNAVAILABLE, or BAD_CONFIG for a changed migration. */
+/** Connects, migrates and gives the database. @throws Fault DATABASE_..., or BAD_CONFIG for a changed migration or an unsafe URL. */
 export async function postgresDatabase(o: PostgresOptions): Promise<Database & OutboxTable> {
   const pool = new pg.Pool({
-    connectionString: o.url,
+    connectionString: checkedUrl(o.url, 'DATABASE_URL'),
     max: o.poolSize ?? 10,
     connectionTimeoutMillis: 5000,
     statement_timeout: o.statementTimeoutMs ?? 30_000,
@@ -88,6 +89,8 @@ const AWAY = /^(08|53|57|58|25P03|40)/;
 /** Network errors and a server in trouble become faults; mistakes in SQL stay what they are. Messages may quote values, so only the code is told. */
 function databaseFault(error: unknown): unknown {
   if (error instanceof Fault || typeof error !== 'object' || error === null) return error;
+  const refusal = refusalOf(error);
+  if (refusal !== undefined) return new Fault(`DATABASE_${refusal.kind}`, true, refusal.why, { cause: error });
   const { code, message = '' } = error as { code?: unknown; message?: string };
   if (error instanceof pg.DatabaseError)
     return AWAY.test(error.code ?? '') ? new Fault('DATABASE_UNAVAILABLE', true, `SQLSTATE ${error.code}`, { cause: error }) : error;

@@ -1,7 +1,6 @@
 // Held studies and the decisions about them, in the vault's database (postgres-vault.sql makes the tables).
 // Each change and its line in the audit are one statement.
 import pg from 'pg';
-import { Fault } from '../kernel/fault.ts';
 import { centreId } from '../kernel/ids.ts';
 import type {
   DecisionAsked,
@@ -13,6 +12,8 @@ import type {
   HeldStanding,
   HeldStudy,
 } from '../ports/held-decisions.ts';
+import { checkedUrl } from './postgres-connection.ts';
+import { vaultFault } from './postgres-vault-session.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const QUERY_TIMEOUT_MS = 30_000;
@@ -37,7 +38,7 @@ interface HeldRow {
 /** Both sides over one pool. `connectionString` is the vault's: postgres://user:password@host:port/database */
 export const openPostgresHeld = (connectionString: string): HeldBook & HeldReview => {
   const pool = new pg.Pool({
-    connectionString,
+    connectionString: checkedUrl(connectionString, 'VAULT_URL'),
     max: 2,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: QUERY_TIMEOUT_MS,
@@ -49,7 +50,7 @@ export const openPostgresHeld = (connectionString: string): HeldBook & HeldRevie
     try {
       return (await pool.query<T>(sql, [...values])).rows;
     } catch (error) {
-      throw new Fault('VAULT_UNAVAILABLE', true, "the vault's table of held studies failed", { cause: error });
+      throw vaultFault(error, "the vault's table of held studies failed");
     }
   };
   return {

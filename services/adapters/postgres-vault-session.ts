@@ -6,6 +6,7 @@ import { sha256Hex } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
 import { newDataKey, newSecret, unwrapDataKey, VAULT_KEY_BYTES, vaultCrypto, wrapDataKey } from './vault-crypto.ts';
 import type { VaultCrypto } from './vault-crypto.ts';
+import { checkedUrl, refusalOf } from './postgres-connection.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const QUERY_TIMEOUT_MS = 30_000;
@@ -14,7 +15,12 @@ export const MIGRATION_LOCK = 7_203_114;
 
 /** Connections that give up a query after half a minute, or after the time given. */
 export const newPool = (connectionString: string, max: number, queryTimeoutMs: number = QUERY_TIMEOUT_MS): pg.Pool => {
-  const pool = new pg.Pool({ connectionString, max, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, query_timeout: queryTimeoutMs });
+  const pool = new pg.Pool({
+    connectionString: checkedUrl(connectionString, 'VAULT_URL'),
+    max,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: queryTimeoutMs,
+  });
   // An idle connection that breaks is replaced; without a listener it would end the process.
   pool.on('error', () => undefined);
   return pool;
@@ -30,8 +36,15 @@ export const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
   } catch (error) {
     if (error instanceof Fault || error instanceof VaultRefusal) throw error;
     if (error instanceof Error && error.name === 'AbortError') throw error;
-    throw new Fault('VAULT_UNAVAILABLE', true, 'the identity vault failed', { cause: error });
+    throw vaultFault(error, 'the identity vault failed');
   }
+};
+
+/** The fault behind an error of the vault's database. @param what told when the server neither refused nor was refused */
+export const vaultFault = (error: unknown, what: string): Fault => {
+  const refusal = refusalOf(error);
+  if (refusal === undefined) return new Fault('VAULT_UNAVAILABLE', true, what, { cause: error });
+  return new Fault(`VAULT_${refusal.kind}`, true, refusal.why, { cause: error });
 };
 
 export type Client = Pick<pg.Pool, 'query'>;

@@ -1,12 +1,14 @@
 // Objects on any S3 server, over the minio package. Only plain calls: PUT (also conditional), multipart, GET with a
 // range, HEAD, LIST, DELETE.
-import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { Client } from 'minio';
 import type { BucketItem } from 'minio';
-import { Fault } from '../kernel/fault.ts';
 import type { ObjectInfo, ObjectStore, PutOptions } from '../ports/object-store.ts';
+import { checkConformance, LEAST_PART_BYTES } from './s3-conformance.ts';
 import { agentFor, codeOf, storeFault, transportFor, withSignal } from './s3-http.ts';
+import { uploadStream } from './s3-upload.ts';
+import type { S3Link } from './s3-upload.ts';
+import type { TlsOptions } from './tls-files.ts';
 
 export interface S3Options {
   /** http://host:port or https://host. */
@@ -15,18 +17,17 @@ export interface S3Options {
   readonly secretKey: string;
   /** Put before every bucket name. */
   readonly bucketPrefix: string;
+  /** For https: who may vouch for the server, and what this process shows. */
+  readonly tls?: TlsOptions;
 }
 
 export interface S3Store extends ObjectStore {
   /** Makes the buckets that are missing. */
   ensureBuckets(names: readonly string[]): Promise<void>;
-  /** Tries what the design relies on, in the bucket given: a conditional PUT must refuse. @throws Fault BAD_CONFIG */
+  /** Tries what the design relies on, in the bucket given (s3-conformance.ts). @throws Fault BAD_CONFIG, naming all that failed */
   conformance(bucket?: string): Promise<void>;
 }
 
-/** A streamed body holds up to two parts in memory. S3 takes 10,000 parts: 160 GB an object. */
-const PART_BYTES = 16 * 1024 * 1024;
-const PARTS_AT_A_TIME = 2;
 const MAX_SINGLE_PUT_BYTES = 5 * 1024 * 1024 * 1024;
 
 const MISSING = new Set(['NoSuchKey', 'NotFound']);
@@ -37,6 +38,8 @@ const TAKEN = new Set(['PreconditionFailed', 'ConditionalRequestConflict']);
 export function s3Store(o: S3Options): S3Store {
   const url = new URL(o.endpoint);
   const secure = url.protocol === 'https:';
+  const transport = transportFor(secure);
+  const agent = agentFor(secure, o.tls);
   const client = new Client({
     endPoint: url.hostname,
     port: url.port === '' ? (secure ? 443 : 80) : Number(url.port),
@@ -46,14 +49,15 @@ export function s3Store(o: S3Options): S3Store {
     region: 'us-east-1',
     // A buffer goes in one PUT whatever its size: the condition of a multipart upload is not checked by every server.
     partSize: MAX_SINGLE_PUT_BYTES,
-    transport: transportFor(secure),
-    transportAgent: agentFor(secure),
+    transport,
+    transportAgent: agent,
     // Its retries write to the console and lose the status; the stage loop retries.
     retryOptions: { disableRetry: true },
   });
+  const link: S3Link = { client, transport, agent };
   const at = (bucket: string): string => o.bucketPrefix + bucket;
   const store: S3Store = {
-    put: (bucket, key, body, options = {}) => put(client, at(bucket), key, body, options),
+    put: (bucket, key, body, options = {}) => put(link, at(bucket), key, body, options),
     get: (bucket, key, options = {}) => get(client, at(bucket), key, options),
     getBytes: (bucket, key, limitBytes, signal) => getBytes(client, at(bucket), key, limitBytes, signal),
     head: (bucket, key, signal) => head(client, at(bucket), key, signal),
@@ -64,13 +68,23 @@ export function s3Store(o: S3Options): S3Store {
         const results = await faulted(at(bucket), 'removing', signal, () => client.removeObjects(at(bucket), batch));
         const refused = results.find((r) => r !== null && r?.Error !== undefined);
         if (refused !== undefined && refused !== null)
-          throw new Fault('STORE_UNAVAILABLE', true, `removing in ${at(bucket)}: ${refused.Error?.Code ?? 'refused'}`);
+          throw storeFault({ code: refused.Error?.Code ?? 'refused' }, at(bucket), 'removing', signal);
       }
     },
     ensureBuckets: async (names) => {
       await Promise.all(names.map((name) => ensureBucket(client, at(name))));
     },
-    conformance: (bucket = 'ct-research') => conformance(store, bucket),
+    conformance: (bucket = 'ct-research') =>
+      checkConformance(
+        {
+          ...store,
+          putInSmallParts: (name, key, body) =>
+            faulted(at(name), 'writing', undefined, () =>
+              uploadStream(link, { bucket: at(name), key, headers: {} }, body, {}, LEAST_PART_BYTES),
+            ),
+        },
+        bucket,
+      ),
   };
   return store;
 }
@@ -98,7 +112,7 @@ function bufferOf(bytes: Uint8Array): Buffer {
 }
 
 async function put(
-  client: Client,
+  link: S3Link,
   bucket: string,
   key: string,
   body: Uint8Array | AsyncIterable<Uint8Array>,
@@ -111,108 +125,13 @@ async function put(
   }
   try {
     if (body instanceof Uint8Array)
-      await withSignal(options.signal, () => client.putObject(bucket, key, bufferOf(body), body.byteLength, headers));
-    else await putStream(client, bucket, key, body, headers, options);
+      await withSignal(options.signal, () => link.client.putObject(bucket, key, bufferOf(body), body.byteLength, headers));
+    else await uploadStream(link, { bucket, key, headers }, body, options);
     return 'created';
   } catch (error) {
     if (options.ifNoneMatch === true && TAKEN.has(codeOf(error))) return 'exists';
     throw storeFault(error, bucket, 'writing', options.signal);
   }
-}
-
-/** Joins chunks to parts of PART_BYTES; the last one is shorter. */
-async function* partsOf(body: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
-  let chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    signal?.throwIfAborted();
-    let rest = chunk;
-    while (size + rest.byteLength >= PART_BYTES) {
-      const fits = PART_BYTES - size;
-      yield Buffer.concat([...chunks, rest.subarray(0, fits)], PART_BYTES);
-      rest = rest.subarray(fits);
-      chunks = [];
-      size = 0;
-    }
-    if (rest.byteLength > 0) {
-      chunks.push(rest);
-      size += rest.byteLength;
-    }
-  }
-  yield Buffer.concat(chunks, size);
-}
-
-/**
- * One PUT when it fits a part, else a multipart upload of its own id: the package's own would resume a pending upload
- * of the same name, and does not see errors of the source.
- */
-async function putStream(
-  client: Client,
-  bucket: string,
-  key: string,
-  body: AsyncIterable<Uint8Array>,
-  headers: Record<string, string>,
-  options: PutOptions,
-): Promise<void> {
-  let sent = 0;
-  const checkSize = (): void => {
-    if (options.sizeBytes !== undefined && sent !== options.sizeBytes)
-      throw new Error(`the body has ${sent} bytes, not ${options.sizeBytes}`);
-  };
-  let uploadId: string | undefined;
-  const tags: { part: number; etag: string }[] = [];
-  const running = new Set<Promise<void>>();
-  try {
-    for await (const part of partsOf(body, options.signal)) {
-      sent += part.byteLength;
-      if (uploadId === undefined && part.byteLength < PART_BYTES) {
-        checkSize();
-        await withSignal(options.signal, () => client.putObject(bucket, key, part, part.byteLength, headers));
-        return;
-      }
-      uploadId ??= await withSignal(options.signal, () => client.initiateNewMultipartUpload(bucket, key, headers));
-      if (part.byteLength === 0) continue;
-      const number = tags.push({ part: tags.length + 1, etag: '' });
-      const upload = uploadPart(client, bucket, key, uploadId, number, part, options.signal).then((etag) => {
-        tags[number - 1] = { part: number, etag };
-      });
-      const tracked = upload.finally(() => running.delete(tracked));
-      // Its failure is seen where it is awaited below.
-      tracked.catch(() => undefined);
-      running.add(tracked);
-      if (running.size >= PARTS_AT_A_TIME) await Promise.race(running);
-    }
-    await Promise.all(running);
-    checkSize();
-    const id = uploadId;
-    if (id !== undefined) await withSignal(options.signal, () => client.completeMultipartUpload(bucket, key, id, tags));
-  } catch (error) {
-    await Promise.allSettled(running);
-    // The signal may be the reason that we are here, so the clean-up goes without it.
-    if (uploadId !== undefined) await client.abortMultipartUpload(bucket, key, uploadId).catch(() => undefined);
-    throw error;
-  }
-}
-
-async function uploadPart(
-  client: Client,
-  bucket: string,
-  key: string,
-  uploadId: string,
-  number: number,
-  part: Buffer,
-  signal: AbortSignal | undefined,
-): Promise<string> {
-  const query = `partNumber=${number}&uploadId=${encodeURIComponent(uploadId)}`;
-  const response = await withSignal(signal, () =>
-    client.makeRequestAsync(
-      { method: 'PUT', bucketName: bucket, objectName: key, query, headers: { 'Content-Length': part.byteLength } },
-      part,
-      [200],
-    ),
-  );
-  response.resume();
-  return (response.headers.etag ?? '').replaceAll('"', '');
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {
@@ -286,18 +205,5 @@ async function* list(client: Client, bucket: string, prefix: string, signal?: Ab
     }
   } catch (error) {
     throw storeFault(error, bucket, 'listing', signal);
-  }
-}
-
-/** Some servers ignore If-None-Match, and then two attempts of one revision would overwrite each other's manifest. */
-async function conformance(store: ObjectStore, bucket: string): Promise<void> {
-  const key = `.conformance/${randomBytes(8).toString('hex')}`;
-  const put = (text: string): Promise<'created' | 'exists'> =>
-    store.put(bucket, key, Buffer.from(text), { ifNoneMatch: true, contentType: 'text/plain' });
-  const answers = [await put('first'), await put('second')];
-  const bytes = await store.getBytes(bucket, key, 64);
-  await store.remove(bucket, [key]);
-  if (answers.join() !== 'created,exists' || bytes === undefined || Buffer.from(bytes).toString() !== 'first') {
-    throw new Fault('BAD_CONFIG', false, 'the object store does not honour If-None-Match on PUT: use another server');
   }
 }

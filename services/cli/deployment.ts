@@ -82,6 +82,7 @@ export interface OperatorPorts {
 export async function operatorPorts(platform: Platform, p: Provisioned): Promise<OperatorPorts> {
   const bus = kafkaBus({
     brokers: platform.kafka.brokers,
+    ...(platform.tls === undefined ? {} : { ssl: { ca: platform.tls.ca } }),
     username: 'account',
     password: p.secretOf('account'),
     prefix: p.prefix,
@@ -89,13 +90,14 @@ export async function operatorPorts(platform: Platform, p: Provisioned): Promise
     log: pino({ level: 'silent' }),
   });
   const store = s3Store({
-    endpoint: `http://${platform.minio.endPoint}:${platform.minio.port}`,
+    endpoint: platform.minio.url,
+    ...(platform.tls === undefined ? {} : { tls: { ca: platform.tls.ca } }),
     accessKey: storeUser(p.prefix, 'analyst'),
     secretKey: p.secretOf('analyst'),
     bucketPrefix: p.bucketPrefix,
   });
   const vault = await openPostgresVault({
-    connectionString: p.databases.vault,
+    connectionString: p.vaultAs.account,
     key: Buffer.from(readFileSync(p.file('vault-key'), 'utf8'), 'hex'),
   });
   return {

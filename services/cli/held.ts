@@ -43,17 +43,19 @@ export function heldPorts(platform: Platform, p: Provisioned): HeldPorts {
     brokers: platform.kafka.brokers,
     username: 'operator',
     password: p.secretOf('operator'),
+    ...(platform.tls === undefined ? {} : { ssl: { ca: platform.tls.ca } }),
     prefix: p.prefix,
     clientId: 'ctstream-held',
     log: pino({ level: 'silent' }),
   });
   const quarantine = s3Store({
-    endpoint: `http://${platform.minio.endPoint}:${platform.minio.port}`,
+    endpoint: platform.minio.url,
+    ...(platform.tls === undefined ? {} : { tls: { ca: platform.tls.ca } }),
     accessKey: storeUser(p.prefix, 'security'),
     secretKey: p.secretOf('security'),
     bucketPrefix: p.bucketPrefix,
   });
-  const review = openPostgresHeld(p.databases.vault);
+  const review = openPostgresHeld(p.vaultAs.security);
   return {
     review,
     quarantine,

@@ -1,7 +1,8 @@
 // The environment of a process: shapes that each stage composes into its own env.ts, and the one
 // reader that reports all problems at once. Documentation is derived from the descriptions.
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
+import { LONGEST_ATTEMPT_MS } from '../kernel/sweep.ts';
 
 /** Exit code of a process whose configuration is unusable (EX_CONFIG of sysexits.h). */
 export const EXIT_CONFIG = 78;
@@ -41,7 +42,7 @@ export const kafkaShape = {
     .string()
     .min(1)
     .optional()
-    .describe('CA certificate (PEM) of the brokers; without it the connection is not encrypted.'),
+    .describe('Certificates (PEM) that may vouch for the brokers; without it the connection is not encrypted.'),
   KAFKA_SESSION_TIMEOUT_MS: z.coerce
     .number()
     .int()
@@ -60,6 +61,11 @@ export const storeShape = {
   S3_ACCESS_KEY: z.string().min(1).describe('Access key of this process.'),
   S3_SECRET_KEY: z.string().min(1).optional().describe('Its secret; give this or S3_SECRET_KEY_FILE.'),
   S3_SECRET_KEY_FILE: z.string().min(1).optional().describe('File that holds the secret.'),
+  S3_CA_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Certificates (PEM) that may vouch for an https S3_ENDPOINT; without it those that Node trusts.'),
   BUCKET_PREFIX: z
     .string()
     .regex(/^[a-z0-9-]*$/)
@@ -105,7 +111,7 @@ export const stageShape = {
     .max(10_000)
     .default(64)
     .describe('Most records of a partition in hand: between the committed offset and the newest one taken.'),
-  JOB_TIMEOUT_MS: positive.optional().describe("Longest time of one job; the stage's own limit when not set."),
+  JOB_TIMEOUT_MS: positive.max(LONGEST_ATTEMPT_MS).optional().describe("Longest time of one job; the stage's own limit when not set."),
   RETRY_DELAYS_MS: z
     .string()
     .transform((text) => text.split(',').map(Number))
@@ -162,15 +168,45 @@ export function parseEnv<T>(schema: z.ZodType<T>, source: NodeJS.ProcessEnv = pr
   throw new ConfigError(result.error.issues.map((issue) => `${issue.path.join('.') || 'environment'}: ${issue.message}`));
 }
 
-/** The environment by its schema; on problems writes all of them to stderr and ends the process with 78. */
+/** Credentials that a process with these variables can't do without, as a value or as a file. */
+const NEEDED = ['KAFKA_PASSWORD', 'S3_SECRET_KEY', 'DATABASE_URL', 'VAULT_URL'];
+
+/** Credentials that are missing or given twice, and files that can't be read. */
+function fileProblems(names: readonly string[], given: Readonly<Record<string, string>>): string[] {
+  const problems: string[] = [];
+  for (const name of NEEDED.filter((n) => names.includes(n))) {
+    const times = [name, `${name}_FILE`].filter((n) => given[n] !== undefined).length;
+    // The one process that may do without: an archiver of the research zone knows no vault.
+    if (times === 0 && !(name === 'VAULT_URL' && given['ZONE'] === 'research')) problems.push(`${name}: give it or ${name}_FILE`);
+    if (times === 2) problems.push(`${name}: give it or ${name}_FILE, not both`);
+  }
+  for (const name of names.filter((n) => n.endsWith('_FILE'))) {
+    const file = given[name];
+    if (file === undefined) continue;
+    try {
+      accessSync(file, constants.R_OK);
+      if (statSync(file).size === 0) problems.push(`${name}: ${file} is empty`);
+    } catch (error) {
+      problems.push(`${name}: ${file} can't be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`);
+    }
+  }
+  return problems;
+}
+
+/** The environment by its schema; on problems, also of files, writes all of them to stderr and ends the process with 78. */
 export function readEnv<T>(schema: z.ZodType<T>, source: NodeJS.ProcessEnv = process.env): T {
+  const names = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+  const problems = fileProblems(names, withoutEmpty(source));
+  let env: T | undefined;
   try {
-    return parseEnv(schema, source);
+    env = parseEnv(schema, source);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`BAD_CONFIG: the environment is not usable\n${error.problems.map((p) => `  ${p}\n`).join('')}`);
-    return process.exit(EXIT_CONFIG);
+    problems.unshift(...error.problems);
   }
+  if (env !== undefined && problems.length === 0) return env;
+  process.stderr.write(`BAD_CONFIG: the environment is not usable\n${problems.map((p) => `  ${p}\n`).join('')}`);
+  return process.exit(EXIT_CONFIG);
 }
 
 /** A secret that was given as a value or as a file (trailing line end removed). @throws ConfigError for neither, both, or an unreadable file. */
@@ -185,6 +221,13 @@ export function secretOf(name: string, value: string | undefined, file: string |
     throw new ConfigError([`${name}_FILE: ${file} can't be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`]);
   }
   if (text === '') throw new ConfigError([`${name}_FILE: ${file} is empty`]);
+  return text;
+}
+
+/** Text of a file of certificates. @throws ConfigError when it can't be read or holds none */
+function certificatesOf(name: string, file: string): string {
+  const text = secretOf(name.replace(/_FILE$/, ''), undefined, file);
+  if (!text.includes('-----BEGIN CERTIFICATE-----')) throw new ConfigError([`${name}: ${file} holds no certificate (PEM)`]);
   return text;
 }
 
@@ -205,7 +248,7 @@ export function kafkaOptions(env: z.output<typeof kafkaEnv>): {
     brokers: env.KAFKA_BROKERS,
     username: env.KAFKA_USERNAME,
     password: secretOf('KAFKA_PASSWORD', env.KAFKA_PASSWORD, env.KAFKA_PASSWORD_FILE),
-    ...(env.KAFKA_SSL_CA_FILE === undefined ? {} : { ssl: { ca: secretOf('KAFKA_SSL_CA', undefined, env.KAFKA_SSL_CA_FILE) } }),
+    ...(env.KAFKA_SSL_CA_FILE === undefined ? {} : { ssl: { ca: certificatesOf('KAFKA_SSL_CA_FILE', env.KAFKA_SSL_CA_FILE) } }),
     prefix: env.TOPIC_PREFIX,
     sessionTimeoutMs: env.KAFKA_SESSION_TIMEOUT_MS,
   };
@@ -217,12 +260,16 @@ export function storeOptions(env: z.output<typeof storeEnv>): {
   accessKey: string;
   secretKey: string;
   bucketPrefix: string;
+  tls?: { ca: string };
 } {
+  if (env.S3_CA_FILE !== undefined && !env.S3_ENDPOINT.startsWith('https:'))
+    throw new ConfigError(['S3_CA_FILE: S3_ENDPOINT is not https']);
   return {
     endpoint: env.S3_ENDPOINT,
     accessKey: env.S3_ACCESS_KEY,
     secretKey: secretOf('S3_SECRET_KEY', env.S3_SECRET_KEY, env.S3_SECRET_KEY_FILE),
     bucketPrefix: env.BUCKET_PREFIX,
+    ...(env.S3_CA_FILE === undefined ? {} : { tls: { ca: certificatesOf('S3_CA_FILE', env.S3_CA_FILE) } }),
   };
 }
 

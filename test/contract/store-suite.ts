@@ -108,7 +108,7 @@ export function storeSuite(name: string, make: () => Promise<StoreWorld>): void 
     test("a revision is published once: who loses tells the winner's event", async () => {
       const { store, bucket } = world;
       const [one, two] = await Promise.all(
-        ['a', 'b'].map((attempt) => publishManifest(store, bucket, 'rev/manifest.json', { attempt }, never)),
+        ['a', 'b'].map((attempt) => publishManifest(store, bucket, 'rev/manifest.json', { attempt }, never, performance.now())),
       );
       expect(one?.sha256).toBe(two?.sha256);
       expect([one?.ours, two?.ours].filter((ours) => ours === true)).toHaveLength(1);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { storeUser } from '../../deploy/local/provision.ts';
 import { STORE_USERS } from '../../deploy/local/policies.ts';
@@ -13,6 +14,7 @@ import { decideHeld, heldPorts, lookAgain, showHeld, type HeldPorts } from '../.
 import { centreId, type StudyInstanceUid } from '../../services/kernel/ids.ts';
 import { personOf, readPeopleFile, readTokenFile, type Person } from '../../services/runtime/people-file.ts';
 import { openPostgresHeld } from '../../services/adapters/postgres-held.ts';
+import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
 import { heldSuite } from '../contract/held-suite.ts';
 import { SMALL, sendPhantom, startPipeline, until, type Pipeline } from './pipeline.ts';
 import { releasePlatform } from './support.ts';
@@ -166,7 +168,11 @@ test(
 );
 
 heldSuite('in the vault', async () => {
-  const { token } = await p.ports.vault.token(centreId('c01'), '1.2.3.4' as StudyInstanceUid);
-  const held = openPostgresHeld(p.provisioned.databases.vault);
+  const { provisioned } = p;
+  const key = Buffer.from(readFileSync(provisioned.file('vault-key'), 'utf8').trim(), 'hex');
+  const vault = await openPostgresVault({ connectionString: provisioned.vaultAs['archiver-clinical'], key });
+  const { token } = await vault.token(centreId('c01'), '1.2.3.4' as StudyInstanceUid);
+  await vault.close();
+  const held = openPostgresHeld(provisioned.databases.vault);
   return { held, token, close: () => held.close() };
 });

@@ -6,8 +6,12 @@ import { join } from 'node:path';
 import { Client } from 'minio';
 import pg from 'pg';
 import { readExpiryDays } from '../../deploy/local/lifecycle.ts';
+import { BUCKETS, STORE_USERS } from '../../deploy/local/policies.ts';
 import type { Platform } from '../../deploy/local/platform.ts';
 import { provision, storeUser, type Provisioned, type ProvisionOptions } from '../../deploy/local/provision.ts';
+import { openPostgresHeld } from '../../services/adapters/postgres-held.ts';
+import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
+import { centreId, type StudyInstanceUid } from '../../services/kernel/ids.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
 const prefix = testPrefix('rights');
@@ -24,7 +28,7 @@ const ATTEMPT = 'some-study/some-revision/some-attempt/series.tar';
 beforeAll(async () => {
   platform = await testPlatform();
   dir = await mkdtemp(join(tmpdir(), 'ctstream-rights-'));
-  options = { centres: ['c01'], prefix, dir, partitions: 1, clinicalDays: 21 };
+  options = { centres: ['c01'], prefix, dir, partitions: 1 };
   p = await provision(platform, options);
   root = new Client({ ...platform.minio, region: 'us-east-1' });
   for (const bucket of ['ct-clinical', 'ct-research', 'ct-releases', 'ct-quarantine', 'ct-release-candidates'])
@@ -64,6 +68,7 @@ const ALLOWED: readonly (readonly [string, Doing, string, string])[] = [
   ['anonymise', 'get', 'ct-clinical', ATTEMPT],
   ['anonymise', 'list', 'ct-clinical', ''],
   ['anonymise', 'delete', 'ct-clinical', 'a/withdrawn'],
+  ['anonymise', 'put', 'ct-clinical', 'a/some-study/some-revision/done.json'],
   ['anonymise', 'put', 'ct-quarantine', 'a/findings.json'],
   ['anonymise', 'list', 'ct-quarantine', ''],
   ['anonymise', 'delete', 'ct-quarantine', 'a/findings.json'],
@@ -91,6 +96,7 @@ const ALLOWED: readonly (readonly [string, Doing, string, string])[] = [
 const REFUSED: readonly (readonly [string, Doing, string, string])[] = [
   ['ingest', 'get', 'ct-research', ATTEMPT],
   ['anonymise', 'put', 'ct-clinical', 'a/b'],
+  ['anonymise', 'put', 'ct-clinical', 'a/done.json/b'],
   ['anonymise', 'get', 'ct-quarantine', ATTEMPT],
   ['security', 'put', 'ct-quarantine', ATTEMPT],
   ['security', 'delete', 'ct-quarantine', ATTEMPT],
@@ -128,15 +134,184 @@ describe('object store', () => {
     expect(await attempt(service, doing, bucket, key)).toBe('AccessDenied');
   });
 
-  test('held studies and clinical pixels expire, nothing else does', async () => {
-    const days = await Promise.all(
-      ['ct-quarantine', 'ct-clinical'].map(async (bucket) => [bucket, await readExpiryDays(root, prefix + bucket)]),
+  // Written by hand after section 6 of the design: r reads, l sees names, w writes, d removes. '-' is nothing at all.
+  const MATRIX: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    ingest: { 'ct-clinical': 'rlwd' },
+    anonymise: { 'ct-clinical': 'rld', 'ct-research': 'rlwd', 'ct-quarantine': 'lwd' },
+    security: { 'ct-quarantine': 'rl' },
+    assess: { 'ct-research': 'rlwd' },
+    'label-queue': { 'ct-research': 'rl' },
+    release: { 'ct-research': 'rl', 'ct-release-candidates': 'rlwd', 'ct-releases': 'rlwd' },
+    // Each only under its zone's names, which the lists above try.
+    'archiver-clinical': { 'ct-event-log': '-' },
+    'archiver-research': { 'ct-event-log': '-' },
+    analyst: { 'ct-event-log': 'rl', 'ct-releases': 'rl' },
+  };
+
+  test('every user and every bucket: the server lets do exactly this', async () => {
+    expect(Object.keys(MATRIX).toSorted()).toEqual(STORE_USERS.toSorted());
+    const found: Record<string, Record<string, string>> = {};
+    for (const service of STORE_USERS) {
+      const row: Record<string, string> = {};
+      for (const bucket of BUCKETS) {
+        const key = `matrix/${service}`;
+        await root.putObject(prefix + bucket, key, 'x');
+        const answers = await Promise.all([attempt(service, 'get', bucket, key), attempt(service, 'list', bucket, '')]);
+        answers.push(await attempt(service, 'put', bucket, `${key}-own`), await attempt(service, 'delete', bucket, key));
+        expect(answers.filter((a) => a !== 'ok' && a !== 'AccessDenied')).toEqual([]);
+        const letters = answers.map((a, i) => (a === 'ok' ? 'rlwd'[i] : '')).join('');
+        if (letters !== '' || service.startsWith('archiver-')) row[bucket] = letters === '' ? '-' : letters;
+      }
+      found[service] = service.startsWith('archiver-') ? { 'ct-event-log': row['ct-event-log'] ?? '' } : row;
+      if (service.startsWith('archiver-')) expect(new Set(Object.values(row))).toEqual(new Set(['-']));
+    }
+    expect(found).toEqual(MATRIX);
+  }, 60_000);
+
+  test('nobody without a key reads anything, and no user makes or removes a bucket', async () => {
+    // How the world gets at ct-releases (a mirror, a public bucket) is the operator's choice.
+    for (const bucket of BUCKETS.filter((name) => name !== 'ct-releases')) {
+      const url = `http://${platform.minio.endPoint}:${platform.minio.port}/${prefix}${bucket}`;
+      for (const path of ['', `/${ATTEMPT}`]) {
+        const response = await fetch(url + path);
+        expect([bucket, path, response.status]).toEqual([bucket, path, 403]);
+        await response.body?.cancel();
+      }
+    }
+    for (const service of STORE_USERS) {
+      await expect(as(service).makeBucket(`${prefix}by-${service}`)).rejects.toMatchObject({ code: 'AccessDenied' });
+      await expect(as(service).removeBucket(`${prefix}ct-releases`)).rejects.toMatchObject({ code: 'AccessDenied' });
+    }
+  });
+
+  test('held studies expire by age, nothing else does: originals may still be waited for', async () => {
+    expect(await readExpiryDays(root, `${prefix}ct-quarantine`)).toBe(14);
+    for (const bucket of ['ct-clinical', 'ct-research'])
+      await expect(readExpiryDays(root, prefix + bucket)).rejects.toMatchObject({ code: 'NoSuchLifecycleConfiguration' });
+  });
+});
+
+describe('PostgreSQL', () => {
+  const rowsOf = async (url: string, sql: string): Promise<Record<string, unknown>[]> => {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    try {
+      return (await client.query<Record<string, unknown>>(sql)).rows;
+    } finally {
+      await client.end();
+    }
+  };
+  const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : String(error));
+  const everyone = (): Record<string, string> => ({ ...p.databases, ...p.vaultAs });
+  const homeOf = (who: string): string => (who in p.databases ? who : 'vault');
+
+  test('every role connects to its own database and to no other', async () => {
+    for (const [who, url] of Object.entries(everyone())) {
+      for (const name of [...Object.keys(p.databases), 'postgres', 'template1']) {
+        const at = new URL(url);
+        at.pathname = name in p.databases ? `/${prefix}${name}`.replaceAll('-', '_') : `/${name}`;
+        const answer = await rowsOf(at.href, 'SELECT 1').then(() => 'ok', codeOf);
+        // insufficient_privilege: no right to connect
+        expect([who, name, answer]).toEqual([who, name, name === homeOf(who) ? 'ok' : '42501']);
+      }
+    }
+  });
+
+  test('no role is more than a login', async () => {
+    for (const [who, url] of Object.entries(everyone())) {
+      const [role] = await rowsOf(
+        url,
+        'SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = current_user',
+      );
+      expect([who, Object.values(role ?? {}).some(Boolean)]).toEqual([who, false]);
+    }
+  });
+
+  // Written by hand: what each may do in the vault beyond its owner. A column list stands where it is not the whole table.
+  const GUESTS: Readonly<Record<string, readonly string[]>> = {
+    security: [
+      'audit INSERT action',
+      'audit INSERT detail',
+      'audit INSERT subject_row',
+      'audit SELECT audit_id',
+      'held SELECT',
+      'held UPDATE decided_at',
+      'held UPDATE decided_by',
+      'held UPDATE decided_digest',
+      'held UPDATE decision',
+      'held UPDATE reason',
+      'held_looks INSERT',
+      'held_looks SELECT',
+      'held_looks UPDATE at',
+      'held_looks UPDATE findings_digest',
+      'studies SELECT subject_row',
+      'studies SELECT token',
+    ],
+    'archiver-clinical': [
+      'deny SELECT',
+      'studies INSERT key_box',
+      'studies INSERT lineage_id',
+      'studies INSERT secret_box',
+      'studies INSERT study_digest',
+      'studies INSERT token',
+      'studies SELECT',
+      'studies UPDATE key_box',
+      'vault_meta SELECT',
+    ],
+    account: ['deny SELECT', 'studies SELECT', 'vault_meta SELECT'],
+  };
+
+  test.each(Object.entries(GUESTS))('%s has these rights in the vault and no other', async (guest, expected) => {
+    const url = Object.entries(p.vaultAs).find(([name]) => name === guest)?.[1] ?? '';
+    const found = await rowsOf(
+      url,
+      `SELECT relname || ' ' || kind AS "right" FROM pg_class, unnest(ARRAY['SELECT','INSERT','UPDATE','DELETE','TRUNCATE','REFERENCES','TRIGGER']) AS kind
+       WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND has_table_privilege(pg_class.oid, kind)
+       UNION ALL
+       SELECT relname || ' ' || kind || ' ' || attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid, unnest(ARRAY['SELECT','INSERT','UPDATE','REFERENCES']) AS kind
+       WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+         AND has_column_privilege(pg_class.oid, attnum, kind) AND NOT has_table_privilege(pg_class.oid, kind)`,
     );
-    expect(days).toEqual([
-      ['ct-quarantine', 14],
-      ['ct-clinical', 21],
-    ]);
-    await expect(readExpiryDays(root, `${prefix}ct-research`)).rejects.toMatchObject({ code: 'NoSuchLifecycleConfiguration' });
+    expect(found.map((r) => r['right']).toSorted()).toEqual([...expected].toSorted());
+    await expect(rowsOf(url, 'SELECT * FROM patients')).rejects.toMatchObject({ code: '42501' });
+    await expect(rowsOf(url, 'DELETE FROM studies')).rejects.toMatchObject({ code: '42501' });
+    await expect(rowsOf(url, 'CREATE TABLE mine (a int)')).rejects.toMatchObject({ code: '42501' });
+  });
+
+  test('with these rights the archiver gets tokens, the account follows links, the security role decides', async () => {
+    const key = Buffer.from((await readFile(p.file('vault-key'), 'utf8')).trim(), 'hex');
+    const study = '1.2.3' as StudyInstanceUid;
+    const archiver = await openPostgresVault({ connectionString: p.vaultAs['archiver-clinical'], key });
+    const { token } = await archiver.token(centreId('c01'), study);
+    await archiver.siteSecret();
+    await archiver.close();
+    const account = await openPostgresVault({ connectionString: p.vaultAs.account, key });
+    const links = await Array.fromAsync(account.lineages());
+    expect(links.map((l) => [l.studyInstanceUid, l.token])).toEqual([[study, token]]);
+    await expect(account.token(centreId('c01'), '1.2.4' as StudyInstanceUid)).rejects.toMatchObject({ code: 'VAULT_UNAUTHORISED' });
+    await account.close();
+    const owner = openPostgresHeld(p.databases.vault);
+    const note = {
+      heldId: 'h1',
+      token,
+      centre: centreId('c01'),
+      code: 'HELD_BY_VERIFIER',
+      digest: 'd',
+      findings: 1,
+      checks: [],
+      objects: [],
+      eventId: 'e',
+    } as const;
+    await owner.hold(note);
+    await owner.close();
+    const security = openPostgresHeld(p.vaultAs.security);
+    expect((await security.list()).map((h) => h.heldId)).toEqual(['h1']);
+    await security.noteLook('h1', 'd', 'One');
+    await security.noteLook('h1', 'd', 'One');
+    expect(await security.hasLooked('h1', 'd', 'One')).toBe(true);
+    expect(await security.decide({ heldId: 'h1', digest: 'd', kind: 'released', by: 'One', reason: 'a reason' })).toBe(true);
+    await expect(security.hold(note)).rejects.toMatchObject({ code: 'VAULT_UNAUTHORISED' });
+    await security.close();
   });
 });
 

@@ -90,7 +90,7 @@ test('no bucket or no right is a fault that names the bucket and no object', asy
   );
   const store = s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: user, secretKey: 'a-long-secret', bucketPrefix });
   await expect(store.put('suite', '1.2.840.113', Buffer.from('x'))).rejects.toThrow(
-    `STORE_UNAVAILABLE: writing in ${bucketPrefix}suite: AccessDenied`,
+    `STORE_UNAUTHORISED: writing in ${bucketPrefix}suite: AccessDenied`,
   );
   await expect((await realStore()).put('no-such', '1.2.840.113', Buffer.from('x'))).rejects.toThrow(
     /^STORE_UNAVAILABLE: writing in .*no-such: NoSuchBucket$/,

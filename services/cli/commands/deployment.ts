@@ -130,7 +130,7 @@ export function addDeploymentCommands(program: Command): void {
     .description('start the local platform and every stage, and stay until Ctrl-C')
     .option('--centres <n>', 'CT centres, each with its PACS', wholeNumber(1, 48), 4)
     .option('--with <parts>', 'registry, traces, metrics (commas between)', extrasOf, [])
-    .option('--clinical-days <n>', 'days after which pixels of the clinical zone expire', wholeNumber(1, 3650), CLINICAL_DAYS)
+    .option('--clinical-days <n>', "days that originals stay after their study's final outcome", wholeNumber(1, 3650), CLINICAL_DAYS)
     .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
     .addHelpText('after', '\nExamples:\n  ctstream up\n  ctstream up --centres 12 --with traces\n')
     .action(up);

@@ -1,0 +1,171 @@
+// Streams into one object: a single PUT when it is small, else a multipart upload in a few buffers that are used again.
+// Parts go by presigned requests: the minio package would take SHA-256 of every byte once more, and make the server check it.
+import type http from 'node:http';
+import type { Client } from 'minio';
+import type { PutOptions } from '../ports/object-store.ts';
+import { withSignal } from './s3-http.ts';
+
+export interface S3Link {
+  readonly client: Client;
+  readonly transport: Pick<typeof http, 'request'>;
+  readonly agent: http.Agent;
+}
+
+/** S3 takes 10,000 parts: 80 GB an object. */
+const PART_BYTES = 8 * 1024 * 1024;
+/** A stream holds one buffer more: the one that is being filled. */
+const PARTS_AT_A_TIME = 2;
+const LINK_SECONDS = 3600;
+/** Longest error text that is read. */
+const ERROR_BYTES = 64 * 1024;
+
+export interface Destination {
+  readonly bucket: string;
+  readonly key: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/**
+ * Writes the body. The package's own multipart upload would resume a pending one of the same name, and does not see
+ * errors of the source; this one has an id of its own and is aborted when anything fails.
+ * @throws what the body throws, the store's errors (with `code`), Error when the size is not the promised one
+ */
+export async function uploadStream(
+  link: S3Link,
+  to: Destination,
+  body: AsyncIterable<Uint8Array>,
+  options: Pick<PutOptions, 'signal' | 'sizeBytes'>,
+  partBytes = PART_BYTES,
+): Promise<void> {
+  const { client } = link;
+  const { bucket, key, headers } = to;
+  const { signal } = options;
+  const free: Buffer[] = [];
+  const etags: string[] = [];
+  const running = new Set<Promise<void>>();
+  const failed = new AbortController();
+  let uploadId: string | undefined;
+  let sent = 0;
+
+  const send = async (part: Buffer): Promise<void> => {
+    uploadId ??= await withSignal(signal, () => client.initiateNewMultipartUpload(bucket, key, { ...headers }));
+    const index = etags.push('') - 1;
+    const query = { partNumber: String(index + 1), uploadId };
+    const upload = sendPart(link, to, query, part, signal)
+      .then(
+        (etag) => {
+          etags[index] = etag;
+          // The server has all of it, so nothing reads the buffer any more.
+          free.push(wholeOf(part));
+        },
+        (error: unknown) => failed.abort(error),
+      )
+      .finally(() => running.delete(upload));
+    running.add(upload);
+    if (running.size >= PARTS_AT_A_TIME) await Promise.race(running);
+    failed.signal.throwIfAborted();
+  };
+
+  try {
+    for await (const { part, isLast } of partsOf(body, partBytes, free, signal)) {
+      sent += part.byteLength;
+      if (isLast && options.sizeBytes !== undefined && sent !== options.sizeBytes)
+        throw new Error(`the body has ${sent} bytes, not ${options.sizeBytes}`);
+      if (isLast && uploadId === undefined) {
+        await withSignal(signal, () => client.putObject(bucket, key, part, part.byteLength, { ...headers }));
+        return;
+      }
+      if (part.byteLength > 0) await send(part);
+    }
+    await Promise.all(running);
+    failed.signal.throwIfAborted();
+    const parts = etags.map((etag, i) => ({ part: i + 1, etag }));
+    const id = uploadId;
+    if (id !== undefined) await withSignal(signal, () => client.completeMultipartUpload(bucket, key, id, parts));
+  } catch (error) {
+    await Promise.all(running);
+    // The signal may be the reason that we are here, so the clean-up goes without it.
+    if (uploadId !== undefined) await client.abortMultipartUpload(bucket, key, uploadId).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** The whole buffer that a part is the start of. */
+function wholeOf(part: Buffer): Buffer {
+  return Buffer.from(part.buffer);
+}
+
+/** Copies chunks into parts of `partBytes`, in buffers from `free` where there is one; the last part is shorter, or empty. */
+async function* partsOf(
+  body: AsyncIterable<Uint8Array>,
+  partBytes: number,
+  free: Buffer[],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<{ part: Buffer; isLast: boolean }> {
+  const take = (): Buffer => free.pop() ?? Buffer.allocUnsafeSlow(partBytes);
+  let buffer = take();
+  let size = 0;
+  for await (const chunk of body) {
+    signal?.throwIfAborted();
+    for (let from = 0; from < chunk.byteLength;) {
+      const fits = Math.min(partBytes - size, chunk.byteLength - from);
+      buffer.set(chunk.subarray(from, from + fits), size);
+      size += fits;
+      from += fits;
+      if (size < partBytes) continue;
+      yield { part: buffer, isLast: false };
+      buffer = take();
+      size = 0;
+    }
+  }
+  yield { part: buffer.subarray(0, size), isLast: true };
+}
+
+/** Uploads one part. Gives its ETag. */
+async function sendPart(
+  link: S3Link,
+  { bucket, key }: Destination,
+  query: Readonly<Record<string, string>>,
+  part: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const url = new URL(await link.client.presignedUrl('PUT', bucket, key, LINK_SECONDS, { ...query }));
+  return await withSignal(
+    signal,
+    () =>
+      new Promise<string>((resolve, reject) => {
+        const request = link.transport.request(
+          {
+            protocol: url.protocol,
+            hostname: url.hostname,
+            port: url.port,
+            path: url.pathname + url.search,
+            method: 'PUT',
+            headers: { 'content-length': part.byteLength },
+            agent: link.agent,
+          },
+          (response) => {
+            endOf(response).then((text) => {
+              if (response.statusCode === 200) resolve((response.headers.etag ?? '').replaceAll('"', ''));
+              else reject(refusal(response.statusCode, text));
+            }, reject);
+          },
+        );
+        request.on('error', reject);
+        request.end(part);
+      }),
+  );
+}
+
+/** The text of an answer, or its start. */
+async function endOf(response: http.IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of response) if (text.length < ERROR_BYTES) text += (chunk as Buffer).toString('utf8');
+  return text;
+}
+
+/** An error with the code that the server gave, as the package's own errors have it. */
+function refusal(status: number | undefined, text: string): Error {
+  const code = /<Code>(\w{1,64})<\/Code>/.exec(text)?.[1] ?? `HTTP${status}`;
+  return Object.assign(new Error(`the store refused a part: ${code}`), { code });
+}
