@@ -17,10 +17,13 @@ export const COMMANDS: readonly Group[] = [
     load: async (program) => (await import('./commands/files.ts')).addFileCommands(program),
   },
   { names: ['account', 'lag', 'query'], load: async (program) => (await import('./commands/log.ts')).addLogCommands(program) },
+  { names: ['log'], load: async (program) => (await import('./commands/log-restore.ts')).addLogRestoreCommands(program) },
+  { names: ['replay'], load: async (program) => (await import('./commands/replay.ts')).addReplayCommands(program) },
   { names: ['release'], load: async (program) => (await import('./commands/release.ts')).addReleaseCommands(program) },
   { names: ['withdraw'], load: async (program) => (await import('./commands/withdraw.ts')).addWithdrawCommands(program) },
   { names: ['vault'], load: async (program) => (await import('./commands/vault.ts')).addVaultCommands(program) },
   { names: ['held'], load: async (program) => (await import('./commands/held.ts')).addHeldCommands(program) },
+  { names: ['dead'], load: async (program) => (await import('./commands/dead.ts')).addDeadCommands(program) },
 ];
 
 export async function loadAll(program: Command): Promise<void> {

@@ -12,6 +12,7 @@ import type { EventCodec } from '../ports/event-codec.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { ENVELOPE, PARKED, snakeRow, valueColumns, type AvroField, type Column } from './columns.ts';
 import { nextOffsetOf, toParquet } from './parquet.ts';
+import { RAW, rawRow } from './raw-record.ts';
 import { redactClinical, type RedactedEvent, type TokenSource } from './redact.ts';
 
 export const LOG_BUCKET = 'ct-event-log';
@@ -48,6 +49,12 @@ export function columnsOfTopic(topic: string): readonly Column[] {
   const schema = schemas.get(type);
   if (schema === undefined) throw new Error(`no schema for ${type}`);
   return [...ENVELOPE, ...valueColumns(schema.fields)];
+}
+
+/** Columns of a topic's files: those of the research zone hold the record itself too, the clinical ones must not. */
+function fileColumns(topic: string, zone: Zone): readonly Column[] {
+  const columns = columnsOfTopic(topic);
+  return zone === 'research' && typeOfTopic(topic) !== undefined ? [...columns, ...RAW] : columns;
 }
 
 function envelope(e: EventIn): RedactedEvent {
@@ -261,7 +268,7 @@ async function findPending(
     const prefix = `${shownTopic(end.topic, ports)}/${end.partition}/`;
     try {
       const first = await startOf(ports, state, end, prefix, signal);
-      if (first < end.end) found.set(at, { end, prefix, columns: columnsOfTopic(end.topic), first, rows: [] });
+      if (first < end.end) found.set(at, { end, prefix, columns: fileColumns(end.topic, options.zone), first, rows: [] });
     } catch (error) {
       // One partition's hole is no reason to let the others' records expire too.
       if (!(error instanceof Fault) || (error.code !== 'LOG_TRUNCATED' && error.code !== 'OBJECT_CORRUPT')) throw error;
@@ -301,7 +308,8 @@ export async function archiveOnce(
     const p = pending.get(at);
     if (p === undefined || record.offset < p.first) continue;
     const parked = typeOfTopic(record.topic) === undefined;
-    p.rows.push(parked ? parkedRow(record, options.zone) : await eventRow(record, ports, options.zone));
+    const raw = options.zone === 'research' && !parked ? rawRow(record) : {};
+    p.rows.push(parked ? parkedRow(record, options.zone) : { ...(await eventRow(record, ports, options.zone)), ...raw });
     if (p.rows.length >= options.maxRecords) await write(at, p, record.offset + 1n);
   }
   for (const [at, p] of pending) await write(at, p, p.end.end);

@@ -34,16 +34,17 @@ async function withTempFiles<T>(work: (path: (ending: string) => string) => Prom
   }
 }
 
-/** Bytes of a Parquet file with exactly these columns and types. */
+/** Bytes of a Parquet file with exactly these columns and types; a BLOB column's rows hold base64. */
 export async function toParquet(db: DuckDBConnection, batch: Batch): Promise<Uint8Array> {
   return withTempFiles(async (path) => {
     const json = path('ndjson');
     const parquet = path('parquet');
     const text = batch.rows.map((row) => JSON.stringify(row, (_, v: unknown) => (typeof v === 'bigint' ? v.toString() : v))).join('\n');
     await writeFile(json, text, { mode: 0o600 });
-    const columns = batch.columns.map((c) => `${quote(c.name)}: ${quote(c.type)}`).join(', ');
+    const columns = batch.columns.map((c) => `${quote(c.name)}: ${quote(c.type === 'BLOB' ? 'VARCHAR' : c.type)}`).join(', ');
+    const blobs = batch.columns.filter((c) => c.type === 'BLOB').map((c) => `from_base64("${c.name}") AS "${c.name}"`);
     await db.run(
-      `COPY (SELECT * FROM read_json(${quote(json)}, format='newline_delimited', maximum_object_size=67108864, columns={${columns}}))
+      `COPY (SELECT *${blobs.length === 0 ? '' : ` REPLACE (${blobs.join(', ')})`} FROM read_json(${quote(json)}, format='newline_delimited', maximum_object_size=67108864, columns={${columns}}))
        TO ${quote(parquet)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {first_offset: '${batch.firstOffset}', next_offset: '${batch.nextOffset}'})`,
     );
     return readFile(parquet);

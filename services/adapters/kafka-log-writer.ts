@@ -1,0 +1,92 @@
+// Writes records into given partitions with the times that they had (kafkajs): for a restore, as a user who may do all.
+import kafkajs from 'kafkajs';
+import { Fault } from '../kernel/fault.ts';
+import type { LogRecord, LogWriter } from '../ports/log-writer.ts';
+import { busFault, kafkaClient } from './kafka-client.ts';
+import type { KafkaBusOptions } from './kafka-offsets.ts';
+
+const TRIES = 5;
+const PAUSE_MS = 500;
+/** Records of a batch that is there only to move the partition's end. */
+const BLANKS = 1000;
+
+/** The writer. Connects at once. @throws Fault BUS_UNAVAILABLE, DENIED_BY_BROKER */
+export async function kafkaLogWriter(options: KafkaBusOptions): Promise<LogWriter> {
+  const kafka = kafkaClient(options);
+  const admin = kafka.admin();
+  // The client must not send a batch twice: what became of a lost answer is asked of the log.
+  const producer = kafka.producer({
+    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    allowAutoTopicCreation: false,
+    maxInFlightRequests: 1,
+    retry: { retries: 0 },
+  });
+  const asked = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      throw busFault(error, what);
+    }
+  };
+  await asked('connecting to Kafka', async () => {
+    await admin.connect();
+    await producer.connect();
+  });
+
+  const ends = async (topic: string, partition: number): Promise<{ first: bigint; end: bigint }> => {
+    const offsets = await asked(`asking for the ends of ${topic}`, () => admin.fetchTopicOffsets(options.prefix + topic));
+    const found = offsets.find((o) => o.partition === partition);
+    if (found === undefined) throw new Fault('BAD_CONFIG', false, `${topic} has no partition ${partition}`);
+    return { first: BigInt(found.low), end: BigInt(found.high) };
+  };
+
+  const append = async (topic: string, partition: number, at: bigint, records: readonly LogRecord[]): Promise<void> => {
+    const messages = records.map((r) => ({
+      partition,
+      key: r.key,
+      value: Buffer.from(r.value),
+      headers: { ...r.headers },
+      timestamp: String(r.timestampMs),
+    }));
+    for (let i = 1; ; i += 1) {
+      const { end } = await ends(topic, partition);
+      if (i > 1 && end === at + BigInt(records.length)) return;
+      if (end !== at)
+        throw new Fault('LOG_DIFFERS', false, `${topic}/${partition} ends at ${end}, not at ${at}: something else writes to it`);
+      try {
+        await producer.send({ topic: options.prefix + topic, acks: -1, timeout: 30_000, messages });
+        return;
+      } catch (error) {
+        const fault = busFault(error, `restoring ${topic}`);
+        if (!fault.retryable || i === TRIES) throw fault;
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      }
+    }
+  };
+
+  return {
+    append,
+    beginAt: async (topic, partition, offset) => {
+      const now = await ends(topic, partition);
+      if (now.first === offset && now.end === offset) return;
+      if (now.end > offset || (now.first > 0n && now.first !== now.end))
+        throw new Fault('LOG_DIFFERS', false, `${topic}/${partition} holds records of its own`);
+      const blank: LogRecord = { key: '', value: new Uint8Array(), headers: {}, timestampMs: Date.now() };
+      for (let at = now.end; at < offset; at += BigInt(BLANKS)) {
+        const count = Math.min(BLANKS, Number(offset - at));
+        await append(
+          topic,
+          partition,
+          at,
+          Array.from({ length: count }, () => blank),
+        );
+      }
+      await asked(`emptying ${topic}`, () =>
+        admin.deleteTopicRecords({ topic: options.prefix + topic, partitions: [{ partition, offset: offset.toString() }] }),
+      );
+    },
+    close: async () => {
+      await Promise.allSettled([producer.disconnect(), admin.disconnect()]);
+    },
+  };
+}

@@ -1,0 +1,135 @@
+// `ctstream log restore`: the research log from its Parquet files back into Kafka (docs/replay.md).
+import { join, resolve } from 'node:path';
+import { InvalidArgumentError, type Command } from 'commander';
+import Table from 'cli-table3';
+import pino from 'pino';
+import { kafkaLogWriter } from '../../adapters/kafka-log-writer.ts';
+import type { KafkaBusOptions } from '../../adapters/kafka-offsets.ts';
+import { applyTopics } from '../../adapters/kafka-topics.ts';
+import { kafkaBus } from '../../adapters/kafkajs-bus.ts';
+import { openDuckDb } from '../../event-log/parquet.ts';
+import { mirrorLog } from '../../event-log/query.ts';
+import { restoreLog, type Restored } from '../../event-log/restore.ts';
+import { ConfigError, secretOf } from '../../runtime/env.ts';
+import { abortOnSignals } from '../demo/abort-on-signals.ts';
+import { attachDeployment, DEFAULT_DIR, operatorPorts } from '../deployment.ts';
+import { print, progress, progressCounter, type Printable } from '../output.ts';
+
+interface RestoreFlags extends Printable {
+  readonly dir: string;
+  readonly from?: string;
+  readonly brokers?: string;
+  readonly username?: string;
+  readonly passwordFile?: string;
+  readonly caFile?: string;
+  readonly prefix?: string;
+  readonly centres?: string;
+  readonly partitions?: number;
+  readonly allowShift?: true;
+}
+
+interface Place {
+  readonly kafka: KafkaBusOptions;
+  readonly centres: readonly string[];
+}
+
+/** The Kafka of the flags, or that of the local deployment. @throws ConfigError, NoDeployment */
+async function placeOf(o: RestoreFlags): Promise<Place> {
+  const common = { clientId: 'ctstream-restore', log: pino({ level: 'silent' }) };
+  if (o.brokers === undefined) {
+    const { file, platform, provisioned } = await attachDeployment(resolve(o.dir));
+    const { brokers, admin } = platform.kafka;
+    return { kafka: { ...common, brokers, ...admin, prefix: provisioned.prefix }, centres: file.centres };
+  }
+  if (o.username === undefined || o.passwordFile === undefined || o.from === undefined)
+    throw new ConfigError(['with --brokers give --username, --password-file and --from too']);
+  const kafka = {
+    ...common,
+    brokers: o.brokers.split(','),
+    username: o.username,
+    password: secretOf('password', undefined, o.passwordFile),
+    ...(o.caFile === undefined ? {} : { ssl: { ca: secretOf('CA', undefined, o.caFile) } }),
+    prefix: o.prefix ?? '',
+  };
+  return { kafka, centres: o.centres?.split(',') ?? [] };
+}
+
+/** Folder with the archive: the one given, or the deployment's bucket copied to where `query` keeps it too. */
+async function archiveFolder(o: RestoreFlags): Promise<string> {
+  if (o.from !== undefined) return resolve(o.from);
+  const { platform, provisioned } = await attachDeployment(resolve(o.dir));
+  const ports = await operatorPorts(platform, provisioned);
+  try {
+    const into = join(resolve(o.dir), 'event-log');
+    progress(`${await mirrorLog(ports.store, into)} new files of the archive copied`);
+    return into;
+  } finally {
+    await ports.close();
+  }
+}
+
+async function restore(o: RestoreFlags): Promise<void> {
+  const signal = abortOnSignals(progress);
+  const { kafka, centres } = await placeOf(o);
+  const dir = await archiveFolder(o);
+  progress('topics of schemas/topics.json: made where they are missing, then verified');
+  await applyTopics({ ...kafka, centres, ...(o.partitions === undefined ? {} : { partitionsOverride: o.partitions }) });
+  const bus = kafkaBus(kafka);
+  const writer = await kafkaLogWriter(kafka);
+  const db = await openDuckDb();
+  try {
+    const counter = progressCounter('records restored');
+    const done = await restoreLog({ bus, writer, db }, { dir, allowShift: o.allowShift === true, signal, progress: counter });
+    print(o, done, () => textOf(done));
+  } finally {
+    db.closeSync();
+    await Promise.allSettled([bus.close(), writer.close()]);
+  }
+}
+
+function textOf({ partitions, shifts, notRestored }: Restored): string {
+  const table = new Table({ head: ['topic', 'partitions', 'records', 'written now'], style: { head: [], border: [], compact: true } });
+  for (const [topic, list] of Map.groupBy(partitions, (p) => p.topic)) {
+    const sum = (of: 'records' | 'written'): number => list.reduce((n, p) => n + p[of], 0);
+    table.push([topic, list.length, sum('records'), sum('written')]);
+  }
+  const parked = notRestored.reduce((n, p) => n + p.records, 0);
+  return [
+    table.toString(),
+    'Read back: every record has the archived key, bytes, headers and time.',
+    ...(shifts.length === 0
+      ? ['Every record has the offset that it had.']
+      : shifts.map((s) => `${s.topic}/${s.partition}: from ${s.from} on, ${s.by} lower`)),
+    ...(parked === 0 ? [] : [`Not restored: ${parked} retry and dead letters, which are archived as metadata only.`]),
+    'Start the stages: they read from the start of the log and publish what stands again, with the same ids.',
+  ].join('\n');
+}
+
+function whole(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1) throw new InvalidArgumentError('a number from 1 on');
+  return n;
+}
+
+export function addLogRestoreCommands(program: Command): void {
+  const log = program.command('log').description('the event log itself');
+  log
+    .command('restore')
+    .description('the research log from its Parquet files back into an empty Kafka; goes on where it was killed. Stages must not run')
+    .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
+    .option('--from <dir>', "folder with the Parquet files, instead of the deployment's bucket")
+    .option('--brokers <list>', 'another Kafka, as host:port,host:port; with --username, --password-file and --from')
+    .option('--username <name>', 'SCRAM-SHA-512 user who may make topics and write to all')
+    .option('--password-file <file>', 'file with its password')
+    .option('--ca-file <file>', 'CA certificate (PEM) of the brokers')
+    .option('--prefix <text>', 'before every topic, with --brokers')
+    .option('--centres <list>', 'ids of the centres, whose topics are made too, with --brokers')
+    .option('--partitions <n>', 'at most so many partitions a topic: as the deployment had it', whole)
+    .option('--allow-shift', 'restore partitions whose records get other offsets, and list the moves')
+    .option('--json', 'one JSON document')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ctstream log restore\n  ctstream log restore --from /backup/event-log --brokers kafka1:9093 --username admin --password-file admin.password --ca-file ca.pem --centres c01,c02\n',
+    )
+    .action(restore);
+}
