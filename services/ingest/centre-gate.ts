@@ -9,7 +9,11 @@ export interface CentreGate {
    * PACS_UNREACHABLE or PACS_UNAUTHORISED.
    */
   enter<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>;
+  /** Half open: the time is over and nobody has tried yet, or one tries. */
+  breaker(): Breaker;
 }
+
+export type Breaker = 'closed' | 'half-open' | 'open';
 
 export interface GateLimits {
   /** Studies pulled at a time from this centre. */
@@ -51,6 +55,7 @@ export function centreGate(centre: string, limits: GateLimits, clock: Clock): Ce
   };
 
   return {
+    breaker: () => (failures < limits.failures ? 'closed' : openUntilMs > clock.nowMs() ? 'open' : 'half-open'),
     async enter(signal, work) {
       check();
       return await inside.run(signal, async () => {

@@ -5,9 +5,15 @@ import { kafkaBus } from '../adapters/kafkajs-bus.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { readCentresFile } from '../runtime/centres-file.ts';
 import { kafkaOptions, storeOptions } from '../runtime/env.ts';
+import { describeError } from '../runtime/log.ts';
 import { runProcess } from '../runtime/process.ts';
+import type { ProcessContext } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
+import { runSweeper } from '../runtime/sweeper.ts';
+import { admission, PAUSES } from './admission.ts';
+import type { Admission } from './admission.ts';
 import { readIngestEnv } from './env.ts';
+import { fairPlaces } from './fair-places.ts';
 import { HEADER_BYTES } from './instance-header.ts';
 import { centrePacs, limitedWork } from './ports.ts';
 import { ingestStage } from './stage.ts';
@@ -15,6 +21,11 @@ import { CLINICAL_BUCKET } from './store-series.ts';
 
 const env = readIngestEnv();
 const JOB_TIMEOUT_MS = 30 * 60_000;
+/** Well within the stage's own limit, so that a wait never counts as a failed job. */
+const WAIT_MS = 12 * 3_600_000;
+const JUDGE_MS = 1000;
+const DAY_MS = 86_400_000;
+const LOOK_EVERY_MS = 5000;
 
 await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
   const centres = readCentresFile(env.CENTRES_FILE);
@@ -22,9 +33,26 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
   await store.conformance(CLINICAL_BUCKET);
   const bus = kafkaBus({ ...kafkaOptions(env), clientId: 'ingest', log: ctx.log });
   ctx.onStop(() => bus.close());
-  const limits = { places: env.PACS_CONNECTIONS, failures: 3, openMs: env.PACS_BREAKER_MS };
+  const room = admission(
+    {
+      store,
+      bucket: CLINICAL_BUCKET,
+      clock: ctx.clock,
+      random: ctx.random,
+      budgetBytes: env.CLINICAL_BUDGET_BYTES,
+      spillFolder: env.SPILL_FOLDER,
+      spillFreeBytes: env.SPILL_FREE_BYTES,
+    },
+    (pauses) => ctx.log.warn({ pauses }, pauses.length === 0 ? 'takes new studies again' : 'takes no new study: disk'),
+  );
+  await room.look(ctx.signal);
+  ctx.health.note(() => (room.isOpen() ? undefined : `paused: disk: ${room.pauses().map((p) => PAUSES[p]).join(', ')}`));
+  ctx.telemetry.gauge('ingest_paused', () => (room.isOpen() ? 0 : 1));
+  ctx.telemetry.gauge('ingest_clinical_bytes', room.usedBytes);
+  const line = fairPlaces(env.CONCURRENCY);
+  const jobMs = env.JOB_TIMEOUT_MS ?? JOB_TIMEOUT_MS;
   const ports = {
-    store,
+    store: room.watched,
     pacs: centrePacs(
       centres,
       (c) =>
@@ -36,22 +64,48 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
           timeoutMs: env.PACS_TIMEOUT_MS,
           idleTimeoutMs: env.PACS_TIMEOUT_MS,
         }),
-      limits,
-      ctx.clock,
+      {
+        limits: {
+          gate: { places: env.PACS_CONNECTIONS, failures: 3, openMs: env.PACS_BREAKER_MS },
+          pace: { slowBytesPerSecond: env.PACS_SLOW_BYTES_PER_S, judgeMs: JUDGE_MS },
+          jobMs,
+          waitMs: WAIT_MS,
+        },
+        quota: { studiesPerMinute: env.PACS_STUDIES_PER_MINUTE, bytesPerSecond: env.PACS_BYTES_PER_S },
+        line,
+        clock: ctx.clock,
+        metrics: ctx.telemetry,
+      },
     ),
     random: ctx.random,
+    clock: ctx.clock,
+    admission: room,
     spill: { folder: env.SPILL_FOLDER, memoryBytes: env.SPILL_MEMORY_BYTES, headBytes: HEADER_BYTES, maxBytes: env.INSTANCE_LIMIT_BYTES },
-    work: limitedWork(env.CONCURRENCY, env.JOB_TIMEOUT_MS ?? JOB_TIMEOUT_MS),
+    work: limitedWork(line, jobMs),
     count: (name: string, n: number, labels: Readonly<Record<string, string>>) => ctx.telemetry.counter(name, n, labels),
   };
+  const { signal, log, clock, random } = ctx;
+  const sweeping = runSweeper(
+    { store, bucket: CLINICAL_BUCKET, layout: 'clinical', clock, random, keepMs: env.CLINICAL_KEEP_DAYS * DAY_MS },
+    { signal, log, everyMs: env.SWEEP_EVERY_MS, swept: ({ bytes }) => room.measured(bytes) },
+  );
+  const looking = watchRoom(room, ctx);
   await runStage(ingestStage, ports, {
     bus,
     codec: await openCodec(env.SCHEMA_REGISTRY_URL),
     ctx,
-    // What waits for a place at its PACS must not keep out the studies of others: `work` limits what runs, and the
-    // window per partition what is in hand.
+    // What waits for its turn must not keep out the studies of others: `line` limits what runs, and the window per
+    // partition what is in hand.
     concurrency: Number.MAX_SAFE_INTEGER,
     window: env.WINDOW,
     retryDelaysMs: env.RETRY_DELAYS_MS,
   });
+  await Promise.all([sweeping, looking]);
 });
+
+async function watchRoom(room: Admission, { clock, log, signal }: ProcessContext): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(LOOK_EVERY_MS, signal);
+    await room.look(signal).catch((error: unknown) => log.warn(describeError(error), 'the spill folder can not be looked at'));
+  }
+}

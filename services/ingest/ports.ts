@@ -1,50 +1,76 @@
 // What ingest needs of its centres, made from the centres file, and of its process.
-import { Fault } from '../kernel/fault.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DicomWeb } from '../ports/dicomweb.ts';
-import { centreGate } from './centre-gate.ts';
-import type { GateLimits } from './centre-gate.ts';
-import { places } from './places.ts';
-import type { CentrePacs, IngestPorts } from './stage.ts';
+import { centrePulls } from './centre-pulls.ts';
+import type { CentrePulls, PullLimits } from './centre-pulls.ts';
+import type { FairPlaces } from './fair-places.ts';
+import { inTime } from './in-time.ts';
+import type { QuotaLimits } from './quota.ts';
+import type { IngestPorts } from './stage.ts';
 
-/** One gate and one client per centre, kept for the life of the process. */
-export function centrePacs<C extends { readonly id: string }>(
+/** What a centre's entry in the centres file may say. */
+export interface CentreQuota {
+  readonly studiesPerMinute?: number | undefined;
+  readonly bytesPerSecond?: number | undefined;
+}
+
+interface CentreEntry {
+  readonly id: string;
+  readonly quota?: CentreQuota | undefined;
+}
+
+export interface Metrics {
+  counter(name: string, n: number, labels: Readonly<Record<string, string>>): void;
+  gauge(name: string, read: () => number, labels: Readonly<Record<string, string>>): void;
+}
+
+export interface CentresOptions {
+  readonly limits: Omit<PullLimits, 'studies' | 'bytes'>;
+  /** For centres whose entry does not say. */
+  readonly quota: CentreQuota;
+  readonly line: FairPlaces;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+}
+
+/** The pulls of each centre, kept for the life of the process. */
+export function centrePacs<C extends CentreEntry>(
   centres: readonly C[],
   connect: (centre: C) => DicomWeb,
-  limits: GateLimits,
-  clock: Clock,
-): (centre: string) => CentrePacs | undefined {
-  const byId = new Map<string, CentrePacs>(centres.map((c) => [c.id, { web: connect(c), gate: centreGate(c.id, limits, clock) }]));
+  o: CentresOptions,
+): (centre: string) => CentrePulls | undefined {
+  const { line, clock, metrics } = o;
+  const pullsOf = (c: C): CentrePulls => {
+    const limits = { ...o.limits, ...quotaLimits({ ...o.quota, ...c.quota }) };
+    const quotaWaited = (s: number): void => metrics.counter('ingest_quota_wait_seconds_total', s, { centre: c.id });
+    return centrePulls(c.id, connect(c), limits, { line, clock, quotaWaited });
+  };
+  const byId = new Map<string, CentrePulls>(centres.map((c) => [c.id, pullsOf(c)]));
+  for (const [centre, pulls] of byId) measure(metrics, centre, pulls);
+  metrics.gauge('ingest_places_taken', line.taken, {});
   return (centre) => byId.get(centre);
 }
 
-/** Time that work has after its abort before its place is given to another. */
-const ABORT_GRACE_MS = 5000;
-
-/** `count` works at a time, each for at most `limitMs`. The work's own time limit is Fault JOB_TIMEOUT. */
-export function limitedWork(count: number, limitMs: number): IngestPorts['work'] {
-  const slots = places(() => count);
-  return (signal, work) => slots.run(signal, () => inTime(limitMs, signal, work));
+/** A quota lets through at once what it gives in ten seconds; bytes at least a mebibyte, more than any chunk. */
+function quotaLimits(q: CentreQuota): { studies?: QuotaLimits; bytes?: QuotaLimits } {
+  const studies = (q.studiesPerMinute ?? 0) / 60;
+  const bytes = q.bytesPerSecond ?? 0;
+  return {
+    ...(q.studiesPerMinute === undefined ? {} : { studies: { perSecond: studies, burst: Math.max(1, 10 * studies) } }),
+    ...(q.bytesPerSecond === undefined ? {} : { bytes: { perSecond: bytes, burst: Math.max(1024 ** 2, 10 * bytes) } }),
+  };
 }
 
-async function inTime<T>(limitMs: number, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const timeout = new Fault('JOB_TIMEOUT', true, `longer than ${limitMs} ms`);
-  const late = new AbortController();
-  let giveUp: (error: Error) => void = () => undefined;
-  const abandoned = new Promise<never>((_, reject) => {
-    giveUp = reject;
-  });
-  let grace: NodeJS.Timeout | undefined;
-  const timer = setTimeout(() => {
-    late.abort(timeout);
-    grace = setTimeout(() => giveUp(timeout), ABORT_GRACE_MS);
-  }, limitMs);
-  try {
-    return await Promise.race([work(AbortSignal.any([signal, late.signal])), abandoned]);
-  } catch (error) {
-    throw late.signal.aborted ? timeout : error;
-  } finally {
-    clearTimeout(timer);
-    clearTimeout(grace);
-  }
+const BREAKER = { closed: 0, 'half-open': 1, open: 2 } as const;
+
+function measure(metrics: Metrics, centre: string, pulls: CentrePulls): void {
+  metrics.gauge('ingest_breaker', () => BREAKER[pulls.breaker()], { centre });
+  for (const what of ['connection', 'quota', 'place'] as const)
+    metrics.gauge('ingest_waiting', () => pulls.waiting(what), { centre, for: what });
+  for (const place of ['with', 'without'] as const) metrics.gauge('ingest_pulls', () => pulls.running(place), { centre, place });
+}
+
+/** Work of a centre in the process's places, each for at most `limitMs` from when it begins. */
+export function limitedWork(line: FairPlaces, limitMs: number): IngestPorts['work'] {
+  return (centre, signal, work) => line.run(centre, signal, () => inTime(limitMs, signal, work));
 }

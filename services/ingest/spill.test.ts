@@ -34,7 +34,8 @@ test.each([
   expect(held.sizeBytes).toBe(expected.length);
   expect(held.sha256).toBe(createHash('sha256').update(expected).digest('hex'));
   expect(held.md5).toBe(createHash('md5').update(expected).digest('hex'));
-  expect(Buffer.from(held.head)).toEqual(expected.subarray(0, 300));
+  for (const bytes of [0, 100, 300]) expect(Buffer.from(held.head(bytes))).toEqual(expected.subarray(0, bytes));
+  expect(Buffer.from(held.head(1000))).toEqual(expected.subarray(0, 300));
   expect(await joined(held.read())).toEqual(expected);
   await held.dispose();
   expect(await readdir(folder)).toEqual([]);

@@ -9,8 +9,8 @@ export interface Held {
   /** Hex. */
   readonly sha256: string;
   readonly md5: string;
-  /** The first bytes, at most `headBytes`. */
-  readonly head: Uint8Array;
+  /** The first bytes, at most so many and at most the limits' `headBytes`. */
+  head(bytes: number): Uint8Array;
   /** The bytes, once. */
   read(): AsyncIterable<Uint8Array>;
   /** Frees memory and disk. */
@@ -61,7 +61,7 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
     sizeBytes,
     sha256: sha.digest('hex'),
     md5: md5.digest('hex'),
-    head: head.length === 1 && head[0] !== undefined ? head[0] : Buffer.concat(head),
+    head: (bytes) => joined(head, bytes),
     read: () => (file === undefined ? inMemory(chunks) : file.read()),
     dispose: async () => {
       chunks.length = 0;
@@ -69,6 +69,13 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
       await file?.dispose();
     },
   };
+}
+
+/** The first bytes of the chunks, without a copy when they are in the first chunk. */
+function joined(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
+  const [first] = chunks;
+  if (first !== undefined && (chunks.length === 1 || first.length >= bytes)) return first.subarray(0, bytes);
+  return Buffer.concat(chunks).subarray(0, bytes);
 }
 
 async function* inMemory(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {

@@ -5,7 +5,7 @@ import type { ManifestInstance, ManifestSeries } from '../kernel/manifest.ts';
 import { DicomError } from '../dicom/dicom-error.ts';
 import type { FoundInstance, RetrievedPart } from '../ports/dicomweb.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import { readInstanceHeader } from './instance-header.ts';
+import { HEADER_BYTES, readInstanceHeader } from './instance-header.ts';
 import type { InstanceHeader } from './instance-header.ts';
 import { hold, TooLarge } from './spill.ts';
 import type { Held, SpillLimits } from './spill.ts';
@@ -150,10 +150,26 @@ const DICOM_CODES: Readonly<Record<string, Code>> = { NOT_DICOM: 'NOT_DICOM', TR
 // PS3.5 9.1, widened: some old scanners wrote leading zeros; nothing else may stand in an object's name.
 const UID = /^[0-9.]{1,64}$/;
 
+/** Enough for nearly every header; what is in it needs no copy of the rest. */
+const SHORT_HEAD_BYTES = 32 * 1024;
+
+/** The header from the first bytes if it ends there, else from all that may hold it. @throws DicomError */
+function readHead(held: Held): InstanceHeader {
+  const short = held.head(SHORT_HEAD_BYTES);
+  try {
+    const header = readInstanceHeader(short);
+    // The last of the wanted elements: what stands before it was read.
+    if (header.seriesInstanceUid !== '') return header;
+  } catch (error) {
+    if (!(error instanceof DicomError)) throw error;
+  }
+  return readInstanceHeader(held.head(HEADER_BYTES));
+}
+
 function headerOf(held: Held, job: SeriesJob): InstanceHeader {
   let header: InstanceHeader;
   try {
-    header = readInstanceHeader(held.head);
+    header = readHead(held);
   } catch (error) {
     if (!(error instanceof DicomError)) throw error;
     throw new StudyProblem(DICOM_CODES[error.code] ?? 'BAD_ELEMENT', error.message);

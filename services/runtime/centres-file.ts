@@ -18,6 +18,11 @@ const scopeSchema = z.strictObject({
   optOutPatientIds: z.array(z.string().min(1)).optional().describe('Patients who refused: nothing of theirs is announced.'),
 });
 
+const quotaSchema = z.strictObject({
+  studiesPerMinute: z.number().positive().optional().describe('Most studies begun per minute.'),
+  bytesPerSecond: z.int().min(1).optional().describe('Most bytes taken per second.'),
+});
+
 const centreSchema = z.strictObject({
   id: z.string().transform((text, ctx): CentreId => {
     try {
@@ -39,6 +44,7 @@ const centreSchema = z.strictObject({
   kafkaPassword: z.string().min(1).optional().describe('Gateway only.'),
   namespace: z.string().min(1).describe('Issuer of PatientIDs that come without IssuerOfPatientID (0010,0021).'),
   scope: scopeSchema.optional(),
+  quota: quotaSchema.optional().describe('Ingest only; for each ingest process.'),
 });
 
 export type CentreScope = z.output<typeof scopeSchema>;

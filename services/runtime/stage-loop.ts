@@ -26,6 +26,8 @@ export interface StageDeps {
   readonly drainMs?: number;
 }
 
+/** Centres share the retry topics: what waits there for a slow PACS must not stand before the studies of others. */
+const RETRY_WINDOW = 2048;
 const DRAIN_MS = 20_000;
 const LAG_EVERY_MS = 15_000;
 
@@ -58,7 +60,7 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
   ctx.health.ready(() => joined || `${stage.name} has not joined its consumer groups yet`);
   const main = await bus.subscribe({ group, topics: stage.consumes, window: deps.window });
   const waiting = await bus
-    .subscribe({ group: `${group}.retry`, topics: retryTopics(stage.zone, stage.name), window: deps.window })
+    .subscribe({ group: `${group}.retry`, topics: retryTopics(stage.zone, stage.name), window: Math.max(deps.window, RETRY_WINDOW) })
     .catch(async (error: unknown) => {
       await main.stop();
       throw error;

@@ -39,6 +39,8 @@ export interface LabOptions {
   readonly platform: Platform;
   /** Fresh ids: each gets a PACS of its own. */
   readonly centres: readonly string[];
+  /** In place of those: who gets a PACS. The others' entries in the centres' files are the test's to write. */
+  readonly pacs?: readonly string[];
   readonly prefix: string;
   readonly stages: readonly StageName[];
   readonly env?: Readonly<Partial<Record<StageName, Record<string, string>>>>;
@@ -48,7 +50,7 @@ export interface LabOptions {
 
 export async function openLab(o: LabOptions): Promise<Lab> {
   const { platform } = o;
-  for (const centre of o.centres) await platform.addOrthanc(centre);
+  for (const centre of o.pacs ?? o.centres) await platform.addOrthanc(centre);
   const dir = await mkdtemp(join(tmpdir(), 'ctstream-lab-'));
   const provisioned = await provision(platform, { centres: o.centres, prefix: o.prefix, dir: join(dir, 'files'), partitions: 2 });
   await o.before?.(provisioned);

@@ -1,0 +1,153 @@
+// One centre's pulls: breaker, connections, quotas and its turn at the process's places, in this order.
+import { Fault } from '../kernel/fault.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { DicomWeb } from '../ports/dicomweb.ts';
+import { centreGate } from './centre-gate.ts';
+import type { Breaker, GateLimits } from './centre-gate.ts';
+import type { FairPlaces, Place } from './fair-places.ts';
+import { inTime } from './in-time.ts';
+import { pace, pacedWeb } from './pace.ts';
+import type { PaceLimits } from './pace.ts';
+import { quota } from './quota.ts';
+import type { Quota, QuotaLimits } from './quota.ts';
+
+export interface PullLimits {
+  readonly gate: GateLimits;
+  readonly pace: PaceLimits;
+  readonly studies?: QuotaLimits | undefined;
+  readonly bytes?: QuotaLimits | undefined;
+  /** Longest time of the work itself; waiting for a turn or a quota is not part of it. */
+  readonly jobMs: number;
+  /** Longest wait for a turn: then the record waits in a retry topic, where others can't stand behind it. */
+  readonly waitMs: number;
+}
+
+/** What the pulls of a centre wait for. `place` is the process's, the others are the centre's own. */
+export type WaitsFor = 'connection' | 'quota' | 'place';
+
+export interface CentrePulls {
+  /**
+   * Runs `work` with the centre's PACS when it is its turn. @throws Fault PACS_UNREACHABLE or PACS_UNAUTHORISED while the
+   * breaker is open, PACS_BUSY or PACS_QUOTA when the wait was too long, JOB_TIMEOUT, or what the work throws.
+   */
+  pull<T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T>;
+  breaker(): Breaker;
+  waiting(what: WaitsFor): number;
+  /** Pulls that run, with or without one of the process's places. */
+  running(place: 'with' | 'without'): number;
+}
+
+export interface PullDeps {
+  readonly line: FairPlaces;
+  readonly clock: Clock;
+  /** Seconds that pulls waited for a quota. */
+  readonly quotaWaited?: (seconds: number) => void;
+}
+
+export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, deps: PullDeps): CentrePulls {
+  const { line, clock } = deps;
+  const gate = centreGate(centre, limits.gate, clock);
+  const studies = limits.studies === undefined ? undefined : quota(limits.studies, clock);
+  const bytes = limits.bytes === undefined ? undefined : quota(limits.bytes, clock);
+  const waits: Record<WaitsFor, number> = { connection: 0, quota: 0, place: 0 };
+  const running = new Set<Place>();
+  /** How the last judged pull got on: the next one of a slow PACS does without a place. */
+  let slow = false;
+
+  const pay = async (from: Quota, n: number, signal: AbortSignal): Promise<void> => {
+    const ms = await from.take(n, signal);
+    if (ms > 0) deps.quotaWaited?.(ms / 1000);
+  };
+
+  const run = <T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T> =>
+    inTime(limits.jobMs, signal, async (s, uncounted) => {
+      const place = line.place(centre);
+      const watch = pace(limits.pace, clock, (isSlow) => {
+        slow = isSlow;
+        if (!isSlow) return place.back();
+        // First: the place is for another centre.
+        line.ask(centre);
+        place.leave();
+      });
+      const turn = (): Promise<void> => during(waits, 'place', () => uncounted(() => place.join(s, () => slow)));
+      const payBytes = async (n: number): Promise<void> => {
+        if (bytes !== undefined) await during(waits, 'quota', () => uncounted(() => pay(bytes, n, s)));
+      };
+      running.add(place);
+      try {
+        const result = await work(pacedWeb(web, watch, { turn, pay: payBytes }), s);
+        watch.done();
+        return result;
+      } finally {
+        watch.stop();
+        place.leave();
+        running.delete(place);
+      }
+    });
+
+  const tooLong = (): Fault =>
+    new Fault(
+      waits.quota > 0 ? 'PACS_QUOTA' : 'PACS_BUSY',
+      true,
+      `no turn at the PACS of centre ${centre} in ${Math.round(limits.waitMs / 1000)} s`,
+    );
+
+  return {
+    pull: (signal, work) =>
+      waitAtMost(limits.waitMs, signal, tooLong, async (waiting, began) => {
+        const turn = stations(waits);
+        turn.at('connection');
+        try {
+          return await gate.enter(waiting, async () => {
+            turn.at('quota');
+            if (studies !== undefined) await pay(studies, 1, waiting);
+            turn.at(undefined);
+            began();
+            return await run(signal, work);
+          });
+        } finally {
+          turn.at(undefined);
+        }
+      }),
+    breaker: () => gate.breaker(),
+    waiting: (what) => waits[what],
+    running: (place) => [...running].filter((p) => p.held() === (place === 'with')).length,
+  };
+}
+
+async function during<T>(waits: Record<WaitsFor, number>, what: WaitsFor, wait: () => Promise<T>): Promise<T> {
+  waits[what] += 1;
+  try {
+    return await wait();
+  } finally {
+    waits[what] -= 1;
+  }
+}
+
+/** Where one pull waits: in one count at a time. */
+function stations(waits: Record<WaitsFor, number>): { at(next: WaitsFor | undefined): void } {
+  let now: WaitsFor | undefined;
+  return {
+    at: (next) => {
+      if (now !== undefined) waits[now] -= 1;
+      if (next !== undefined) waits[next] += 1;
+      now = next;
+    },
+  };
+}
+
+/** Aborts `waiting` with `reason()` when `began` was not called in time. */
+async function waitAtMost<T>(
+  limitMs: number,
+  signal: AbortSignal,
+  reason: () => Fault,
+  work: (waiting: AbortSignal, began: () => void) => Promise<T>,
+): Promise<T> {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(reason()), limitMs);
+  try {
+    return await work(AbortSignal.any([signal, limit.signal]), () => clearTimeout(timer));
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,115 @@
+// How one pull gets on: slow when it waits for its PACS most of the time and little comes.
+import type { Clock } from '../ports/clock.ts';
+import type { DicomWeb, RetrievedPart } from '../ports/dicomweb.ts';
+
+export interface PaceLimits {
+  /** What a pull moves at least that is not slow. */
+  readonly slowBytesPerSecond: number;
+  /** How long a pull is looked at before it is judged. */
+  readonly judgeMs: number;
+}
+
+export interface Pace {
+  /** Does what is waited for because of the PACS or its quota. */
+  waitFor<T>(ask: () => Promise<T>): Promise<T>;
+  got(bytes: number): void;
+  /** The pull has succeeded. One that took no longer than a look is not slow. */
+  done(): void;
+  stop(): void;
+}
+
+/**
+ * Judges a pull again and again until it is stopped. What is slow because of us, the store or other pulls is not judged:
+ * such a pull waits little for its PACS.
+ */
+export function pace(limits: PaceLimits, clock: Clock, judge: (slow: boolean) => void): Pace {
+  const stopped = new AbortController();
+  let bytes = 0;
+  let waitedMs = 0;
+  let waits = 0;
+  let looks = 0;
+  let sinceMs = clock.nowMs();
+
+  /** Adds up the time in which at least one wait goes on. */
+  const count = (): void => {
+    const nowMs = clock.nowMs();
+    if (waits > 0) waitedMs += Math.max(0, nowMs - sinceMs);
+    sinceMs = nowMs;
+  };
+
+  const watch = async (): Promise<void> => {
+    for (;;) {
+      await clock.sleep(limits.judgeMs, stopped.signal);
+      if (stopped.signal.aborted) return;
+      count();
+      looks += 1;
+      if (bytes * 1000 >= limits.slowBytesPerSecond * limits.judgeMs) judge(false);
+      else if (waitedMs * 2 > limits.judgeMs) judge(true);
+      bytes = 0;
+      waitedMs = 0;
+    }
+  };
+  void watch();
+
+  return {
+    waitFor: async (ask) => {
+      count();
+      waits += 1;
+      try {
+        return await ask();
+      } finally {
+        count();
+        waits -= 1;
+      }
+    },
+    got: (n) => {
+      bytes += n;
+    },
+    done: () => {
+      if (looks === 0) judge(false);
+    },
+    stop: () => stopped.abort(),
+  };
+}
+
+export interface Toll {
+  /** Before each series: the pull's turn at the process's places. Searches need none. */
+  turn(): Promise<void>;
+  /** Holds the bytes back while the centre's quota is used up. */
+  pay(bytes: number): Promise<void>;
+}
+
+/** The PACS as one pull sees it: every wait for it and every byte is counted. */
+export function pacedWeb(web: DicomWeb, p: Pace, toll: Toll): DicomWeb {
+  const paid = async (chunk: Uint8Array): Promise<void> => {
+    p.got(chunk.byteLength);
+    await p.waitFor(() => toll.pay(chunk.byteLength));
+  };
+  async function* parts(from: AsyncIterable<RetrievedPart>): AsyncGenerator<RetrievedPart> {
+    for await (const part of counted(from, p)) yield { headers: part.headers, body: counted(part.body, p, paid) };
+  }
+  return {
+    studies: (filter, signal) => web.studies(filter, signal),
+    study: (study, signal) => p.waitFor(() => web.study(study, signal)),
+    instances: (study, signal) => p.waitFor(() => web.instances(study, signal)),
+    retrieveSeries: async (study, series, signal) => {
+      await toll.turn();
+      const found = await p.waitFor(() => web.retrieveSeries(study, series, signal));
+      return found === undefined ? undefined : parts(found);
+    },
+  };
+}
+
+async function* counted<T>(from: AsyncIterable<T>, p: Pace, each?: (item: T) => Promise<void>): AsyncGenerator<T> {
+  const items = from[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await p.waitFor(() => items.next());
+      if (next.done === true) return;
+      await each?.(next.value);
+      yield next.value;
+    }
+  } finally {
+    await items.return?.();
+  }
+}
