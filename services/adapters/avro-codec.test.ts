@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import ids from '../../schemas/ids.json' with { type: 'json' };
 import type { NewEvent } from '../kernel/outcome.ts';
 import type { BusRecord } from '../ports/event-bus.ts';
-import { avroCodec } from './avro-codec.ts';
+import { avroCodec, ownSchemas } from './avro-codec.ts';
 
 const codec = avroCodec();
 const event: NewEvent = { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p1' as never } };
@@ -130,4 +130,37 @@ test('ids of a registry replace those of the file', () => {
   expect(() => codec.decode({ ...out, partition: 0, offset: 0n, timestampMs: 0 })).toThrow(
     expect.objectContaining({ code: 'SCHEMA_AHEAD' }),
   );
+});
+
+/** Ids as a registry gives them: `shift` places further on, so that each id is another schema's. */
+const shifted = (shift: number): Map<string, number> => {
+  const files = Object.keys(ids);
+  return new Map(files.map((file, i) => [file, 1 + ((i + shift) % files.length)]));
+};
+
+test('a record whose id means another schema since the registry restarted waits under its own code, and is never garbage', () => {
+  const before = avroCodec({ registryIds: shifted(0) });
+  const after = avroCodec({ registryIds: shifted(1) });
+  for (const file of Object.keys(ids)) {
+    const type = avro.Type.forSchema(JSON.parse(readFileSync(join(import.meta.dirname, '../../schemas', file), 'utf8')) as avro.Schema);
+    const value = { ...(type.random() as object), ...(JSON.stringify(type).includes('"centre"') ? { centre: 'c01' } : {}) };
+    const record = { ...before.encode({ type: type.name, value } as NewEvent, envelope), partition: 0, offset: 0n, timestampMs: 0 };
+    expect(() => after.decode(record)).toThrow(expect.objectContaining({ code: 'SCHEMA_ID_MISMATCH', retryable: true }));
+    expect(before.decode(record).type).toBe(type.name);
+  }
+});
+
+test('a newer version of a schema is read with the older one, and the older with its defaults', () => {
+  const file = 'research/subject-withdrawn.v1.avsc';
+  const own = ownSchemas();
+  const text = own.get(file)?.text ?? '';
+  const record = JSON.parse(text) as { fields: object[] };
+  const wider = JSON.stringify({ ...record, fields: [...record.fields, { name: 'reason', type: 'string', default: 'asked', doc: 'd' }] });
+  const newer = avroCodec({ schemas: new Map([...own, ['research/subject-withdrawn.v1.1.avsc', { text: wider, id: 99 }]]) });
+  const place = { partition: 0, offset: 0n, timestampMs: 0 };
+  expect(newer.decode({ ...codec.encode(event, envelope), ...place }).value).toEqual({ subjectId: 'p1', reason: 'asked' });
+  const written = newer.encode({ ...event, value: { subjectId: 'p1', reason: 'moved' } } as unknown as NewEvent, envelope);
+  expect(Buffer.from(written.value).readUInt32BE(1)).toBe(99);
+  expect(newer.decode({ ...written, ...place }).value).toEqual({ subjectId: 'p1', reason: 'moved' });
+  expect(() => codec.decode({ ...written, ...place })).toThrow(expect.objectContaining({ code: 'SCHEMA_AHEAD', retryable: true }));
 });

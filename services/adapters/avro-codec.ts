@@ -23,30 +23,55 @@ interface KnownSchema {
   readonly id: number;
 }
 
+export interface CodecOptions {
+  /** Schema file to id, in place of schemas/ids.json when a registry gave its own. */
+  readonly registryIds?: ReadonlyMap<string, number>;
+  /** In place of the schemas of this version, in the order of their ids: file to text and id. */
+  readonly schemas?: ReadonlyMap<string, { readonly text: string; readonly id: number }>;
+}
+
 /** Texts of the .avsc files by path under schemas/, as they are to stand in a registry. */
 export function schemaTexts(): Map<string, string> {
   return new Map(Object.keys(ids).map((file) => [file, readFileSync(join(SCHEMAS, file), 'utf8')]));
 }
 
-function loadSchemas(registryIds: ReadonlyMap<string, number> | undefined): KnownSchema[] {
-  return [...schemaTexts()].map(([file, text]) => {
+/** Schemas of this version by file, in the order of their ids. */
+export function ownSchemas(): Map<string, { text: string; id: number }> {
+  const order = Object.entries(ids).sort(([, a], [, b]) => a - b);
+  const texts = schemaTexts();
+  return new Map(order.map(([file, id]) => [file, { text: texts.get(file) ?? '', id }]));
+}
+
+function loadSchemas({ registryIds, schemas = ownSchemas() }: CodecOptions): KnownSchema[] {
+  return [...schemas].map(([file, { text, id: own }]) => {
     const type = avro.Type.forSchema(JSON.parse(text) as avro.Schema);
-    const id = registryIds === undefined ? (ids as Record<string, number>)[file] : registryIds.get(file);
+    const id = registryIds === undefined ? own : registryIds.get(file);
     if (type.name === undefined || id === undefined) throw new Error(`schemas/${file} has no name or no id`);
     return { file, type: type.name as EventType, avro: type, id };
   });
 }
 
-/**
- * The codec. `registryIds` (schema file to id) replaces schemas/ids.json when a registry gave its own.
- */
-export function avroCodec(o: { registryIds?: ReadonlyMap<string, number> } = {}): EventCodec {
-  const schemas = loadSchemas(o.registryIds);
+interface Readable extends KnownSchema {
+  /** From an earlier version's bytes to the newest one's value. */
+  readonly resolver: ReturnType<avro.Type['createResolver']> | undefined;
+}
+
+/** The codec: writes each type's newest version, reads every version that it knows as the newest. */
+export function avroCodec(o: CodecOptions = {}): EventCodec {
+  const schemas = loadSchemas(o);
+  // The later entry wins: the newest version.
   const byType = new Map(schemas.map((s) => [s.type, s]));
-  const byId = new Map(schemas.map((s) => [s.id, s]));
+  const byId = new Map(
+    schemas.map((s): [number, Readable] => {
+      const newest = byType.get(s.type);
+      return [s.id, { ...s, resolver: newest === undefined || newest === s ? undefined : newest.avro.createResolver(s.avro) }];
+    }),
+  );
+  const idsOfRegistry = o.registryIds !== undefined;
+  const newestOf = (s: KnownSchema): avro.Type => byType.get(s.type)?.avro ?? s.avro;
   return {
     encode: (event, envelope) => encode(byType, event, envelope),
-    decode: (record) => decode(byId, record),
+    decode: (record) => decode(byId, newestOf, idsOfRegistry, record),
   };
 }
 
@@ -82,12 +107,20 @@ function bad(what: string): Fault {
   return new Fault('BAD_EVENT', false, what);
 }
 
-function decode(byId: ReadonlyMap<number, KnownSchema>, record: BusRecord): EventIn {
+function decode(
+  byId: ReadonlyMap<number, Readable>,
+  newestOf: (s: KnownSchema) => avro.Type,
+  idsOfRegistry: boolean,
+  record: BusRecord,
+): EventIn {
   const value = Buffer.from(record.value.buffer, record.value.byteOffset, record.value.byteLength);
   if (value.length < FRAME_BYTES || value[0] !== 0) throw bad('no Confluent frame');
   const id = value.readUInt32BE(1);
   const schema = byId.get(id);
   if (schema === undefined) throw new Fault('SCHEMA_AHEAD', true, `schema id ${id} is not known to this version`);
+  // A registry that lost its ids gives them anew, to other schemas. Its own ids back, and the record can be read again.
+  if (record.headers['ce_type'] !== schema.type && idsOfRegistry)
+    throw new Fault('SCHEMA_ID_MISMATCH', true, `schema id ${id} is ${schema.type} in the registry, and ce_type says another`);
   if (record.headers['ce_type'] !== schema.type) throw bad(`ce_type is not ${schema.type}, which the bytes are`);
   const { ce_id, ce_source, ce_time, ce_sequence } = record.headers;
   if (ce_id === undefined || ce_id === '') throw bad('no ce_id');
@@ -98,7 +131,7 @@ function decode(byId: ReadonlyMap<number, KnownSchema>, record: BusRecord): Even
   let decoded: unknown;
   try {
     // Without the frame; fromBuffer also refuses bytes that are left over.
-    decoded = schema.avro.fromBuffer(value.subarray(FRAME_BYTES));
+    decoded = newestOf(schema).fromBuffer(value.subarray(FRAME_BYTES), schema.resolver);
   } catch {
     throw bad(`the bytes are no ${schema.type}`);
   }

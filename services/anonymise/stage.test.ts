@@ -118,6 +118,15 @@ describe('anonymise', () => {
     expect(research(store)).toEqual([]);
   });
 
+  test('a patient is merged in the PACS, so the files name another: the same research study, under the other subject', async () => {
+    const store = memoryStore();
+    const wrong = [ctBytes({ changes: [of('PatientID', 'WRONG-7')] })];
+    const before = eventOf(await anonymiseStage.handle(await storedStudy(store, wrong, '3'.repeat(32), 1), ports(store), signal)).value;
+    const after = eventOf(await anonymiseStage.handle(await storedStudy(store, study(), '4'.repeat(32), 2), ports(store), signal)).value;
+    expect(after).toMatchObject({ studyId: before.studyId, ordinal: before.ordinal + 1 });
+    expect(after.subjectId).not.toBe(before.subjectId);
+  });
+
   test('a revision that comes late does not take the study from the patient of the newest; what it published stands', async () => {
     const store = memoryStore();
     const late = await storedStudy(store, [ctBytes({ changes: [of('PatientID', 'B-2')] })], '1'.repeat(32), 1);

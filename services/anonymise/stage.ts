@@ -5,11 +5,12 @@ import { siteId } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
 import { clinicalKey } from '../kernel/ids.ts';
 import type { ResearchRevision, ResearchStudyId } from '../kernel/ids.ts';
-import { publishManifest, readManifest } from '../kernel/manifest.ts';
+import { canonicalJson, publishManifest, readManifest } from '../kernel/manifest.ts';
 import type { ManifestInstance, ManifestSeries, ManifestStore, StudyManifest } from '../kernel/manifest.ts';
 import { emit, reject, skip } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import type { EventIn, Job, Stage } from '../kernel/stage.ts';
+import { doneKeyOf } from '../kernel/sweep.ts';
 import type { Randomness } from '../ports/clock.ts';
 import type { HeldBook } from '../ports/held-decisions.ts';
 import type { IdentityVault, PatientKey, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
@@ -57,12 +58,24 @@ export const anonymiseStage: Stage<'ctstream.clinical.v1.StudyStored', Anonymise
   produces: ['ct.research.study-anonymised.v1', 'ct.clinical.study-rejected.v1', 'ct.clinical.study-skipped.v1'],
   jobTimeoutMs: 20 * 60_000,
   handle,
+  told: markDone,
 };
 
 const manifestStore = (store: ObjectStore): ManifestStore => ({
   put: (bucket, key, body, options) => store.put(bucket, key, body, options),
   getBytes: (bucket, key, limitBytes, signal) => store.getBytes(bucket, key, limitBytes, signal),
 });
+
+/**
+ * Notes beside the study's manifest that its outcome is in the log: from then on the originals may be freed, after the days
+ * that the operator keeps them (services/runtime/sweeper.ts).
+ */
+async function markDone({ value }: Stored, outcome: Outcome, { store }: AnonymisePorts, signal: AbortSignal): Promise<void> {
+  // Everything of a withdrawn patient is erased, and nothing may come after that.
+  if (outcome.kind === 'reject' && outcome.code === 'PATIENT_WITHDRAWN') return;
+  const mark = canonicalJson({ format: 'ctstream-done/1', code: outcome.kind === 'emit' ? null : outcome.code });
+  await store.put(CLINICAL_BUCKET, doneKeyOf(value.manifestKey), mark, { contentType: 'application/json', signal });
+}
 
 async function handle({ id, value }: Stored, ports: AnonymisePorts, signal: AbortSignal, job?: Job): Promise<Outcome> {
   const denied = await ports.vault.denied([clinicalKey(value.centre, value.studyInstanceUid)], signal);
@@ -179,10 +192,12 @@ async function publishOrHold(crossing: Crossing, ids: CrossingIds, ports: Anonym
     if (await isSuperseded(value, ports.store, signal)) return SUPERSEDED;
     if (!mayPublish(cleaned, ids.holding.standing)) return await hold(ids.holding, cleaned, ports, signal);
     const attempt = ports.random.attempt();
+    const beganMs = performance.now();
     const series = await upload(await spool.finish(), `${ids.study}/${ids.revision}/${attempt}`, ports.store, signal);
     const manifest = await manifestOf(crossing, { ...ids, attempt }, series, ports);
     await crossing.lock.confirm();
-    return emit([anonymisedEvent(await publishManifest(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, manifest, signal))]);
+    const published = await publishManifest(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, manifest, signal, beganMs);
+    return emit([anonymisedEvent(published)]);
   } finally {
     await spool.dispose();
   }

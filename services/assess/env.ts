@@ -21,6 +21,12 @@ export const assessEnv = z.object({
     .max(64)
     .default(2)
     .describe('Most jobs at a time; each holds one volume in memory (a thousand slices of 512 x 512 are 0.5 GB).'),
+  SWEEP_EVERY_MS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(3_600_000)
+    .describe('How often ct-research is listed, to remove what no manifest names.'),
   MIN_COVERAGE_MM: millimetres.default(geometry.coverageMm).describe('Least extent of a scan.'),
   MAX_SPACING_MM: millimetres.default(geometry.maxSpacingMm).describe('Greatest distance between slices.'),
   MIN_SLICES_THIN: count.default(geometry.minSlicesThin).describe('Fewest slices up to 3 mm apart.'),

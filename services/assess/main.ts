@@ -5,6 +5,7 @@ import { s3Store } from '../adapters/s3-store.ts';
 import { kafkaOptions, loopOptions, readEnv, storeOptions } from '../runtime/env.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
+import { runSweeper } from '../runtime/sweeper.ts';
 import { assessEnv, limitsOf } from './env.ts';
 import { assess } from './stage.ts';
 
@@ -16,10 +17,14 @@ await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
   const bus = kafkaBus({ ...kafkaOptions(env), clientId: assess.name, log: ctx.log });
   ctx.onStop(() => bus.close());
   const ports = { store, random: ctx.random, clock: ctx.clock, limits: limitsOf(env), eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS };
+  const { signal, log, clock, random } = ctx;
+  // Of anonymise's attempts too: the research zone cleans its bucket itself.
+  const sweeping = runSweeper({ store, bucket: 'ct-research', layout: 'research', clock, random }, { signal, log, everyMs: env.SWEEP_EVERY_MS });
   await runStage(assess, ports, {
     bus,
     codec: await openCodec(env.SCHEMA_REGISTRY_URL),
     ctx,
     ...loopOptions(env),
   });
+  await sweeping;
 });

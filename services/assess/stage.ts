@@ -107,6 +107,7 @@ async function assessOne({ value }: Anonymised, { store, random, limits }: Asses
   if (input.sha256 !== value.manifestSha256)
     throw new Fault('OBJECT_CORRUPT', true, `${value.manifestKey} does not have the hash that the event says`);
   const attempt = random.attempt();
+  const beganMs = performance.now();
   const series = input.manifest.series.map((one) => ({
     source: storedSeries(store, BUCKET, one, signal),
     modality: one.modality,
@@ -119,7 +120,7 @@ async function assessOne({ value }: Anonymised, { store, random, limits }: Asses
   if (!study.eligible) return reject(study.code, describe(study.verdicts));
   if (await isSuperseded(store, value, signal)) return skip('SUPERSEDED', 'a later revision of the study is assessed');
   if (await isWithdrawn(store, value.subjectId, signal)) return await refuseWithdrawn(store, value, signal);
-  return eventOf(key, await publishManifest(store, BUCKET, key, assessmentOf(value, attempt, study), signal));
+  return eventOf(key, await publishManifest(store, BUCKET, key, assessmentOf(value, attempt, study), signal, beganMs));
 }
 
 export const assess: Stage<Anonymised['type'] | 'ctstream.research.v1.SubjectWithdrawn', AssessPorts> = {

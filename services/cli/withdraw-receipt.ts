@@ -14,7 +14,7 @@ export const EXPIRES: readonly { readonly what: string; readonly how: string }[]
   },
   {
     what: 'ct-clinical: originals of studies that name no patient, or more than one',
-    how: "the bucket's expiry, 30 days unless told",
+    how: 'freed with their study, 30 days after its final outcome unless told',
   },
   { what: 'clinical archive: events by token', how: 'kept; what led from token to study is deleted' },
   { what: 'research topics and their archive: coded facts by pseudonym', how: 'kept; what led from pseudonym to person is deleted' },

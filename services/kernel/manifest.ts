@@ -1,5 +1,7 @@
 // The manifest of a study's objects, and the one way to publish it: PUT with If-None-Match.
 import { sha256Hex } from './digest.ts';
+import { Fault } from './fault.ts';
+import { LONGEST_ATTEMPT_MS } from './sweep.ts';
 
 export interface ManifestInstance {
   /** SOPInstanceUID (original in ct-clinical, research UID in ct-research). */
@@ -86,6 +88,11 @@ export async function readManifest<M = StudyManifest>(
 /**
  * The publish point of a revision: the first manifest wins. Who loses reads the winner's and must
  * publish *its* event, so every attempt tells the same.
+ * @param beganMs `performance.now()` before the attempt wrote its first object
+ * @throws Fault JOB_TIMEOUT when that is too long ago: a process that was stopped in between may wake after the sweeper has
+ * taken the attempt's objects. A clock that runs on and never jumps decides, so a timer that fires late changes nothing. What
+ * remains is a stop of an hour between this check and the signing of the request, some microseconds later: later than that,
+ * the server refuses a request that was signed so long ago.
  */
 export async function publishManifest<M>(
   store: ManifestStore,
@@ -93,8 +100,11 @@ export async function publishManifest<M>(
   key: string,
   manifest: M,
   signal: AbortSignal,
+  beganMs: number,
 ): Promise<Published<M>> {
   const bytes = canonicalJson(manifest);
+  if (performance.now() - beganMs > LONGEST_ATTEMPT_MS)
+    throw new Fault('JOB_TIMEOUT', true, 'the attempt is too old to publish: its objects may have been swept');
   const result = await store.put(bucket, key, bytes, { ifNoneMatch: true, contentType: 'application/json', signal });
   if (result === 'created') return { manifest, sha256: sha256Hex(bytes), ours: true };
   const winner = await readManifest<M>(store, bucket, key, signal);

@@ -36,4 +36,7 @@ export interface Stage<T extends EventType, Ports> {
   readonly jobTimeoutMs: number;
   /** The runtime always gives a job; a caller that settles nothing, such as a test, may leave it out. */
   handle(event: EventIn<T>, ports: Ports, signal: AbortSignal, job?: Job): Promise<Outcome>;
+  /** Runs once the outcome's events are in the log, and before the record is acknowledged: for what may only be noted then.
+   * It may run again for the same event; when it throws, the record is tried again. */
+  told?(event: EventIn<T>, outcome: Outcome, ports: Ports, signal: AbortSignal): Promise<void>;
 }

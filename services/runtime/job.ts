@@ -93,6 +93,7 @@ async function attempt<T extends EventType, P>(
     const records = await encode(stage, event, outcome, deps, span);
     if (lost(lease, deps)) return letGo(lease, deps);
     await publishSurely(records, lease, deps);
+    await stage.told?.(event, outcome, ports, AbortSignal.any([lease.signal, deps.giveUp, AbortSignal.timeout(deps.jobTimeoutMs)]));
     lease.ack();
     return tell(stage, event, outcome, deps);
   } catch (error) {

@@ -15,6 +15,8 @@ type ProcessEnv = z.output<z.ZodObject<typeof processShape>>;
 export interface Health {
   /** Adds a check of /readyz: true, or the reason why not. */
   ready(check: () => true | string): void;
+  /** Adds what /readyz tells beside its answer, while there is something to tell. */
+  note(read: () => string | undefined): void;
 }
 
 export interface ProcessContext {
@@ -71,6 +73,7 @@ export async function runProcess(
   });
   const stops: (() => Promise<void> | void)[] = [() => telemetry.shutdown()];
   const checks: (() => true | string)[] = [];
+  const notes: (() => string | undefined)[] = [];
   const ctx: ProcessContext = {
     name: o.name,
     log,
@@ -78,7 +81,7 @@ export async function runProcess(
     random: systemRandom,
     signal: abort.signal,
     telemetry,
-    health: { ready: (check) => void checks.push(check) },
+    health: { ready: (check) => void checks.push(check), note: (read) => void notes.push(read) },
     onStop: (stop) => void stops.push(stop),
   };
   let exitCode = 0;
@@ -88,6 +91,7 @@ export async function runProcess(
         o.env,
         (request, response) => telemetry.handleMetrics(request, response),
         () => (abort.signal.aborted ? ['stopping'] : checks.map((c) => c()).filter((a) => a !== true)),
+        () => notes.map((n) => n()).filter((n) => n !== undefined),
         log,
       ),
     );
@@ -132,13 +136,17 @@ async function serveHealth(
   env: ProcessEnv,
   metrics: RunningTelemetry['handleMetrics'],
   reasons: () => string[],
+  notes: () => string[],
   log: Logger,
 ): Promise<() => Promise<void>> {
   const server = Fastify({ forceCloseConnections: true });
   server.get('/healthz', () => ({ status: 'ok' }));
   server.get('/readyz', async (_request, reply) => {
     const waiting = reasons();
-    await reply.code(waiting.length === 0 ? 200 : 503).send({ status: waiting.length === 0 ? 'ready' : 'waiting', reasons: waiting });
+    const told = notes();
+    await reply
+      .code(waiting.length === 0 ? 200 : 503)
+      .send({ status: waiting.length === 0 ? 'ready' : 'waiting', reasons: waiting, ...(told.length === 0 ? {} : { notes: told }) });
   });
   server.get('/metrics', (request, reply) => {
     reply.hijack();

@@ -36,7 +36,7 @@ export function testContext(o: { name?: string; clock?: Clock; telemetry?: Telem
     random: systemRandom,
     signal: abort.signal,
     telemetry: o.telemetry ?? apiTelemetry(name),
-    health: { ready: (check) => void checks.push(check) },
+    health: { ready: (check) => void checks.push(check), note: () => undefined },
     onStop: (stop) => void stops.push(stop),
     stop: () => abort.abort(),
     lines: () =>

@@ -1,0 +1,101 @@
+// A pass over a bucket: what it removes, what it counts, and what it leaves when something can't be read.
+import { expect, test } from '@jest/globals';
+import { memoryStore } from '../../test/shared/memory-store.ts';
+import { testContext, until } from '../../test/shared/test-context.ts';
+import { canonicalJson, publishManifest } from '../kernel/manifest.ts';
+import { LONGEST_ATTEMPT_MS } from '../kernel/sweep.ts';
+import { systemRandom } from './system.ts';
+import { runSweeper, sweep } from './sweeper.ts';
+
+const signal = new AbortController().signal;
+const BUCKET = 'ct-clinical';
+const REVISION = `c1/1.2.3/${'a'.repeat(32)}/`;
+const OTHER = `c1/1.2.4/${'b'.repeat(32)}/`;
+const attempt = (n: number): string => n.toString(16).padStart(16, '0');
+const tar = (revision: string, n: number): string => `${revision}${attempt(n)}/1.2.tar`;
+
+function lab() {
+  let nowMs = 1_000_000;
+  const store = memoryStore(() => nowMs);
+  const clock = { nowMs: () => nowMs, sleep: async () => undefined };
+  const put = (key: string, value: unknown = 'x'): Promise<unknown> => store.put(BUCKET, key, canonicalJson(value));
+  const of = { store, bucket: BUCKET, layout: 'clinical' as const, clock, random: systemRandom, minAgeMs: 1000 };
+  return { store, put, of, clock, later: (ms: number) => void (nowMs += ms), keys: () => store.keys(BUCKET) };
+}
+
+test('what no manifest names goes once it is old; the named attempt, claims and young attempts stay', async () => {
+  const { put, of, later, keys } = lab();
+  await put(tar(REVISION, 1));
+  await put(tar(REVISION, 2));
+  await put(`${REVISION}manifest.json`, { attempt: attempt(2) });
+  await put('_claims/1.2.3.json');
+  await put(`.conformance/${attempt(9)}`);
+  later(999);
+  expect(await sweep(of, signal)).toMatchObject({ orphans: 0, objects: 5 });
+  later(1);
+  await put(tar(REVISION, 3));
+  expect(await sweep(of, signal)).toMatchObject({ orphans: 2, objects: 4 });
+  expect(keys()).toEqual(['_claims/1.2.3.json', tar(REVISION, 2), tar(REVISION, 3), `${REVISION}manifest.json`].sort());
+});
+
+test('a store whose clock jumps ahead makes nothing old', async () => {
+  const { put, of, clock, later } = lab();
+  await put(tar(REVISION, 1));
+  const before = clock.nowMs();
+  later(1_000_000);
+  expect(await sweep({ ...of, clock: { ...clock, nowMs: () => before + 999 } }, signal)).toMatchObject({ orphans: 0 });
+  expect(await sweep(of, signal)).toMatchObject({ orphans: 1 });
+});
+
+test('a manifest that can not be read keeps its study, and the others are swept', async () => {
+  const { put, of, later, keys } = lab();
+  for (const n of [1, 2]) await put(tar(REVISION, n));
+  await put(`${REVISION}manifest.json`, { no: 'attempt' });
+  await put(tar(OTHER, 1));
+  later(5000);
+  expect(await sweep(of, signal)).toMatchObject({ orphans: 1, unreadable: 1, objects: 3 });
+  expect(keys()).not.toContain(tar(OTHER, 1));
+});
+
+test('a study is freed N days after its outcome and not before; one without an outcome stays and is told of', async () => {
+  const { put, of, later, keys } = lab();
+  for (const revision of [REVISION, OTHER]) {
+    await put(tar(revision, 1));
+    await put(`${revision}manifest.json`, { attempt: attempt(1) });
+  }
+  later(50_000);
+  await put(`${REVISION}done.json`);
+  later(9999);
+  expect(await sweep({ ...of, keepMs: 10_000 }, signal)).toMatchObject({ freed: 0, unfinished: 1, objects: 5 });
+  later(1);
+  expect(await sweep({ ...of, keepMs: 10_000 }, signal)).toMatchObject({ freed: 1, unfinished: 1, orphans: 0, objects: 2 });
+  expect(keys()).toEqual([tar(OTHER, 1), `${OTHER}manifest.json`].sort());
+});
+
+test('an attempt that is older than any may be publishes nothing', async () => {
+  const { store } = lab();
+  const late = publishManifest(store, BUCKET, `${REVISION}manifest.json`, {}, signal, performance.now() - LONGEST_ATTEMPT_MS - 1);
+  await expect(late).rejects.toMatchObject({ code: 'JOB_TIMEOUT', retryable: true });
+  expect(store.keys(BUCKET)).toEqual([]);
+});
+
+test('the loop goes on after a pass that failed, and ends with the process', async () => {
+  const { of, store } = lab();
+  const ctx = testContext();
+  let listings = 0;
+  const flaky = {
+    ...store,
+    list: (...args: Parameters<typeof store.list>) => {
+      listings += 1;
+      if (listings === 1) throw new Error('away');
+      return store.list(...args);
+    },
+  };
+  const running = runSweeper(
+    { ...of, store: flaky, clock: ctx.clock },
+    { signal: ctx.signal, log: ctx.log, everyMs: 5, swept: () => ctx.stop() },
+  );
+  await running;
+  await until('the log', () => ctx.lines().some((l) => l.includes('sweeping failed')));
+  expect(listings).toBe(2);
+});

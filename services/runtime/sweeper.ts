@@ -1,0 +1,178 @@
+// Goes through a bucket of attempts from time to time: removes what no manifest names, frees what is done, sums what is left.
+// Any number of processes may do it at once: each finds the same, and removing twice is removing.
+import type { Logger } from 'pino';
+import { Fault } from '../kernel/fault.ts';
+import { MANIFEST_LIMIT_BYTES } from '../kernel/manifest.ts';
+import {
+  inOrderOfRemoval,
+  isTrial,
+  type Layout,
+  type Listed,
+  manifestKeys,
+  orphans,
+  revisionsToRead,
+  standingOf,
+  studyOf,
+  SWEEP_AFTER_MS,
+} from '../kernel/sweep.ts';
+import type { Clock, Randomness } from '../ports/clock.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import { describeError } from './log.ts';
+
+export interface SweepOptions {
+  readonly store: ObjectStore;
+  readonly bucket: string;
+  readonly layout: Layout;
+  readonly clock: Clock;
+  readonly random: Randomness;
+  /** SWEEP_AFTER_MS by default; another one in tests only. */
+  readonly minAgeMs?: number;
+  /** ct-clinical: how long a study stays after its final outcome. Without it nothing is freed. */
+  readonly keepMs?: number;
+}
+
+export interface Swept {
+  /** What stays. */
+  readonly objects: number;
+  readonly bytes: number;
+  readonly orphans: number;
+  readonly orphanBytes: number;
+  /** Studies whose originals were removed, some time after their final outcome. */
+  readonly freed: number;
+  readonly freedBytes: number;
+  /** Studies that are stored for longer than `keepMs` and have no final outcome: they stay. */
+  readonly unfinished: number;
+  /** Studies with a manifest that can't be read: they stay as they are. */
+  readonly unreadable: number;
+}
+
+type Counts = { -readonly [K in keyof Swept]: Swept[K] };
+
+/** One pass. @throws the store's Faults; what was removed by then was to be removed. */
+export async function sweep(o: SweepOptions, signal: AbortSignal): Promise<Swept> {
+  const nowMs = await trustedNow(o, signal);
+  const counts: Counts = { objects: 0, bytes: 0, orphans: 0, orphanBytes: 0, freed: 0, freedBytes: 0, unfinished: 0, unreadable: 0 };
+  let study: { prefix: string; objects: Listed[] } | undefined;
+  const flush = async (): Promise<void> => {
+    if (study !== undefined) await sweepStudy(o, study.objects, nowMs, counts, signal);
+    study = undefined;
+  };
+  for await (const object of o.store.list(o.bucket, '', signal)) {
+    counts.objects += 1;
+    counts.bytes += object.sizeBytes;
+    const prefix = studyOf(o.layout, object.key);
+    if (prefix === undefined) {
+      if (isTrial(object.key) && nowMs - object.lastModifiedMs >= (o.minAgeMs ?? SWEEP_AFTER_MS))
+        await removeOrphans(o, [object], counts, signal);
+      continue;
+    }
+    // The listing is in the order of names, so a study's objects come together.
+    if (study?.prefix !== prefix) await flush();
+    study ??= { prefix, objects: [] };
+    study.objects.push(object);
+  }
+  await flush();
+  return counts;
+}
+
+/** The earlier of the store's clock and ours: one that jumps ahead makes nothing old. */
+async function trustedNow({ store, bucket, clock, random }: SweepOptions, signal: AbortSignal): Promise<number> {
+  const key = `.sweep/${random.attempt()}`;
+  await store.put(bucket, key, new Uint8Array(0), { signal });
+  const written = await store.head(bucket, key, signal);
+  await store.remove(bucket, [key], signal);
+  if (written === undefined) throw new Fault('STORE_UNAVAILABLE', true, `${bucket}: an object that was just written is not there`);
+  return Math.min(written.lastModifiedMs, clock.nowMs());
+}
+
+async function sweepStudy(o: SweepOptions, objects: readonly Listed[], nowMs: number, counts: Counts, signal: AbortSignal): Promise<void> {
+  const minAgeMs = o.minAgeMs ?? SWEEP_AFTER_MS;
+  const named = new Map<string, ReadonlySet<string>>();
+  for (const revision of revisionsToRead(o.layout, objects, nowMs, minAgeMs)) {
+    const attempts = await namedAttempts(o, revision, signal);
+    if (attempts === undefined) return void (counts.unreadable += 1);
+    named.set(revision, attempts);
+  }
+  const unnamed = orphans(o.layout, objects, named, nowMs, minAgeMs);
+  await removeOrphans(o, unnamed, counts, signal);
+  if (o.keepMs === undefined) return;
+  const gone = new Set(unnamed);
+  const left = objects.filter((object) => !gone.has(object));
+  const standing = standingOf(left, nowMs, o.keepMs);
+  if (standing === 'unfinished') counts.unfinished += 1;
+  if (standing !== 'free') return;
+  // One after the other, so that a stop half-way leaves no manifest whose objects are gone.
+  for (const { key } of inOrderOfRemoval(left)) await o.store.remove(o.bucket, [key], signal);
+  const bytes = sum(left);
+  counts.freed += 1;
+  counts.freedBytes += bytes;
+  counts.objects -= left.length;
+  counts.bytes -= bytes;
+}
+
+const sum = (objects: readonly Listed[]): number => objects.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
+
+async function removeOrphans(o: SweepOptions, found: readonly Listed[], counts: Counts, signal: AbortSignal): Promise<void> {
+  if (found.length === 0) return;
+  await o.store.remove(
+    o.bucket,
+    found.map(({ key }) => key),
+    signal,
+  );
+  const bytes = sum(found);
+  counts.orphans += found.length;
+  counts.orphanBytes += bytes;
+  counts.objects -= found.length;
+  counts.bytes -= bytes;
+}
+
+/** The attempts that the manifests name, read now and not taken from the listing: one may have appeared since. Undefined
+ * when one of them can't be read: nothing is removed on the word of such a manifest. */
+async function namedAttempts(o: SweepOptions, revision: string, signal: AbortSignal): Promise<ReadonlySet<string> | undefined> {
+  const attempts = new Set<string>();
+  for (const key of manifestKeys(o.layout, revision)) {
+    const bytes = await o.store.getBytes(o.bucket, key, MANIFEST_LIMIT_BYTES, signal);
+    if (bytes === undefined) continue;
+    const attempt = attemptIn(bytes);
+    if (attempt === undefined) return undefined;
+    attempts.add(attempt);
+  }
+  return attempts;
+}
+
+function attemptIn(bytes: Uint8Array): string | undefined {
+  try {
+    const manifest: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    if (typeof manifest !== 'object' || manifest === null || !('attempt' in manifest)) return undefined;
+    return typeof manifest.attempt === 'string' ? manifest.attempt : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export interface SweeperDeps {
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  readonly everyMs: number;
+  /** Told after each pass. */
+  readonly swept?: (result: Swept) => void;
+}
+
+/** Sweeps until the signal aborts; a pass that fails is logged, and the next one comes in its time. */
+export async function runSweeper(o: SweepOptions, { signal, log, everyMs, swept }: SweeperDeps): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const result = await sweep(o, signal);
+      swept?.(result);
+      log.info({ bucket: o.bucket, ...result }, 'swept');
+      if (result.unfinished > 0)
+        log.warn(
+          { bucket: o.bucket, studies: result.unfinished },
+          'stored studies have no final outcome after the time to keep them; they stay',
+        );
+    } catch (error) {
+      if (!signal.aborted) log.warn({ bucket: o.bucket, ...describeError(error) }, 'sweeping failed');
+    }
+    await o.clock.sleep(everyMs, signal);
+  }
+}
