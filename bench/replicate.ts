@@ -22,12 +22,7 @@ const OWN_UIDS = [TAG.StudyInstanceUID, TAG.SeriesInstanceUID, TAG.SOPInstanceUI
 
 /** Writes at least `atLeast` files under `out`, `<copy>/<n>.dcm`, of the first `sourceFiles` at most. Throws when `from` holds no CT image. */
 export const replicate = (from: string, out: string, atLeast: number, sourceFiles = Number.POSITIVE_INFINITY): Replicated => {
-  const sources = readdirSync(from, { recursive: true, encoding: 'utf8' })
-    .sort()
-    .map((name) => ctImage(join(from, name)))
-    .filter((file) => file !== undefined)
-    .slice(0, sourceFiles);
-  if (sources.length === 0) throw new Error(`no CT image of ${MIN_BYTES / 1024} KiB or more with its UIDs in ${from}`);
+  const sources = ctImages(from).slice(0, sourceFiles);
   const done: Replicated = { files: 0, bytes: 0 };
   for (let copy = 0; done.files < atLeast; copy++) {
     const folder = join(out, String(copy).padStart(4, '0'));
@@ -40,6 +35,16 @@ export const replicate = (from: string, out: string, atLeast: number, sourceFile
     });
   }
   return done;
+};
+
+/** CT images under a folder. Throws when there is none. */
+export const ctImages = (from: string): DicomFile[] => {
+  const images = readdirSync(from, { recursive: true, encoding: 'utf8' })
+    .sort()
+    .map((name) => ctImage(join(from, name)))
+    .filter((file) => file !== undefined);
+  if (images.length === 0) throw new Error(`no CT image of ${MIN_BYTES / 1024} KiB or more with its UIDs in ${from}`);
+  return images;
 };
 
 const ctImage = (path: string): DicomFile | undefined => {
