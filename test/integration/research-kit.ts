@@ -134,7 +134,7 @@ export function processContext(name: string): { ctx: ProcessContext; stop: () =>
     random: systemRandom,
     signal: abort.signal,
     telemetry: apiTelemetry(name),
-    health: { ready: () => undefined },
+    health: { ready: () => undefined, note: () => undefined },
     onStop: () => undefined,
   } as ProcessContext;
   return { ctx, stop: () => abort.abort() };
