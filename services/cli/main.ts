@@ -13,6 +13,12 @@ const program = new Command('ctstream')
   )
   .exitOverride();
 
+// Who reads the output may have seen enough (`| head`).
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 const asked = COMMANDS.find(({ names }) => names.includes(process.argv[2] ?? ''));
 await (asked === undefined ? loadAll(program) : asked.load(program));
 
