@@ -8,6 +8,7 @@ import { Fault } from '../kernel/fault.ts';
 import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn } from '../kernel/stage.ts';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
+import { CONSUMED_TOPICS } from './consumed-topics.ts';
 import type { OperatorPorts } from './deployment.ts';
 
 /** Topics whose events say that others must be there: their ends are taken first. */
@@ -80,7 +81,8 @@ function keptSince(end: TopicEnd, nowMs: number): number | undefined {
   return end.first > 0n && retentionMs !== undefined && retentionMs > 0 ? nowMs - retentionMs : undefined;
 }
 
-function consumersOf(stage: string): string[] {
+/** Topics that a stage may read: its group has offsets in those of them that it consumes. */
+function readableBy(stage: string): string[] {
   return topicsFile.topics.filter((t) => t.readers.includes(stage)).map((t) => t.name);
 }
 
@@ -126,7 +128,7 @@ export function followLog(ports: OperatorPorts): LogFollower {
   const committedOffsets = async (): Promise<Map<string, bigint>> => {
     const found = new Map<string, bigint>();
     for (const [stage, zone] of Object.entries(topicsFile.stages)) {
-      const topics = await ports.bus.topics(consumersOf(stage));
+      const topics = await ports.bus.topics(readableBy(stage));
       const retries = await ports.bus.topics([`ct.${zone}.${stage}.retry.*`]);
       for (const [group, names] of [
         [stage, topics],
@@ -163,7 +165,7 @@ export function followLog(ports: OperatorPorts): LogFollower {
       const committed = await committedOffsets();
       await readNew([...FIRST, ...REST], signal);
       return STAGES.map((stage) => {
-        const names = new Set(consumersOf(stage));
+        const names = new Set(CONSUMED_TOPICS.get(stage));
         const open = events.filter((e) => {
           return names.has(templateOf(e.topic)) && e.offset >= (committed.get(`${stage}#${place(e.topic, e.partition)}`) ?? 0n);
         });
