@@ -98,5 +98,11 @@ async function configurationPage(): Promise<string> {
 
 /** The generated pages' texts by path under docs/. */
 export async function generateDocs(): Promise<Record<string, string>> {
-  return { 'accounting.md': accountingPage(), 'codes.md': codesPage(), 'credentials.md': credentialsPage(), 'configuration.md': await configurationPage(), 'faults.md': faultsPage() };
+  return {
+    'accounting.md': accountingPage(),
+    'codes.md': codesPage(),
+    'credentials.md': credentialsPage(),
+    'configuration.md': await configurationPage(),
+    'faults.md': faultsPage(),
+  };
 }

@@ -19,7 +19,10 @@ await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
   const ports = { store, random: ctx.random, clock: ctx.clock, limits: limitsOf(env), eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS };
   const { signal, log, clock, random } = ctx;
   // Of anonymise's attempts too: the research zone cleans its bucket itself.
-  const sweeping = runSweeper({ store, bucket: 'ct-research', layout: 'research', clock, random }, { signal, log, everyMs: env.SWEEP_EVERY_MS });
+  const sweeping = runSweeper(
+    { store, bucket: 'ct-research', layout: 'research', clock, random },
+    { signal, log, everyMs: env.SWEEP_EVERY_MS },
+  );
   await runStage(assess, ports, {
     bus,
     codec: await openCodec(env.SCHEMA_REGISTRY_URL),

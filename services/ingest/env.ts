@@ -43,13 +43,17 @@ export const ingestEnvSchema = z.object({
     .describe('Free bytes in SPILL_FOLDER below which no new study is taken, until there is a quarter more.'),
   CLINICAL_BUDGET_BYTES: positive
     .optional()
-    .describe('Bytes that ct-clinical may hold: at 90% no new study is taken, until it is at 80%. Without it only a full store stops ingest.'),
+    .describe(
+      'Bytes that ct-clinical may hold: at 90% no new study is taken, until it is at 80%. Without it only a full store stops ingest.',
+    ),
   CLINICAL_KEEP_DAYS: z.coerce
     .number()
     .min(0)
     .default(30)
     .describe("Days that originals stay after their study's final outcome (docs/retention.md)."),
-  SWEEP_EVERY_MS: positive.default(600_000).describe('How often ct-clinical is listed: to remove what nobody names, free what is done, and count its bytes.'),
+  SWEEP_EVERY_MS: positive
+    .default(600_000)
+    .describe('How often ct-clinical is listed: to remove what nobody names, free what is done, and count its bytes.'),
   INSTANCE_LIMIT_BYTES: positive
     .max(8 * 1024 ** 3 - 1)
     .default(4 * 1024 ** 3)

@@ -46,7 +46,14 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
     (pauses) => ctx.log.warn({ pauses }, pauses.length === 0 ? 'takes new studies again' : 'takes no new study: disk'),
   );
   await room.look(ctx.signal);
-  ctx.health.note(() => (room.isOpen() ? undefined : `paused: disk: ${room.pauses().map((p) => PAUSES[p]).join(', ')}`));
+  ctx.health.note(() =>
+    room.isOpen()
+      ? undefined
+      : `paused: disk: ${room
+          .pauses()
+          .map((p) => PAUSES[p])
+          .join(', ')}`,
+  );
   ctx.telemetry.gauge('ingest_paused', () => (room.isOpen() ? 0 : 1));
   ctx.telemetry.gauge('ingest_clinical_bytes', room.usedBytes);
   const line = fairPlaces(env.CONCURRENCY);
