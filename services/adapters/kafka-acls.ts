@@ -36,15 +36,16 @@ function isOurs(rule: AclEntry, prefix: string): boolean {
 
 /**
  * Adds and removes rules. The broker takes about a second before it acts on them, so this waits until it tells exactly these.
+ * @param onlyAdd for who does not know all that is wanted
  * @returns the rules that were removed, as text for the log
  */
-export async function applyAcls(admin: Admin, wanted: readonly AclEntry[], prefix: string): Promise<readonly string[]> {
+export async function applyAcls(admin: Admin, wanted: readonly AclEntry[], prefix: string, onlyAdd = false): Promise<readonly string[]> {
   const look = async (): Promise<{ absent: AclEntry[]; stale: AclEntry[] }> => {
     const there = await rulesThere(admin);
     const [isThere, isWanted] = [new Set(there.map(textOf)), new Set(wanted.map(textOf))];
     return {
       absent: wanted.filter((a) => !isThere.has(textOf(a))),
-      stale: there.filter((a) => isOurs(a, prefix) && !isWanted.has(textOf(a))),
+      stale: there.filter((a) => !onlyAdd && isOurs(a, prefix) && !isWanted.has(textOf(a))),
     };
   };
   const { absent, stale } = await look();

@@ -129,6 +129,8 @@ export interface ApplyTopicsOptions {
   readonly ssl?: TlsOptions;
   readonly prefix: string;
   readonly centres: readonly string[];
+  /** True when `centres` may not be all: no access rule is removed. */
+  readonly keepRules?: boolean;
   /** At most so many partitions a topic, for tests and small machines. */
   readonly partitionsOverride?: number;
   readonly log?: pino.Logger;
@@ -146,7 +148,7 @@ export async function applyTopics(o: ApplyTopicsOptions): Promise<void> {
     const brokers = (await admin.describeCluster()).brokers.length;
     const plans = topicPlans(o.centres, o.partitionsOverride);
     await createMissing(admin, plans, o.prefix, brokers);
-    const removed = await applyAcls(admin, aclsOf(plans, o.prefix), o.prefix);
+    const removed = await applyAcls(admin, aclsOf(plans, o.prefix), o.prefix, o.keepRules);
     if (removed.length > 0) o.log?.warn({ removed }, 'access rules that schemas/topics.json no longer has were removed');
     const wrong = await differences(admin, plans, o.prefix, brokers);
     if (wrong.length > 0) throw new Fault('BAD_CONFIG', false, `topics differ from schemas/topics.json: ${wrong.join('; ')}`);

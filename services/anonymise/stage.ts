@@ -5,7 +5,7 @@ import { siteId } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
 import { clinicalKey } from '../kernel/ids.ts';
 import type { ResearchRevision, ResearchStudyId } from '../kernel/ids.ts';
-import { canonicalJson, publishManifest, readManifest } from '../kernel/manifest.ts';
+import { canonicalJson, momentNow, publishManifest, readManifest } from '../kernel/manifest.ts';
 import type { ManifestInstance, ManifestSeries, ManifestStore, StudyManifest } from '../kernel/manifest.ts';
 import { emit, reject, skip } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
@@ -192,11 +192,11 @@ async function publishOrHold(crossing: Crossing, ids: CrossingIds, ports: Anonym
     if (await isSuperseded(value, ports.store, signal)) return SUPERSEDED;
     if (!mayPublish(cleaned, ids.holding.standing)) return await hold(ids.holding, cleaned, ports, signal);
     const attempt = ports.random.attempt();
-    const beganMs = performance.now();
+    const began = momentNow();
     const series = await upload(await spool.finish(), `${ids.study}/${ids.revision}/${attempt}`, ports.store, signal);
     const manifest = await manifestOf(crossing, { ...ids, attempt }, series, ports);
     await crossing.lock.confirm();
-    const published = await publishManifest(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, manifest, signal, beganMs);
+    const published = await publishManifest(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, manifest, signal, began);
     return emit([anonymisedEvent(published)]);
   } finally {
     await spool.dispose();

@@ -4,7 +4,7 @@ import { memoryStore } from '../../test/shared/memory-store.ts';
 import { Fault } from '../kernel/fault.ts';
 import { centreId } from '../kernel/ids.ts';
 import type { ClinicalRevision, ResearchStudyId, StudyInstanceUid, SubjectId } from '../kernel/ids.ts';
-import type { Outcome } from '../kernel/outcome.ts';
+import { emit, reject, skip, type Outcome } from '../kernel/outcome.ts';
 import type { EventIn } from '../kernel/stage.ts';
 import type { ErasingStage, ToErase, Withdrawals } from '../ports/withdrawals.ts';
 import { anonymiseAndWithdraw } from './withdraw.ts';
@@ -168,5 +168,49 @@ describe('the lock', () => {
     const alone = lock();
     await expect(holdUntilSettled(alone, undefined, () => Promise.reject(new Error('x')))).rejects.toThrow('x');
     expect(alone.seen).toEqual(['released']);
+  });
+});
+
+describe('the mark of a study that is done', () => {
+  const MANIFEST = 'c01/1.2.3/r/manifest.json';
+  const tell = async (type: EventIn['type'], outcome: Outcome): Promise<unknown> => {
+    const store = memoryStore();
+    const event = { type, value: { centre, studyInstanceUid: '1.2.3', manifestKey: MANIFEST }, id: 'e' };
+    await anonymiseAndWithdraw.told?.(event as never, outcome, { store } as never, signal);
+    const [key, ...more] = store.keys('ct-clinical');
+    expect(more).toEqual([]);
+    const bytes = key === undefined ? undefined : await store.getBytes('ct-clinical', key, 1000);
+    return bytes === undefined ? undefined : { key, ...(JSON.parse(Buffer.from(bytes).toString()) as object) };
+  };
+
+  test.each([
+    ['goes on', emit([]), null],
+    ['is rejected', reject('MIXED_PATIENTS', ''), 'MIXED_PATIENTS'],
+    ['is superseded', skip('SUPERSEDED', ''), 'SUPERSEDED'],
+  ])('is written when it %s', async (_, outcome, code) => {
+    expect(await tell('ctstream.clinical.v1.StudyStored', outcome)).toEqual({
+      key: 'c01/1.2.3/r/done.json',
+      format: 'ctstream-done/1',
+      code,
+    });
+  });
+
+  test('is taken back when the study comes again: until its new outcome is told, its originals stay', async () => {
+    const store = memoryStore();
+    await store.put('ct-clinical', 'c01/1.2.3/r/done.json', Buffer.from('{}'));
+    const event = {
+      type: 'ctstream.clinical.v1.StudyStored',
+      value: { centre, studyInstanceUid: '1.2.3', manifestKey: MANIFEST },
+      id: 'e',
+    };
+    const vault = { denied: () => Promise.reject(new Error('away')) };
+    await expect(anonymiseAndWithdraw.handle(event as never, { store, vault } as never, signal)).rejects.toThrow('away');
+    expect(store.keys('ct-clinical')).toEqual([]);
+  });
+
+  test('is not written for a withdrawn patient: nothing may come after the erasure', async () => {
+    expect(await tell('ctstream.clinical.v1.StudyStored', reject('PATIENT_WITHDRAWN', ''))).toBeUndefined();
+    for (const type of ['ctstream.clinical.v1.PatientWithdrawn', 'ctstream.research.v1.SubjectWithdrawn'] as const)
+      expect(await tell(type, emit([]))).toBeUndefined();
   });
 });

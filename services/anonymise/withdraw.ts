@@ -4,11 +4,13 @@ import { clinicalKey } from '../kernel/ids.ts';
 import { Fault } from '../kernel/fault.ts';
 import { emit } from '../kernel/outcome.ts';
 import type { NewEvent, Outcome } from '../kernel/outcome.ts';
-import type { EventIn, Stage } from '../kernel/stage.ts';
+import type { EventIn, Job, Stage } from '../kernel/stage.ts';
+import { doneKeyOf } from '../kernel/sweep.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { ERASING_STAGES } from '../ports/withdrawals.ts';
 import type { ToErase, Withdrawals, WithdrawnStudy } from '../ports/withdrawals.ts';
+import { CLINICAL_BUCKET } from './clinical-series.ts';
 import { QUARANTINE_BUCKET } from './quarantine.ts';
 import { RESEARCH_BUCKET } from './research-events.ts';
 import { anonymiseStage } from './stage.ts';
@@ -44,7 +46,7 @@ export const anonymiseAndWithdraw: Stage<Stored | PatientWithdrawn | SubjectWith
   handle: (event, ports, signal, job) => {
     switch (event.type) {
       case 'ctstream.clinical.v1.StudyStored':
-        return anonymiseStage.handle(event, ports, signal, job);
+        return handleAnew(event, ports, signal, job);
       case 'ctstream.clinical.v1.PatientWithdrawn':
         return eraseAndTell(event, ports, signal);
       case 'ctstream.research.v1.SubjectWithdrawn':
@@ -54,6 +56,15 @@ export const anonymiseAndWithdraw: Stage<Stored | PatientWithdrawn | SubjectWith
     }
   },
 };
+
+/**
+ * A study that comes again, after a merge of patients or from the dead letters, has no outcome until it is told: an old
+ * mark would let the sweeper free its originals meanwhile.
+ */
+async function handleAnew(event: EventIn<Stored>, ports: AnonymisePorts, signal: AbortSignal, job?: Job): Promise<Outcome> {
+  await ports.store.remove(CLINICAL_BUCKET, [doneKeyOf(event.value.manifestKey)], signal);
+  return await anonymiseStage.handle(event, ports, signal, job);
+}
 
 /** Erases, then says of each study that it is withdrawn, and tells the research stages, by pseudonym only. */
 async function eraseAndTell({ value }: EventIn<PatientWithdrawn>, ports: WithdrawPorts, signal: AbortSignal): Promise<Outcome> {

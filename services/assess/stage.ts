@@ -2,7 +2,7 @@
 import type { StudyAssessed } from '../../schemas/events.gen.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { ResearchUid } from '../kernel/ids.ts';
-import { publishManifest, readManifest, type Published, type StudyManifest } from '../kernel/manifest.ts';
+import { momentNow, publishManifest, readManifest, type Published, type StudyManifest } from '../kernel/manifest.ts';
 import { emit, reject, skip, type Outcome } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
 import type { Clock, Randomness } from '../ports/clock.ts';
@@ -107,7 +107,7 @@ async function assessOne({ value }: Anonymised, { store, random, limits }: Asses
   if (input.sha256 !== value.manifestSha256)
     throw new Fault('OBJECT_CORRUPT', true, `${value.manifestKey} does not have the hash that the event says`);
   const attempt = random.attempt();
-  const beganMs = performance.now();
+  const began = momentNow();
   const series = input.manifest.series.map((one) => ({
     source: storedSeries(store, BUCKET, one, signal),
     modality: one.modality,
@@ -120,7 +120,7 @@ async function assessOne({ value }: Anonymised, { store, random, limits }: Asses
   if (!study.eligible) return reject(study.code, describe(study.verdicts));
   if (await isSuperseded(store, value, signal)) return skip('SUPERSEDED', 'a later revision of the study is assessed');
   if (await isWithdrawn(store, value.subjectId, signal)) return await refuseWithdrawn(store, value, signal);
-  return eventOf(key, await publishManifest(store, BUCKET, key, assessmentOf(value, attempt, study), signal, beganMs));
+  return eventOf(key, await publishManifest(store, BUCKET, key, assessmentOf(value, attempt, study), signal, began));
 }
 
 export const assess: Stage<Anonymised['type'] | 'ctstream.research.v1.SubjectWithdrawn', AssessPorts> = {

@@ -94,10 +94,11 @@ export function admission(o: AdmissionOptions, changed: (pauses: readonly Pause[
     return o.clock.sleep(ms, AbortSignal.any([signal, wake.signal])).finally(() => waiting.delete(awake));
   };
   const look = async (signal: AbortSignal): Promise<void> => {
+    // First: a spill folder that can't be asked must not keep a store that has room again from being seen.
+    if (paused.has('store')) set('store', !(await hasRoom(o, signal)));
     const free = await (o.freeBytes ?? freeBytesOf)(o.spillFolder);
     // Free bytes fall where used ones rise.
     set('spill', pausedNext(paused.has('spill'), -free, { high: -o.spillFreeBytes, low: -1.25 * o.spillFreeBytes }));
-    if (paused.has('store')) set('store', !(await hasRoom(o, signal)));
   };
 
   return {

@@ -1,9 +1,10 @@
-import { expect, test } from '@jest/globals';
+import { expect, jest, test } from '@jest/globals';
 import { memoryStore } from '../../test/shared/memory-store.ts';
 import { revisionOf } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { CentreId, StudyInstanceUid } from '../kernel/ids.ts';
 import { canonicalJson } from '../kernel/manifest.ts';
+import { LONGEST_ATTEMPT_MS } from '../kernel/sweep.ts';
 import type { DicomWeb } from '../ports/dicomweb.ts';
 import { TAG } from '../dicom/dictionary.ts';
 import { element } from '../dicom/values.ts';
@@ -54,7 +55,7 @@ const event: Available = {
   key: 'c1|1.2',
 };
 
-async function handled(duringPull: (store: ReturnType<typeof memoryStore>) => Promise<void>) {
+async function handled(duringPull: (store: ReturnType<typeof memoryStore>) => Promise<void>, turn = async (): Promise<void> => undefined) {
   const store = memoryStore();
   async function* parts() {
     await duringPull(store);
@@ -69,7 +70,10 @@ async function handled(duringPull: (store: ReturnType<typeof memoryStore>) => Pr
       { studyInstanceUid: study, patientId: 'P', studyDate: '', studyDescription: '', modalities: ['CT'], instanceCount: 1 },
     ],
     instances: async () => [listed],
-    retrieveSeries: async () => parts(),
+    retrieveSeries: async () => {
+      await turn();
+      return parts();
+    },
   };
   const outcome = await ingestStage.handle(
     event,
@@ -94,6 +98,19 @@ test('a study is pulled and its manifest published', async () => {
   const { outcome, keys } = await handled(async () => undefined);
   expect(outcome).toMatchObject({ kind: 'emit', events: [{ type: 'ctstream.clinical.v1.StudyStored', value: { sequence: 10 } }, {}] });
   expect(keys).toHaveLength(2);
+});
+
+test('a wait of hours for its turn does not make an attempt too old to publish; hours of storing do', async () => {
+  const real = performance.now.bind(performance);
+  let laterMs = 0;
+  const hoursPass = async (): Promise<void> => void (laterMs += 2 * LONGEST_ATTEMPT_MS);
+  const clock = jest.spyOn(performance, 'now').mockImplementation(() => real() + laterMs);
+  try {
+    expect((await handled(async () => undefined, hoursPass)).outcome.kind).toBe('emit');
+    await expect(handled(hoursPass)).rejects.toMatchObject({ code: 'JOB_TIMEOUT', retryable: true });
+  } finally {
+    clock.mockRestore();
+  }
 });
 
 test('a later revision that was stored while this one was pulled supersedes it, and nothing of it stays', async () => {

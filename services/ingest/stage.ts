@@ -2,7 +2,7 @@
 import { revisionOf } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { ClinicalRevision } from '../kernel/ids.ts';
-import { publishManifest } from '../kernel/manifest.ts';
+import { momentNow, publishManifest, type Moment } from '../kernel/manifest.ts';
 import { emit } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import { centreOfTopic } from '../kernel/route.ts';
@@ -100,7 +100,7 @@ async function store(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const { centre, studyInstanceUid } = event.value;
-  const job = { revision, attempt: ports.random.attempt(), beganMs: performance.now() };
+  const job: Job = { revision, attempt: ports.random.attempt() };
   const pulled = await pullOrDiscard(event, web, ports, job, signal);
   if ('kind' in pulled) return pulled;
   // The pull may have taken minutes: a later announcement may stand by now.
@@ -117,7 +117,7 @@ async function store(
     key,
     pulled,
     signal,
-    job.beganMs,
+    job.began ?? momentNow(),
   );
   if (published.manifest.attempt !== job.attempt) await discard(ports.store, event, job);
   await markStored(ports.store, published.manifest, signal);
@@ -129,7 +129,8 @@ async function store(
 interface Job {
   readonly revision: ClinicalRevision;
   readonly attempt: string;
-  readonly beganMs: number;
+  /** When its first object was about to be written: the wait for its turn, which has no such limit, is over by then. */
+  began?: Moment;
 }
 
 async function pullOrDiscard(
@@ -219,6 +220,7 @@ async function pullSeries(
       const parts = await web.retrieveSeries(study, o.seriesInstanceUid, AbortSignal.any([signal, ended.signal]));
       // Counted a moment ago: the next attempt sees whether it is gone.
       if (parts === undefined) throw new Fault('INCOMPLETE_TRANSFER', true, 'the PACS lists a series and does not send it (404)');
+      o.job.began ??= momentNow();
       const listed = new Map(o.listed.map((i) => [i.sopInstanceUid, i]));
       return await storeSeries(ports.store, parts, {
         study,

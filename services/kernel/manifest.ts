@@ -85,13 +85,23 @@ export async function readManifest<M = StudyManifest>(
   return { manifest: JSON.parse(Buffer.from(bytes).toString('utf8')) as M, sha256: sha256Hex(bytes), ours: false };
 }
 
+/** A moment by two clocks: one that never jumps but stands still while the machine sleeps, and one that goes on then. */
+export interface Moment {
+  readonly steadyMs: number;
+  readonly wallMs: number;
+}
+
+export const momentNow = (): Moment => ({ steadyMs: performance.now(), wallMs: Date.now() });
+
+/** Milliseconds since then, by the clock that says more: too old is tried again, too young may name what was swept. */
+const ageOf = ({ steadyMs, wallMs }: Moment): number => Math.max(performance.now() - steadyMs, Date.now() - wallMs);
+
 /**
  * The publish point of a revision: the first manifest wins. Who loses reads the winner's and must
  * publish *its* event, so every attempt tells the same.
- * @param beganMs `performance.now()` before the attempt wrote its first object
+ * @param began `momentNow()` before the attempt wrote its first object
  * @throws Fault JOB_TIMEOUT when that is too long ago: a process that was stopped in between may wake after the sweeper has
- * taken the attempt's objects. A clock that runs on and never jumps decides, so a timer that fires late changes nothing. What
- * remains is a stop of an hour between this check and the signing of the request, some microseconds later: later than that,
+ * taken the attempt's objects. Clocks decide, so a timer that fires late changes nothing. What remains is a stop of an hour between this check and the signing of the request, some microseconds later: later than that,
  * the server refuses a request that was signed so long ago.
  */
 export async function publishManifest<M>(
@@ -100,10 +110,10 @@ export async function publishManifest<M>(
   key: string,
   manifest: M,
   signal: AbortSignal,
-  beganMs: number,
+  began: Moment,
 ): Promise<Published<M>> {
   const bytes = canonicalJson(manifest);
-  if (performance.now() - beganMs > LONGEST_ATTEMPT_MS)
+  if (ageOf(began) > LONGEST_ATTEMPT_MS)
     throw new Fault('JOB_TIMEOUT', true, 'the attempt is too old to publish: its objects may have been swept');
   const result = await store.put(bucket, key, bytes, { ifNoneMatch: true, contentType: 'application/json', signal });
   if (result === 'created') return { manifest, sha256: sha256Hex(bytes), ours: true };

@@ -6,7 +6,7 @@ import pino from 'pino';
 import { kafkaLogWriter } from '../../adapters/kafka-log-writer.ts';
 import type { KafkaBusOptions } from '../../adapters/kafka-offsets.ts';
 import { applyTopics } from '../../adapters/kafka-topics.ts';
-import { kafkaBus } from '../../adapters/kafkajs-bus.ts';
+import { openBus } from '../../adapters/event-bus.ts';
 import { openDuckDb } from '../../event-log/parquet.ts';
 import { mirrorLog } from '../../event-log/query.ts';
 import { restoreLog, type Restored } from '../../event-log/restore.ts';
@@ -73,8 +73,8 @@ async function restore(o: RestoreFlags): Promise<void> {
   const { kafka, centres } = await placeOf(o);
   const dir = await archiveFolder(o);
   progress('topics of schemas/topics.json: made where they are missing, then verified');
-  await applyTopics({ ...kafka, centres, ...(o.partitions === undefined ? {} : { partitionsOverride: o.partitions }) });
-  const bus = kafkaBus(kafka);
+  await applyTopics({ ...kafka, centres, keepRules: true, ...(o.partitions === undefined ? {} : { partitionsOverride: o.partitions }) });
+  const bus = openBus(kafka);
   const writer = await kafkaLogWriter(kafka);
   const db = await openDuckDb();
   try {
