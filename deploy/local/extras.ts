@@ -52,24 +52,33 @@ export function launchExtras(o: ExtraContext & { extras: readonly Extra[] }): Ta
 
 /** In memory only: a restart forgets the schemas, as the design notes. */
 async function startRegistry(o: ExtraContext): Promise<void> {
+  const { spec, url, answers } = await prepareRegistry(o, o.ports.registry);
+  await o.start(o.dir, 'registry', spec, answers);
+  await updateState(o.dir, (s) => {
+    s.registryUrl = url;
+  });
+}
+
+/** A registry on a port: its process, its URL, and whether it answers. */
+export async function prepareRegistry(
+  o: Pick<ExtraContext, 'dir' | 'tools' | 'env'>,
+  port: number,
+): Promise<{ spec: ProcessSpec; url: string; answers: () => Promise<boolean> }> {
   const folder = o.tools.apicurio ?? '';
   const names = await readdir(folder);
   const runner = names.find((name) => name.endsWith('-runner.jar'));
   // The archive holds one runner jar and its lib folder.
   const classpath = [runner === undefined ? [] : [join(folder, runner)], join(folder, 'lib', '*')].flat().join(':');
-  const url = `http://127.0.0.1:${o.ports.registry}`;
+  const url = `http://127.0.0.1:${port}/apis/ccompat/v7`;
   const spec = javaSpec(o, 'registry', [
     '-Xmx256m',
     '-Dquarkus.http.host=127.0.0.1',
-    `-Dquarkus.http.port=${o.ports.registry}`,
+    `-Dquarkus.http.port=${port}`,
     '-cp',
     classpath,
     'io.quarkus.runner.GeneratedMain',
   ]);
-  await o.start(o.dir, 'registry', { ...spec, name: 'Apicurio registry' }, () => httpOk(`${url}/apis/ccompat/v7/subjects`));
-  await updateState(o.dir, (s) => {
-    s.registryUrl = `${url}/apis/ccompat/v7`;
-  });
+  return { spec: { ...spec, name: 'Apicurio registry' }, url, answers: () => httpOk(`${url}/subjects`) };
 }
 
 async function startZipkin(o: ExtraContext): Promise<void> {
@@ -147,7 +156,7 @@ async function startToxiproxy(o: ExtraContext): Promise<void> {
   });
 }
 
-function javaSpec(o: ExtraContext, name: string, args: string[]): ProcessSpec {
+function javaSpec(o: Pick<ExtraContext, 'dir' | 'tools' | 'env'>, name: string, args: string[]): ProcessSpec {
   return {
     name,
     command: o.tools.java,

@@ -28,7 +28,7 @@ export async function followStatus(state: State, link: CentreLink, bus: EventBus
   }
 }
 
-/** Applies a status; false when it has to wait for a newer gateway. */
+/** Applies a status; false when it has to wait for a newer gateway, or for the registry that knows its schema. */
 function take(state: State, link: CentreLink, codec: EventCodec, record: BusRecord): boolean {
   try {
     const event = codec.decode(record);
@@ -54,6 +54,6 @@ function take(state: State, link: CentreLink, codec: EventCodec, record: BusReco
       error.code,
       state.nowMs(),
     );
-    return error.code !== 'SCHEMA_AHEAD';
+    return !error.code.startsWith('SCHEMA_');
   }
 }

@@ -55,8 +55,9 @@ function badOf(record: BusRecord, code: BadRecord['code']): BadRecord {
   const { topic, partition, timestampMs: timeMs, headers } = record;
   const sequence = headers['ce_sequence'];
   const source = headers['ce_source'];
-  if (source === undefined || sequence === undefined || !/^\d{1,19}$/.test(sequence)) return { topic, code };
-  return { topic, code, drawn: { source, sequence: BigInt(sequence), topic, partition, timeMs, seen: true } };
+  const bad = { topic, code, ...(code.startsWith('SCHEMA_') ? { key: record.key } : {}) };
+  if (source === undefined || sequence === undefined || !/^\d{1,19}$/.test(sequence)) return bad;
+  return { ...bad, drawn: { source, sequence: BigInt(sequence), topic, partition, timeMs, seen: true } };
 }
 
 function noteStudies(event: EventIn, studies: Set<ClinicalKey>): void {

@@ -27,6 +27,8 @@ export interface Parked {
 export interface BadRecord {
   readonly topic: string;
   readonly code: Code;
+  /** Of a record that is an event, but of a version or a registry that the reader does not know. */
+  readonly key?: string | undefined;
   /** Place in its source's outbox, where its headers say one: it is unreadable, not missing. */
   readonly drawn?: DrawnNumber | undefined;
 }
@@ -106,6 +108,8 @@ export interface Facts {
   readonly lastOffset: Map<string, bigint>;
   readonly numbers: DrawnNumber[];
   readonly bad: Map<string, BadCount>;
+  /** Studies (clinical key or research id) with an event that can't be read yet, and why. */
+  readonly unread: Map<string, Code>;
 }
 
 function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
@@ -151,6 +155,7 @@ function emptyFacts(): Facts {
     lastOffset: new Map(),
     numbers: [],
     bad: new Map(),
+    unread: new Map(),
   };
 }
 
@@ -301,6 +306,9 @@ export function gather(input: AccountInput): Facts {
   for (const list of facts.available.values()) list.sort(byLogOrder);
   for (const b of input.bad) {
     noteBad(facts, b.topic, b.code);
+    const centre = centreOfTopic(b.topic);
+    // A centre speaks of its own studies only.
+    if (b.key !== undefined && (centre === undefined || b.key.startsWith(`${centre}|`))) facts.unread.set(b.key, b.code);
     if (b.drawn !== undefined) facts.numbers.push(b.drawn);
   }
   gatherParked(facts, [...input.parked]);

@@ -84,8 +84,9 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
     state: 'waiting',
     codes: FAULTS,
     title: 'any fault of ours or of a dependency',
-    putBy: "a record in a stage's retry topic that is not consumed, or in its dead-letter topic and not replayed",
-    takenOutBy: "the next try's outcome; of a dead letter, `ctstream dead replay`",
+    putBy:
+      "a record in a stage's retry topic that is not consumed, or in its dead-letter topic and not replayed; an event that this reader can't read yet (`SCHEMA_AHEAD`, `SCHEMA_ID_MISMATCH`) where the study would be unaccounted",
+    takenOutBy: "the next try's outcome; of a dead letter, `ctstream dead replay`; a reader of the event's version",
     acts: 'the stage; of a dead letter the operator',
     next: ANYWHERE,
   },

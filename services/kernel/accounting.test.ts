@@ -271,6 +271,22 @@ test('records that can not be read are counted by topic and code, and are not mi
   expect([result.bad, result.missing]).toEqual([[{ topic, code: 'BAD_EVENT', records: 2 }], []]);
 });
 
+test("an event that the reader can not read yet makes no study unaccounted; another centre's, or a broken one, hides nothing", () => {
+  const announced = census([{ n: 1, state: 'announced' }]);
+  const topic = `ct.clinical.${C}.study-available.v1`;
+  const key = K(1);
+  const lost = ['unaccounted', 'NOT_ANNOUNCED'];
+  expect(stateOf([announced])).toEqual(lost);
+  expect(stateOf([announced], { bad: [{ topic, code: 'SCHEMA_AHEAD', key }] })).toEqual(['waiting', 'SCHEMA_AHEAD']);
+  expect(stateOf([announced], { bad: [{ topic: topic.replace(C, 'other'), code: 'SCHEMA_AHEAD', key }] })).toEqual(lost);
+  expect(stateOf([announced], { bad: [{ topic, code: 'BAD_EVENT' }] })).toEqual(lost);
+  // Lost after it had crossed the boundary: the record there is keyed by the research id.
+  const across = way(1, 3);
+  const unread = { ...finished, bad: [{ topic: 'ct.research.study-assessed.v1', code: 'SCHEMA_ID_MISMATCH' as const, key: S(1) }] };
+  expect(stateOf(across, finished)[0]).toBe('unaccounted');
+  expect(stateOf(across, unread)).toEqual(['waiting', 'SCHEMA_ID_MISMATCH']);
+});
+
 test('a refusal that is told twice is one', () => {
   const twice = [1, 2].map(() =>
     event('ctstream.clinical.v1.IntakeRefused', { centre: C, intakeId: 'a', unit: 'study', code: 'MISSING_UID', files: 20 }),

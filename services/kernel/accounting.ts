@@ -263,6 +263,13 @@ function outcomesKeptSince(input: AccountInput): number {
   return Math.max(-Infinity, ...since);
 }
 
+/** What an event would say that the reader can't read yet is not lost: the study waits for a reader of its version. */
+function untilRead({ input, facts }: Fold, key: ClinicalKey, standing: Standing): Standing {
+  if (standing.state !== 'unaccounted') return standing;
+  const code = facts.unread.get(key) ?? facts.unread.get(input.lineage.get(key) ?? '');
+  return code === undefined ? standing : { state: 'waiting', code, reached: standing.reached };
+}
+
 /** Folds the log to one state per study. Pure; the order of the events does not matter. */
 export function account(input: AccountInput): Account {
   const facts = gather(input);
@@ -270,7 +277,7 @@ export function account(input: AccountInput): Account {
   const keys = new Set<ClinicalKey>([...facts.census.keys(), ...facts.available.keys()]);
   const studies: StudyAccount[] = [...keys]
     .sort()
-    .map((key) => ({ key, centre: parseClinicalKey(key).centre, dead: false, ...clinicalStanding(fold, key) }));
+    .map((key) => ({ key, centre: parseClinicalKey(key).centre, dead: false, ...untilRead(fold, key, clinicalStanding(fold, key)) }));
   for (const [id, { value }] of facts.refused) {
     if (value.unit === 'study')
       studies.push({ key: `intake|${id}`, centre: value.centre, state: 'rejected', code: value.code, reached: 'sent', dead: false });

@@ -229,7 +229,8 @@ export async function eventOfLetter(
     const record = origin.reference === undefined ? origin.record : await wholeRecord(reads, origin, signal);
     return { event: codec.decode(record) };
   } catch (error) {
-    if (error instanceof Fault && ['BAD_EVENT', 'SCHEMA_AHEAD'].includes(error.code)) return { unreadable: error.message };
+    if (error instanceof Fault && ['BAD_EVENT', 'SCHEMA_AHEAD', 'SCHEMA_ID_MISMATCH'].includes(error.code))
+      return { unreadable: error.message };
     throw error;
   }
 }

@@ -93,7 +93,11 @@ async function attempt<T extends EventType, P>(
     const records = await encode(stage, event, outcome, deps, span);
     if (lost(lease, deps)) return letGo(lease, deps);
     await publishSurely(records, lease, deps);
-    await stage.told?.(event, outcome, ports, AbortSignal.any([lease.signal, deps.giveUp, AbortSignal.timeout(deps.jobTimeoutMs)]));
+    if (stage.told !== undefined) {
+      // Whoever has the record now tells: what is noted here could come after what that one does.
+      if (lost(lease, deps)) return letGo(lease, deps);
+      await stage.told(event, outcome, ports, AbortSignal.any([lease.signal, deps.giveUp, AbortSignal.timeout(deps.jobTimeoutMs)]));
+    }
     lease.ack();
     return tell(stage, event, outcome, deps);
   } catch (error) {

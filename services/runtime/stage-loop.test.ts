@@ -296,6 +296,75 @@ describe('what a job holds', () => {
   });
 });
 
+describe('what is told once the events are in the log', () => {
+  test('comes after the events and before the commit', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    let seen: unknown;
+    const told = async (event: Available, outcome: Outcome): Promise<void> => {
+      // Long enough for a commit that did not wait.
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      seen = { id: event.id, kind: outcome.kind, events: broker.records(STATUS).length, committed: await committedAll(broker) };
+    };
+    run(broker, async (event) => emit([status(event)]), { stage: { told } });
+    await until('the commit', () => committedAll(broker));
+    expect(seen).toEqual({ id: 'cause-1', kind: 'emit', events: 1, committed: false });
+  });
+
+  test('is told again with the events when it fails, and their ids are the same', async () => {
+    const broker = world();
+    await announce(broker, '1');
+    let tells = 0;
+    const told = async (): Promise<void> => {
+      if (++tells === 1) throw new Fault('STORE_UNAVAILABLE', true, 'away');
+    };
+    run(broker, async (event) => emit([status(event)]), { stage: { told }, retryDelaysMs: [1, 1, 1] });
+    await until('it is told again', () => tells === 2);
+    await until('the commits', async () => {
+      const waited = await committedAll(broker, retryTopic('clinical', 'ingest', '30s'), 'ingest.retry');
+      return waited && (await committedAll(broker));
+    });
+    const waited = broker.records(retryTopic('clinical', 'ingest', '30s'));
+    expect(waited.map((r) => r.headers['ct-code'])).toEqual(['STORE_UNAVAILABLE']);
+    const [first, second, ...more] = broker.records(STATUS);
+    expect(more).toEqual([]);
+    expect(decoded(second).id).toBe(decoded(first).id);
+    expect(second?.value).toEqual(first?.value);
+    expect(broker.records(deadTopic('clinical', 'ingest'))).toEqual([]);
+  });
+
+  test('is not told of a record that another process has by then', async () => {
+    const broker = world();
+    const uids = Array.from({ length: 8 }, (_, i) => `1.${i}`);
+    await announce(broker, ...uids);
+    const partitionOf = new Map(broker.records(AVAILABLE).map((r) => [r.headers['ce_id'] ?? '', r.partition]));
+    expect(new Set(partitionOf.values()).size).toBe(2);
+    const bus = broker.bus();
+    let published = 0;
+    let thief: Promise<unknown> | undefined;
+    const told = new Set<string>();
+    run(broker, async (event) => emit([status(event)]), {
+      concurrency: uids.length,
+      bus: {
+        ...bus,
+        publish: async (records, signal) => {
+          await bus.publish(records, signal);
+          published += 1;
+          await until('all are published', () => published >= uids.length);
+          // A second member of the group takes one of the two partitions before anything is told.
+          thief ??= broker.bus().subscribe({ group: 'ingest', topics: ['ct.clinical.<centre>.study-available.v1'], window: 16 });
+          await thief;
+        },
+      },
+      stage: { told: async (event) => void told.add(event.id) },
+    });
+    const kept = [...partitionOf].filter(([, partition]) => partition === 0).map(([id]) => id);
+    await until('what was kept is told', () => kept.every((id) => told.has(id)));
+    expect([...told].sort()).toEqual(kept.sort());
+    expect(broker.records(STATUS)).toHaveLength(uids.length);
+  });
+});
+
 describe('faults', () => {
   test('a fault worth another try waits 30 s, 5 m and 1 h, then lies with the dead letters, bytes and headers as they were', async () => {
     const broker = world();
