@@ -83,13 +83,15 @@ function isConsumed(stage: StageTopics, topic: string): boolean {
   return stage.consumes.includes(topic) || (centre !== undefined && stage.consumes.includes(topic.replace(`.${centre}.`, '.<centre>.')));
 }
 
-/** No stated time to wait is believed beyond this; a timer takes no more than 24 days. */
-const LONGEST_WAIT_MS = 86_400_000;
-
-/** How long a waiting record still has to wait, milliseconds. */
-export function waitOf(record: BusRecord, nowMs: number): number {
+/**
+ * How long a waiting record still has to wait, milliseconds. Never longer than its topic's delay: whoever parked it may have
+ * had a clock that was hours ahead.
+ * @param delaysMs in place of the delays of schemas/topics.json, in its order
+ */
+export function waitOf(record: BusRecord, nowMs: number, delaysMs?: readonly number[]): number {
   const wait = Number(record.headers[HEADER.due] ?? 0) - nowMs;
-  return wait > 0 ? Math.min(wait, LONGEST_WAIT_MS) : 0;
+  const step = RETRY_DELAYS.findIndex(([name]) => record.topic.endsWith(`.retry.${name}`));
+  return wait > 0 ? Math.min(wait, delaysMs?.[step] ?? RETRY_DELAYS[step]?.[1] ?? 0) : 0;
 }
 
 /** Code of an error: a fault's own, UNEXPECTED for what nobody foresaw. */

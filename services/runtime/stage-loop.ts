@@ -75,7 +75,7 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
   };
   stopTaking.addEventListener('abort', drain, { once: true });
   ctx.log.info({ stage: stage.name, group, concurrency: deps.concurrency, window: deps.window }, 'taking events');
-  await Promise.all([takeNew(main, slots, work, failed, stopTaking), takeWaiting(waiting, slots, work, failed, stopTaking, ctx)]);
+  await Promise.all([takeNew(main, slots, work, failed, stopTaking), takeWaiting(waiting, slots, work, failed, stopTaking, deps)]);
   clearTimeout(drainEnd);
   running.stop();
   await Promise.all(
@@ -160,12 +160,12 @@ async function takeWaiting(
   work: Work,
   failed: (error: unknown) => void,
   signal: AbortSignal,
-  ctx: ProcessContext,
+  { ctx, retryDelaysMs }: StageDeps,
 ): Promise<void> {
   const jobs = new Set<Promise<void>>();
   const whenDue = async (lease: Lease): Promise<void> => {
     const wake = AbortSignal.any([signal, lease.signal]);
-    await ctx.clock.sleep(waitOf(lease.record, ctx.clock.nowMs()), wake);
+    await ctx.clock.sleep(waitOf(lease.record, ctx.clock.nowMs(), retryDelaysMs), wake);
     if (await slots.wait(wake)) await work(lease);
     else lease.release();
   };

@@ -1,0 +1,24 @@
+// Ingest and anonymise are killed at single steps of a job, drawn by a fixed seed; `node test/fault/step-boundaries.ts` takes every step.
+import { afterAll, expect, test } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { releasePlatform, testPlatform } from '../integration/support.ts';
+import { killAtSteps } from './steps/run.ts';
+
+/** A stage; the suite has 30 kills in all. */
+const KILLS = 3;
+
+afterAll(() => releasePlatform(), 60_000);
+
+test('a kill at any step loses and doubles nothing', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'ctstream-step-kills-'));
+  const result = await killAtSteps({ dir, seed: 7, most: KILLS, platform: await testPlatform(), say: () => undefined });
+  // Else the stages would no longer run on the adapters that report their steps.
+  expect(result.steps.ingest).toEqual(expect.arrayContaining(['before put ct-clinical manifest', 'before commit', 'after commit']));
+  expect(result.steps.anonymise).toEqual(expect.arrayContaining(['before put ct-research manifest', 'before commit', 'after commit']));
+  expect(result.kills.filter((k) => !k.hit)).toEqual([]);
+  expect(result.kills).toHaveLength(2 * KILLS);
+  expect(result.verdict).toMatchObject({ problems: [], lost: 0, doubled: 0, unaccounted: 0, committedTooFar: 0 });
+  await rm(dir, { recursive: true, force: true });
+}, 400_000);

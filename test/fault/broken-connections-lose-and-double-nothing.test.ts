@@ -1,0 +1,27 @@
+// Toxiproxy breaks single connections of ingest and anonymise, drawn by a fixed seed; `node test/fault/broken-connections.ts` takes all.
+import { expect, test } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startPlatform } from '../../deploy/local/platform.ts';
+import { testPlatform } from '../integration/support.ts';
+import { breakConnections } from './connections/run.ts';
+
+const FAULTS = 5;
+
+test('broken connections lose and double nothing', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'ctstream-broken-'));
+  // The run's platform has Toxiproxy; one that a file starts for itself has not.
+  const isShared = process.env['CTSTREAM_TEST_PLATFORM'] !== undefined;
+  const platform = isShared ? await testPlatform() : await startPlatform({ dir, centres: [], with: ['toxiproxy'], handleSignals: false });
+  try {
+    const result = await breakConnections({ platform, seed: 1, most: FAULTS, say: () => undefined });
+    expect(result.verdict).toMatchObject({ problems: [], lost: 0, doubled: 0, unaccounted: 0, committedTooFar: 0 });
+    expect(result.faults).toHaveLength(FAULTS);
+    // Else nothing went through the proxies.
+    expect(Object.keys(result.retries).length + result.ownEnds.length).toBeGreaterThan(0);
+  } finally {
+    if (!isShared) await platform.stop();
+  }
+  await rm(dir, { recursive: true, force: true });
+}, 400_000);

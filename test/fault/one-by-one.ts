@@ -1,0 +1,114 @@
+// Faults one after the other, a study for each: the fault begins, the study is sent, the fault ends, the study comes through.
+import { setTimeout as sleep } from 'node:timers/promises';
+import topicsFile from '../../schemas/topics.json' with { type: 'json' };
+import { processStart } from '../../deploy/local/processes.ts';
+import type { StageExit, StageName } from '../../deploy/local/stages.ts';
+import { sendPhantom, until, type Pipeline } from '../integration/pipeline.ts';
+import { committedTooFar, restAndCheck, type Verdict } from './verdict.ts';
+
+export interface TimedFault {
+  readonly fault: string;
+  readonly place: string;
+  /** How long it lasts once the study is announced; 'study' when a study can come through meanwhile, and must. */
+  readonly lasts: number | 'study';
+  begin(): Promise<void>;
+  end(): Promise<void>;
+}
+
+export interface OneByOne {
+  readonly faults: readonly Pick<TimedFault, 'fault' | 'place'>[];
+  readonly studies: number;
+  /** Tries that failed and were repeated after a wait, per stage. */
+  readonly retries: Readonly<Record<string, number>>;
+  /** Processes that gave up by themselves and were started again, as `stage code`. */
+  readonly ownEnds: readonly string[];
+  readonly verdict: Verdict;
+}
+
+const WITHIN_MS = 150_000;
+
+export async function oneByOne(
+  p: Pipeline,
+  faults: readonly TimedFault[],
+  o: { seed: number; ownEnds: readonly string[]; say: (line: string) => void },
+): Promise<OneByOne> {
+  const tooFar = new Set<string>();
+  let sent = 0;
+  for (const fault of faults) {
+    const [pacs] = p.pacs;
+    if (pacs === undefined) throw new Error('no PACS');
+    await fault.begin();
+    try {
+      await sendPhantom(pacs, { seed: o.seed, index: sent });
+      sent += 1;
+      if (fault.lasts === 'study') await until(p, (a) => a.reached.anonymised === sent, WITHIN_MS);
+      else {
+        await until(p, (a) => a.reached.available === sent, WITHIN_MS);
+        await sleep(fault.lasts);
+      }
+      for (const one of await committedTooFar(p)) tooFar.add(one);
+    } finally {
+      await fault.end();
+    }
+    await until(p, (a) => a.reached.anonymised === sent, WITHIN_MS).catch((error: unknown) => {
+      throw new Error(`after ${fault.fault}, ${fault.place}`, { cause: error });
+    });
+    o.say(`${fault.fault}, ${fault.place}: survived`);
+  }
+  const verdict = await restAndCheck(p, sent, [...tooFar]);
+  return {
+    faults: faults.map(({ fault, place }) => ({ fault, place })),
+    studies: sent,
+    retries: await retriesOf(p),
+    ownEnds: o.ownEnds,
+    verdict,
+  };
+}
+
+async function retriesOf({ ports }: Pipeline): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const [stage, zone] of Object.entries(topicsFile.stages)) {
+    const ends = await ports.bus.ends(await ports.bus.topics([`ct.${zone}.${stage}.retry.*`]));
+    const n = ends.reduce((sum, e) => sum + Number(e.end), 0);
+    if (n > 0) counts[stage] = n;
+  }
+  return counts;
+}
+
+export interface Keeper {
+  readonly ownEnds: string[];
+  readonly onExit: (exit: StageExit) => void;
+  /** From now on a stage that gave up is started again, with the environment given for it. */
+  attach(p: Pipeline, env: Readonly<Partial<Record<StageName, Record<string, string>>>>): void;
+  stop(): Promise<void>;
+}
+
+/** What an orchestrator does: a process that ends is started again. */
+export function keepUp(): Keeper {
+  let start: ((name: StageName) => Promise<void>) | undefined;
+  let stopping = false;
+  const going = new Set<Promise<void>>();
+  const ownEnds: string[] = [];
+  return {
+    ownEnds,
+    onExit: ({ name, code, signal }) => {
+      if (start === undefined || stopping) return;
+      ownEnds.push(`${name} ${signal ?? code}`);
+      const work = start(name).finally(() => going.delete(work));
+      going.add(work);
+    },
+    attach: (p, env) => {
+      const isUp = (name: StageName): boolean => {
+        const pid = p.stages.pid(name);
+        return pid !== undefined && processStart(pid) !== undefined;
+      };
+      start = async (name) => {
+        while (!stopping && !isUp(name)) await p.stages.start(name, env[name]).catch(() => sleep(300));
+      };
+    },
+    stop: async () => {
+      stopping = true;
+      await Promise.all(going);
+    },
+  };
+}

@@ -1,0 +1,135 @@
+// Kills ingest and anonymise at chosen steps of a job, one study each, in a whole pipeline; then checks that nothing is lost or doubled.
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { processStart } from '../../../deploy/local/processes.ts';
+import type { Platform } from '../../../deploy/local/platform.ts';
+import { random } from '../../../services/cli/phantom/random.ts';
+import type { Account } from '../../../services/kernel/accounting.ts';
+import { sendPhantom, startPipeline, until, type Pipeline } from '../../integration/pipeline.ts';
+import { committedTooFar, restAndCheck, type Verdict } from '../verdict.ts';
+import { KILL_FILE, STEPS_FILE } from './step.ts';
+
+const STEPPED = ['ingest', 'anonymise'] as const;
+type Stepped = (typeof STEPPED)[number];
+const MILESTONE = { ingest: 'stored', anonymise: 'anonymised' } as const satisfies Record<Stepped, keyof Account['reached']>;
+
+export interface StepKill {
+  readonly stage: Stepped;
+  readonly step: string;
+  /** Whether the process came to that step and was killed there. */
+  readonly hit: boolean;
+}
+
+export interface StepRun {
+  /** Every step that a study takes in each stage. */
+  readonly steps: Readonly<Record<Stepped, readonly string[]>>;
+  readonly kills: readonly StepKill[];
+  readonly studies: number;
+  readonly verdict: Verdict;
+}
+
+export interface StepRunOptions {
+  /** A folder for the steps' files, and the logs. */
+  readonly dir: string;
+  readonly seed: number;
+  /** Most kills per stage, drawn by the seed; every step without it. */
+  readonly most?: number;
+  readonly platform?: Platform;
+  readonly say: (line: string) => void;
+}
+
+const WITHIN_MS = 120_000;
+/** Commits come up to 100 ms after the acknowledgement. */
+const COMMITTED_MS = 1000;
+
+const isAlive = (p: Pipeline, stage: Stepped): boolean => {
+  const pid = p.stages.pid(stage);
+  return pid !== undefined && processStart(pid) !== undefined;
+};
+
+function environment(folder: string): Record<string, string> {
+  return {
+    NODE_OPTIONS: `--import=${new URL('./register.ts', import.meta.url).href}`,
+    CTSTREAM_STEPS: folder,
+    KAFKA_SESSION_TIMEOUT_MS: '6000',
+    RETRY_DELAYS_MS: '1000,3000,10000',
+    CONCURRENCY: '1',
+  };
+}
+
+/** The steps from the first record that was taken on, each once. */
+async function stepsOf(folder: string): Promise<string[]> {
+  const lines = (await readFile(join(folder, STEPS_FILE), 'utf8')).trim().split('\n');
+  return [...new Set(lines.slice(lines.indexOf('after take')))];
+}
+
+function choose(steps: readonly string[], o: StepRunOptions, stage: Stepped): string[] {
+  if (o.most === undefined || steps.length <= o.most) return [...steps];
+  const draw = random(o.seed, 'step', stage);
+  const left = [...steps];
+  const chosen = Array.from({ length: o.most }, () => left.splice(draw.whole(0, left.length - 1), 1)).flat();
+  return steps.filter((s) => chosen.includes(s));
+}
+
+export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
+  const folderOf = (stage: Stepped): string => join(o.dir, 'steps', stage);
+  for (const stage of STEPPED) await mkdir(folderOf(stage), { recursive: true });
+  const p = await startPipeline({
+    name: 'steps',
+    centres: 1,
+    dir: join(o.dir, 'stages'),
+    ...(o.platform === undefined ? {} : { platform: o.platform }),
+    env: { ingest: environment(folderOf('ingest')), anonymise: environment(folderOf('anonymise')) },
+  });
+  try {
+    let sent = 0;
+    const send = async (): Promise<void> => {
+      const [pacs] = p.pacs;
+      if (pacs === undefined) throw new Error('no PACS');
+      await sendPhantom(pacs, { seed: o.seed, index: sent });
+      sent += 1;
+    };
+    await send();
+    await until(p, (a) => a.reached.anonymised === sent, WITHIN_MS);
+    await sleep(COMMITTED_MS);
+    const steps = { ingest: await stepsOf(folderOf('ingest')), anonymise: await stepsOf(folderOf('anonymise')) };
+    o.say(`ingest has ${steps.ingest.length} steps, anonymise ${steps.anonymise.length}`);
+    const kills: StepKill[] = [];
+    const tooFar = new Set<string>();
+    for (const stage of STEPPED) {
+      for (const step of choose(steps[stage], o, stage)) {
+        await writeFile(join(folderOf(stage), KILL_FILE), step);
+        await send();
+        const hit = await untilKilled(p, stage, sent, join(folderOf(stage), KILL_FILE));
+        o.say(`${stage}, ${step}: ${hit ? 'killed' : 'not reached'}`);
+        kills.push({ stage, step, hit });
+        if (!hit) continue;
+        // While it is dead: what it has committed must have its outcome already.
+        for (const one of await committedTooFar(p)) tooFar.add(one);
+        await p.stages.start(stage);
+        await until(p, (a) => a.reached[MILESTONE[stage]] === sent, WITHIN_MS);
+      }
+    }
+    return { steps, kills, studies: sent, verdict: await restAndCheck(p, sent, [...tooFar]) };
+  } finally {
+    await p.stop();
+  }
+}
+
+/** True once the process is dead; false when the study went through without it. */
+async function untilKilled(p: Pipeline, stage: Stepped, sent: number, killFile: string): Promise<boolean> {
+  const deadline = Date.now() + WITHIN_MS;
+  while (isAlive(p, stage)) {
+    const now = await p.follower.account(AbortSignal.timeout(60_000));
+    if (now.reached[MILESTONE[stage]] === sent || Date.now() > deadline) {
+      await sleep(2 * COMMITTED_MS);
+      if (!isAlive(p, stage)) break;
+      await rm(killFile, { force: true });
+      return false;
+    }
+    await sleep(100);
+  }
+  return !existsSync(killFile);
+}

@@ -1,0 +1,47 @@
+// The steps of a job, written to a file as they happen, and the end of this process with SIGKILL at the one that another file names.
+import { appendFileSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** In CTSTREAM_STEPS, the folder of a stage: the steps so far, a line each; and the step at which to end, once. */
+export const STEPS_FILE = 'steps';
+export const KILL_FILE = 'kill-at';
+
+const folder = process.env['CTSTREAM_STEPS'] ?? '.';
+const seen = new Map<string, number>();
+let published = false;
+
+/** The first read after a publish belongs to the next job. */
+export function read(what: string): void {
+  if (published) {
+    seen.clear();
+    published = false;
+  }
+  step(`after ${what}`);
+}
+
+/** Does a write, with a step on both sides. */
+export async function write<T>(what: string, work: () => Promise<T>): Promise<T> {
+  step(`before ${what}`);
+  const result = await work();
+  step(`after ${what}`);
+  published ||= what.startsWith('publish');
+  return result;
+}
+
+export function step(what: string): void {
+  const n = (seen.get(what) ?? 0) + 1;
+  seen.set(what, n);
+  const name = n === 1 ? what : `${what}, time ${n}`;
+  appendFileSync(join(folder, STEPS_FILE), `${name}\n`);
+  if (wanted() !== name) return;
+  rmSync(join(folder, KILL_FILE));
+  process.kill(process.pid, 'SIGKILL');
+}
+
+function wanted(): string | undefined {
+  try {
+    return readFileSync(join(folder, KILL_FILE), 'utf8');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,87 @@
+// What is asked after every series of faults: all at rest, nothing lost, nothing doubled.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Account } from '../../services/kernel/accounting.ts';
+import { findFaults } from '../chaos/checks.ts';
+import { notConsumed } from '../chaos/log.ts';
+import { until, type Pipeline } from '../integration/pipeline.ts';
+
+export interface Verdict {
+  readonly lost: number;
+  readonly doubled: number;
+  readonly unaccounted: number;
+  readonly hashMismatches: number;
+  readonly deadLetters: number;
+  readonly committedTooFar: number;
+  readonly manifests: { readonly clinical: number; readonly research: number };
+  readonly records: number;
+  /** Records that repeat an event under its id. */
+  readonly repeated: number;
+  /** What is wrong, in words. */
+  readonly problems: readonly string[];
+}
+
+/** Studies with an offset below the commit and no outcome. What the census lists may be announced a moment later. */
+export async function committedTooFar(p: Pipeline): Promise<string[]> {
+  const now = await p.follower.account(AbortSignal.timeout(60_000));
+  return now.studies
+    .filter((s) => s.state === 'unaccounted' && s.code !== 'NOT_ANNOUNCED')
+    .map((s) => `committed without an outcome: ${s.code} after ${s.reached}`);
+}
+
+/** Nothing more happens to it: a patient has many studies here, and select takes one of each. */
+const isSettled = (s: Account['studies'][number]): boolean => s.code === 'AWAITING_RELEASE' || s.state === 'excluded';
+
+const REST_MS = 180_000;
+/** The archivers write a few seconds after the events. */
+const ARCHIVED_MS = 60_000;
+
+/** Every study that was sent has come to its end, and every stage has committed all. @throws Error with the account when not */
+async function untilAtRest(p: Pipeline, sent: number): Promise<Account> {
+  const account = await until(p, (a) => a.totals.sent === sent && a.studies.every(isSettled), REST_MS);
+  const deadline = Date.now() + REST_MS;
+  for (;;) {
+    const open = await notConsumed(p.ports);
+    if (open.length === 0) return account;
+    if (Date.now() > deadline) throw new Error(`not consumed: ${open.join(', ')}`);
+    await sleep(500);
+  }
+}
+
+/** @param tooFar what `committedTooFar` found on the way */
+export async function restAndCheck(p: Pipeline, sent: number, tooFar: readonly string[] = []): Promise<Verdict> {
+  await untilAtRest(p, sent);
+  // Again: what came of the last retries counts too.
+  const account = await p.follower.account(AbortSignal.timeout(60_000));
+  const deadline = Date.now() + ARCHIVED_MS;
+  let found = await findFaults(p, []);
+  while (found.lost.length + found.doubled.length > 0 && Date.now() < deadline) {
+    await sleep(3000);
+    found = await findFaults(p, []);
+  }
+  // One study, one revision: the phantoms are sent whole, once.
+  const counts = Object.values(found.manifests)
+    .filter((n) => n !== sent)
+    .map((n) => `${n} manifests of ${sent} studies`);
+  const unaccounted = account.studies.filter((s) => s.state === 'unaccounted').map((s) => `unaccounted: ${s.code}`);
+  return {
+    lost: found.lost.length + account.missing.length,
+    doubled: found.doubled.length,
+    unaccounted: unaccounted.length,
+    hashMismatches: found.hashMismatches.length,
+    deadLetters: found.deadLetters.length,
+    committedTooFar: tooFar.length,
+    manifests: found.manifests,
+    records: found.records,
+    repeated: found.repeated,
+    problems: [
+      ...found.lost,
+      ...account.missing,
+      ...found.doubled,
+      ...found.hashMismatches,
+      ...found.deadLetters,
+      ...counts,
+      ...unaccounted,
+      ...tooFar,
+    ],
+  };
+}
