@@ -1,6 +1,6 @@
 // One stage of the events bench as a process: the real loop around a declared stub. Arguments: NAME [LATENCY_MS]
 import { openCodec } from '../services/adapters/schema-registry.ts';
-import { kafkaBus } from '../services/adapters/kafkajs-bus.ts';
+import { openBus } from '../services/adapters/event-bus.ts';
 import { openPostgresVault } from '../services/adapters/postgres-vault.ts';
 import { anonymiseEnv } from '../services/anonymise/env.ts';
 import { anonymiseStage } from '../services/anonymise/stage.ts';
@@ -28,7 +28,7 @@ const contractOf = <T extends EventType, P>({ name: stage, zone, consumes, produ
 });
 
 const loop = async (env: Parameters<typeof kafkaOptions>[0] & Parameters<typeof loopOptions>[0], ctx: ProcessContext) => {
-  const bus = kafkaBus({ ...kafkaOptions(env), clientId: name, log: ctx.log });
+  const bus = openBus({ ...kafkaOptions(env), clientId: name, log: ctx.log });
   ctx.onStop(() => bus.close());
   return { bus, codec: await openCodec(undefined), ctx, ...loopOptions(env) };
 };

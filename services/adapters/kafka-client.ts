@@ -71,6 +71,8 @@ function writeLog(log: Logger, entry: LogEntry): void {
 interface KafkaError {
   readonly name?: string;
   readonly type?: string;
+  /** The protocol's word in @platformatic/kafka; kafkajs has it in `type`. */
+  readonly apiId?: string;
   readonly code?: unknown;
   readonly message?: string;
   readonly cause?: unknown;
@@ -81,12 +83,13 @@ interface KafkaError {
 const DENIED = /AUTHORIZATION_FAILED/;
 const UNAUTHORISED = /SASL_AUTHENTICATION_FAILED|UNSUPPORTED_SASL_MECHANISM|ILLEGAL_SASL_STATE|KafkaJSSASLAuthenticationError/;
 
-/** kafkajs wraps errors in errors: all types and names of the chain. */
+/** Both clients wrap errors in errors: all types and names of the chain. */
 function kindsOf(error: unknown, depth = 0): string[] {
-  if (typeof error !== 'object' || error === null || depth > 5) return [];
+  if (typeof error !== 'object' || error === null || depth > 8) return [];
   const e = error as KafkaError;
   return [
     e.type,
+    e.apiId,
     e.name,
     // Of a socket's error; a protocol error's code is a number, and its type says it.
     e.code,
@@ -96,7 +99,7 @@ function kindsOf(error: unknown, depth = 0): string[] {
   ].filter((k): k is string => typeof k === 'string');
 }
 
-/** The fault behind a kafkajs error. @param what what was tried, for the log: no key, no value. */
+/** The fault behind an error of a Kafka client. @param what what was tried, for the log: no key, no value. */
 export function busFault(error: unknown, what: string): Fault {
   if (error instanceof Fault) return error;
   const kinds = kindsOf(error);
@@ -108,8 +111,8 @@ export function busFault(error: unknown, what: string): Fault {
   if (denied !== undefined) return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
   if (kinds.includes('MESSAGE_TOO_LARGE'))
     return new Fault('UNEXPECTED', false, `${what}: MESSAGE_TOO_LARGE, the record is larger than the broker takes`, { cause: error });
-  // The protocol's own word, else the innermost class: the outer ones only say that kafkajs gave up.
-  const why = kinds.find((k) => /^[A-Z_]+$/.test(k)) ?? kinds.at(-1) ?? 'no answer';
+  // The protocol's own word, else the innermost class: the outer ones only say that the client gave up.
+  const why = kinds.find((k) => /^(?!PLT_)[A-Z_]+$/.test(k)) ?? kinds.at(-1) ?? 'no answer';
   return new Fault('BUS_UNAVAILABLE', true, `${what}: ${why}`, { cause: error });
 }
 

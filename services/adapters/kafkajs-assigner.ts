@@ -76,6 +76,9 @@ function sharesOf(members: readonly Member[], kept: ReadonlyMap<string, readonly
   return new Map(byOwned.map((m, i) => [m.id, i < count % members.length ? base + 1 : base]));
 }
 
+/** The name by which members of a group agree on this assigner, whichever client they use. */
+export const ASSIGNER = 'ctstream-sticky';
+
 export interface Holding {
   readonly partitions: readonly PartitionName[];
   readonly sinceMs: number;
@@ -89,7 +92,7 @@ export function stickyAssigner(holding: () => Holding): PartitionAssigner {
   const { MemberMetadata, MemberAssignment } = kafkajs.AssignerProtocol;
   const version = 0;
   return ({ cluster }) => ({
-    name: 'ctstream-sticky',
+    name: ASSIGNER,
     version,
     assign: async ({ members, topics }) => {
       const partitions = topics.flatMap((topic) =>
@@ -109,11 +112,15 @@ export function stickyAssigner(holding: () => Holding): PartitionAssigner {
       });
     },
     protocol: ({ topics }) => {
-      const { partitions, sinceMs } = holding();
-      const userData = Buffer.from(JSON.stringify([sinceMs, ...partitions.map((p) => [p.topic, p.partition])]));
-      return { name: 'ctstream-sticky', metadata: MemberMetadata.encode({ version, topics: [...topics], userData }) };
+      const metadata = MemberMetadata.encode({ version, topics: [...topics], userData: sayHolding(holding()) });
+      return { name: ASSIGNER, metadata };
     },
   });
+}
+
+/** What a member says of itself when it joins. Topic names with their prefix. */
+export function sayHolding({ partitions, sinceMs }: Holding): Buffer {
+  return Buffer.from(JSON.stringify([sinceMs, ...partitions.map((p) => [p.topic, p.partition])]));
 }
 
 /** What a member said it has; nothing when it can't be read. */

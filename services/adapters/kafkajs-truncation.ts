@@ -1,10 +1,11 @@
 // LOG_TRUNCATED: kafkajs jumps in silence. On an offset out of range it commits -2 (the earliest there is) and goes on.
 // So what a group had committed is compared with the log before the first record of an assignment is taken.
 import { Fault } from '../kernel/fault.ts';
+import type { TopicEnd } from '../ports/event-bus.ts';
 import { committedBy, endsOf, partitionId, type KafkaParts } from './kafka-offsets.ts';
 import type { CommitPoint, PartitionName } from './lease-board.ts';
 
-function truncated(point: CommitPoint, why: string): Fault {
+export function truncated(point: CommitPoint, why: string): Fault {
   return new Fault('LOG_TRUNCATED', false, `${point.topic}/${point.partition}: committed ${point.offset}, ${why}`);
 }
 
@@ -21,14 +22,16 @@ export async function startingPoints(parts: KafkaParts, group: string, ours: rea
   const ends = new Map((await endsOf(parts, topics)).map((e) => [partitionId(e), e]));
   return ours.flatMap((name) => {
     const end = ends.get(partitionId(name));
-    if (end === undefined) return [];
-    const { topic, partition } = name;
-    const offset = committed.get(partitionId(name)) ?? -1n;
-    if (offset === -2n) throw truncated({ topic, partition, offset }, 'the group was reset to the start of the log');
-    if (offset >= 0n && (offset < end.first || offset > end.end))
-      throw truncated({ topic, partition, offset }, `the log has ${end.first} to ${end.end}`);
-    return [{ point: { topic, partition, offset: offset < 0n ? end.first : offset }, committed: offset >= 0n }];
+    return end === undefined ? [] : [startOf(name, committed.get(partitionId(name)) ?? -1n, end)];
   });
+}
+
+/** Where a group goes on that has committed `offset` (-1 for nothing). @throws Fault LOG_TRUNCATED when the log no longer has that place. */
+export function startOf({ topic, partition }: PartitionName, offset: bigint, end: TopicEnd): StartingPoint {
+  if (offset === -2n) throw truncated({ topic, partition, offset }, 'the group was reset to the start of the log');
+  if (offset >= 0n && (offset < end.first || offset > end.end))
+    throw truncated({ topic, partition, offset }, `the log has ${end.first} to ${end.end}`);
+  return { point: { topic, partition, offset: offset < 0n ? end.first : offset }, committed: offset >= 0n };
 }
 
 /** The fault when the log does not reach the place where we must go on; undefined when it does. */

@@ -1,6 +1,6 @@
 // The anonymise process: one environment, real adapters, one stage, and the outbox of withdrawals.
 import { openCodec } from '../adapters/schema-registry.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import { openPostgresHeld } from '../adapters/postgres-held.ts';
 import { openPostgresVault } from '../adapters/postgres-vault.ts';
 import { openPostgresWithdrawals } from '../adapters/postgres-vault-withdraw.ts';
@@ -40,7 +40,7 @@ await runProcess({ name: anonymiseAndWithdraw.name, zone: anonymiseAndWithdraw.z
   const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
   const withdrawals = await openPostgresWithdrawals({ connectionString, key, codec, log: ctx.log, ids: RESEARCH_IDS });
   ctx.onStop(() => withdrawals.close());
-  const bus = kafkaBus({ ...kafkaOptions(env), clientId: anonymiseAndWithdraw.name, log: ctx.log });
+  const bus = openBus({ ...kafkaOptions(env), clientId: anonymiseAndWithdraw.name, log: ctx.log });
   ctx.onStop(() => bus.close());
   // Ids of a centre that the file does not name still never meet those of another.
   const rules = {

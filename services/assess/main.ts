@@ -1,6 +1,6 @@
 // The assess process: one environment, real adapters, one stage.
 import { openCodec } from '../adapters/schema-registry.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { kafkaOptions, loopOptions, readEnv, storeOptions } from '../runtime/env.ts';
 import { runProcess } from '../runtime/process.ts';
@@ -14,7 +14,7 @@ const env = readEnv(assessEnv);
 await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
   const store = s3Store(storeOptions(env));
   await store.conformance();
-  const bus = kafkaBus({ ...kafkaOptions(env), clientId: assess.name, log: ctx.log });
+  const bus = openBus({ ...kafkaOptions(env), clientId: assess.name, log: ctx.log });
   ctx.onStop(() => bus.close());
   const ports = { store, random: ctx.random, clock: ctx.clock, limits: limitsOf(env), eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS };
   const { signal, log, clock, random } = ctx;

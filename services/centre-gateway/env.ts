@@ -10,6 +10,7 @@ export const gatewayEnvSchema = z.object({
   KAFKA_BROKERS: kafkaShape.KAFKA_BROKERS,
   KAFKA_SSL_CA_FILE: kafkaShape.KAFKA_SSL_CA_FILE,
   KAFKA_SESSION_TIMEOUT_MS: kafkaShape.KAFKA_SESSION_TIMEOUT_MS,
+  KAFKA_CLIENT: kafkaShape.KAFKA_CLIENT,
   TOPIC_PREFIX: kafkaShape.TOPIC_PREFIX,
   API_HOST: z.string().min(1).default('127.0.0.1').describe('Address of the status page and the API.'),
   API_PORT: z.coerce.number().int().min(0).max(65_535).default(0).describe('Port of the status page and the API; 0 takes any free one.'),

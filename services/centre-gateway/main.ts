@@ -5,7 +5,7 @@ import Fastify from 'fastify';
 import { openCodec } from '../adapters/schema-registry.ts';
 import { dicomWebClient } from '../adapters/dicomweb-client.ts';
 import { orthancChanges } from '../adapters/dicomweb-orthanc.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import type { EventBus } from '../ports/event-bus.ts';
 import { readCentresFile } from '../runtime/centres-file.ts';
 import type { Centre } from '../runtime/centres-file.ts';
@@ -29,13 +29,14 @@ const env = readGatewayEnv();
 
 /** Each centre publishes and reads as itself, so the broker keeps centres apart also within one process. */
 function busOf(centre: Centre, ctx: ProcessContext): EventBus {
-  return kafkaBus({
+  return openBus({
     brokers: env.KAFKA_BROKERS,
     username: centre.kafkaUsername ?? '',
     password: centre.kafkaPassword ?? '',
     ...(env.KAFKA_SSL_CA_FILE === undefined ? {} : { ssl: { ca: secretOf('KAFKA_SSL_CA', undefined, env.KAFKA_SSL_CA_FILE) } }),
     prefix: env.TOPIC_PREFIX,
     sessionTimeoutMs: env.KAFKA_SESSION_TIMEOUT_MS,
+    client: env.KAFKA_CLIENT,
     clientId: `gateway-${centre.id}`,
     log: ctx.log,
   });

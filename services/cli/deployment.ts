@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import pino from 'pino';
 import { platformFromState, type Platform } from '../../deploy/local/platform.ts';
 import { describeProvisioned, storeUser, type Provisioned } from '../../deploy/local/provision.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import { openPostgresVault } from '../adapters/postgres-vault.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { openCodec } from '../adapters/schema-registry.ts';
@@ -80,7 +80,7 @@ export interface OperatorPorts {
 }
 
 export async function operatorPorts(platform: Platform, p: Provisioned): Promise<OperatorPorts> {
-  const bus = kafkaBus({
+  const bus = openBus({
     brokers: platform.kafka.brokers,
     ...(platform.tls === undefined ? {} : { ssl: { ca: platform.tls.ca } }),
     username: 'account',

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import pino from 'pino';
 import type { Platform } from '../../deploy/local/platform.ts';
 import { storeUser, type Provisioned } from '../../deploy/local/provision.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import { openPostgresHeld } from '../adapters/postgres-held.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { QUARANTINE_BUCKET, type QuarantineNote } from '../anonymise/quarantine.ts';
@@ -39,7 +39,7 @@ export interface HeldPorts {
 }
 
 export function heldPorts(platform: Platform, p: Provisioned): HeldPorts {
-  const bus = kafkaBus({
+  const bus = openBus({
     brokers: platform.kafka.brokers,
     username: 'operator',
     password: p.secretOf('operator'),

@@ -2,7 +2,7 @@
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { openCodec } from '../adapters/schema-registry.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import { openPostgresVault } from '../adapters/postgres-vault.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { siteId } from '../kernel/digest.ts';
@@ -32,7 +32,7 @@ async function openTokens(): Promise<{ vault: IdentityVault; tokens: TokenSource
 }
 
 await runProcess({ name, zone: env.ZONE, env }, async (ctx) => {
-  const bus = kafkaBus({ ...kafkaOptions(env), clientId: name, log: ctx.log });
+  const bus = openBus({ ...kafkaOptions(env), clientId: name, log: ctx.log });
   ctx.onStop(() => bus.close());
   const db = await openDuckDb();
   ctx.onStop(() => db.closeSync());

@@ -1,7 +1,7 @@
 // The ingest process: one environment, real adapters, one stage.
 import { openCodec } from '../adapters/schema-registry.ts';
 import { dicomWebClient } from '../adapters/dicomweb-client.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { readCentresFile } from '../runtime/centres-file.ts';
 import { kafkaOptions, storeOptions } from '../runtime/env.ts';
@@ -31,7 +31,7 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
   const centres = readCentresFile(env.CENTRES_FILE);
   const store = s3Store(storeOptions(env));
   await store.conformance(CLINICAL_BUCKET);
-  const bus = kafkaBus({ ...kafkaOptions(env), clientId: 'ingest', log: ctx.log });
+  const bus = openBus({ ...kafkaOptions(env), clientId: 'ingest', log: ctx.log });
   ctx.onStop(() => bus.close());
   const room = admission(
     {

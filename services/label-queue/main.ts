@@ -1,6 +1,6 @@
 // The process of label-queue: consumer, the readers' API and the outbox.
 import { openCodec } from '../adapters/schema-registry.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import { postgresDatabase } from '../adapters/postgres-database.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { ConfigError, databaseUrl, kafkaOptions, loopOptions, storeOptions } from '../runtime/env.ts';
@@ -27,7 +27,7 @@ await runProcess({ name: labelQueueStage.name, zone: labelQueueStage.zone, env }
     log: ctx.log,
   });
   ctx.onStop(() => database.close());
-  const bus = kafkaBus({ ...kafkaOptions(env), clientId: labelQueueStage.name, log: ctx.log });
+  const bus = openBus({ ...kafkaOptions(env), clientId: labelQueueStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
 
   const readers = await registerReaders(entries, database, ctx.random);

@@ -1,6 +1,6 @@
 // The process of release: consumer, the operators' server and the outbox.
 import { openCodec } from '../adapters/schema-registry.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import { postgresDatabase } from '../adapters/postgres-database.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { databaseUrl, kafkaOptions, loopOptions, storeOptions } from '../runtime/env.ts';
@@ -26,7 +26,7 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
     log: ctx.log,
   });
   ctx.onStop(() => database.close());
-  const bus = kafkaBus({ ...kafkaOptions(env), clientId: releaseStage.name, log: ctx.log });
+  const bus = openBus({ ...kafkaOptions(env), clientId: releaseStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
 
   const deps = {

@@ -41,7 +41,14 @@ test('a good environment, with defaults and parsed lists', () => {
     HTTP_PORT: 0,
     RETRY_DELAYS_MS: [1, 2, 3],
   });
-  expect(kafkaOptions(env)).toEqual({ brokers: ['a:1', 'b:2'], username: 'u', password: 'p', prefix: '', sessionTimeoutMs: 10_000 });
+  expect(kafkaOptions(env)).toEqual({
+    brokers: ['a:1', 'b:2'],
+    username: 'u',
+    password: 'p',
+    prefix: '',
+    sessionTimeoutMs: 10_000,
+    client: 'kafkajs',
+  });
 });
 
 test('all problems at once, and no value among them', () => {

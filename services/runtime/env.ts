@@ -49,6 +49,10 @@ export const kafkaShape = {
     .min(3000)
     .default(10_000)
     .describe('Silence after which the group gives the partitions of this process to another.'),
+  KAFKA_CLIENT: z
+    .enum(['kafkajs', 'platformatic'])
+    .default('kafkajs')
+    .describe('Library that speaks to Kafka; members of one consumer group may differ (docs/decisions/0020).'),
   TOPIC_PREFIX: z
     .string()
     .regex(/^[A-Za-z0-9._-]*$/)
@@ -235,7 +239,7 @@ const kafkaEnv = z.object(kafkaShape);
 const storeEnv = z.object(storeShape);
 const databaseEnv = z.object(databaseShape);
 
-/** The options of `kafkaBus` that the environment says. */
+/** The options of `openBus` that the environment says. */
 export function kafkaOptions(env: z.output<typeof kafkaEnv>): {
   brokers: string[];
   username: string;
@@ -243,6 +247,7 @@ export function kafkaOptions(env: z.output<typeof kafkaEnv>): {
   ssl?: { ca: string };
   prefix: string;
   sessionTimeoutMs: number;
+  client: 'kafkajs' | 'platformatic';
 } {
   return {
     brokers: env.KAFKA_BROKERS,
@@ -251,6 +256,7 @@ export function kafkaOptions(env: z.output<typeof kafkaEnv>): {
     ...(env.KAFKA_SSL_CA_FILE === undefined ? {} : { ssl: { ca: certificatesOf('KAFKA_SSL_CA_FILE', env.KAFKA_SSL_CA_FILE) } }),
     prefix: env.TOPIC_PREFIX,
     sessionTimeoutMs: env.KAFKA_SESSION_TIMEOUT_MS,
+    client: env.KAFKA_CLIENT,
   };
 }
 

@@ -1,6 +1,6 @@
 // The process of select: consumer, rounds, control server and outbox.
 import { openCodec } from '../adapters/schema-registry.ts';
-import { kafkaBus } from '../adapters/kafkajs-bus.ts';
+import { openBus } from '../adapters/event-bus.ts';
 import { postgresDatabase } from '../adapters/postgres-database.ts';
 import { ConfigError, databaseUrl, kafkaOptions, loopOptions } from '../runtime/env.ts';
 import { runOutbox } from '../runtime/outbox.ts';
@@ -35,7 +35,7 @@ await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async 
     log: ctx.log,
   });
   ctx.onStop(() => database.close());
-  const bus = kafkaBus({ ...kafkaOptions(env), clientId: selectStage.name, log: ctx.log });
+  const bus = openBus({ ...kafkaOptions(env), clientId: selectStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
 
   const rounds: RoundDeps = {

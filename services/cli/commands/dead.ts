@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import Table from 'cli-table3';
 import { InvalidArgumentError, type Command } from 'commander';
 import pino from 'pino';
-import { kafkaBus } from '../../adapters/kafkajs-bus.ts';
+import { openBus } from '../../adapters/event-bus.ts';
 import { openCodec } from '../../adapters/schema-registry.ts';
 import { CODES, isCode } from '../../kernel/codes.ts';
 import type { EventBus } from '../../ports/event-bus.ts';
@@ -44,7 +44,7 @@ export interface DeadPorts {
 export async function deadPorts({ platform, provisioned }: Pick<Deployment, 'platform' | 'provisioned'>): Promise<DeadPorts> {
   const codec = await openCodec(platform.registryUrl);
   const bus = (username: string): EventBus =>
-    kafkaBus({
+    openBus({
       brokers: platform.kafka.brokers,
       username,
       password: provisioned.secretOf(username),

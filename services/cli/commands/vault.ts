@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import pino from 'pino';
-import { kafkaBus } from '../../adapters/kafkajs-bus.ts';
+import { openBus } from '../../adapters/event-bus.ts';
 import { backupVault } from '../../adapters/postgres-vault-admin-backup.ts';
 import { restoreVault } from '../../adapters/postgres-vault-admin-restore.ts';
 import { openVaultCorrections, type Correction, type VaultCorrections } from '../../adapters/postgres-vault-admin-correct.ts';
@@ -112,8 +112,8 @@ const nextText = (replayed: Reanonymised | undefined): string =>
 async function replay(o: VaultOptions, signal: AbortSignal): Promise<Reanonymised> {
   const { platform, provisioned } = await attachDeployment(resolve(o.dir));
   const codec = await openCodec(platform.registryUrl);
-  const bus = (username: string): ReturnType<typeof kafkaBus> =>
-    kafkaBus({
+  const bus = (username: string): ReturnType<typeof openBus> =>
+    openBus({
       brokers: platform.kafka.brokers,
       username,
       password: provisioned.secretOf(username),

@@ -3,7 +3,7 @@ import pino from 'pino';
 import type { Platform } from '../../../deploy/local/platform.ts';
 import { BUCKETS } from '../../../deploy/local/policies.ts';
 import type { Provisioned } from '../../../deploy/local/provision.ts';
-import { kafkaBus } from '../../adapters/kafkajs-bus.ts';
+import { openBus } from '../../adapters/event-bus.ts';
 import { s3Store } from '../../adapters/s3-store.ts';
 import { openCodec } from '../../adapters/schema-registry.ts';
 import type { EventIn } from '../../kernel/stage.ts';
@@ -54,7 +54,7 @@ export async function openReplay(
     s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: minio.accessKey, secretKey: minio.secretKey, bucketPrefix });
   const target = store(prefix);
   await target.ensureBuckets(BUCKETS.filter((bucket) => bucket !== 'ct-clinical' && bucket !== 'ct-event-log'));
-  const bus = kafkaBus({
+  const bus = openBus({
     brokers: platform.kafka.brokers,
     username: 'account',
     password: provisioned.secretOf('account'),

@@ -1,0 +1,58 @@
+// The event bus over @platformatic/kafka. Consuming is in platformatic-subscription.ts, reading without a group in
+// platformatic-reader.ts. Its groups can be shared with kafkajs members: both say and read the same.
+import { compatibilityPartitioner, ProduceAcks, Producer } from '@platformatic/kafka';
+import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
+import { publisher } from './bus-publisher.ts';
+import { within, type KafkaBusOptions } from './kafka-offsets.ts';
+import { clientOptions, openAsking } from './platformatic-client.ts';
+import { readRecords } from './platformatic-reader.ts';
+import { openPlatformaticSubscription } from './platformatic-subscription.ts';
+
+const CLOSE_MS = 5000;
+
+/** The bus. Nothing is connected before its first use. */
+export function platformaticBus(options: KafkaBusOptions): EventBus {
+  const asking = openAsking(options);
+  const producer = new Producer(clientOptions(options));
+  const publishing = publisher({
+    send: async (records) => {
+      await producer.send({
+        messages: records.map((r) => messageOf(options.prefix, r)),
+        acks: ProduceAcks.ALL,
+        // The default one does not deal keys as Java's and kafkajs' do: a key would change its partition.
+        partitioner: compatibilityPartitioner,
+      });
+    },
+    close: async () => await within(CLOSE_MS, producer.close()),
+  });
+  const closers: (() => Promise<void>)[] = [];
+  return {
+    publish: publishing.publish,
+    subscribe: async (o) => {
+      const subscription = await openPlatformaticSubscription({ options, asking }, o);
+      closers.push(() => subscription.stop());
+      return subscription;
+    },
+    topics: (patterns) => asking.find(patterns),
+    ends: (topics) => asking.ends(topics),
+    read: (ends, signal) => readRecords(options, ends, signal),
+    committed: async (group, topics) => (await asking.committed(group, topics)).filter((p) => p.offset >= 0n),
+    close: async () => {
+      await Promise.all(closers.map((close) => close()));
+      await publishing.close();
+      await within(CLOSE_MS, asking.close());
+    },
+  };
+}
+
+function messageOf(
+  prefix: string,
+  { topic, key, value, headers }: OutgoingRecord,
+): { topic: string; key: Buffer; value: Buffer; headers: Map<Buffer, Buffer> } {
+  return {
+    topic: prefix + topic,
+    key: Buffer.from(key),
+    value: Buffer.from(value.buffer, value.byteOffset, value.byteLength),
+    headers: new Map(Object.entries(headers).map(([name, text]) => [Buffer.from(name), Buffer.from(text)])),
+  };
+}

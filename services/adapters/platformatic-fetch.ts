@@ -1,0 +1,113 @@
+// Fetching from named offsets of named partitions, without a group: the library's streams can't hold back one partition
+// alone, so the subscription and the reader ask for themselves.
+import { Consumer, IS_CONTROL, type KafkaRecord, type RecordsBatch } from '@platformatic/kafka';
+import type { BusRecord } from '../ports/event-bus.ts';
+import type { KafkaBusOptions } from './kafka-offsets.ts';
+import type { PartitionName } from './lease-board.ts';
+import { clientOptions } from './platformatic-client.ts';
+
+/** A partition and the offset to go on from. */
+export interface Place {
+  readonly name: PartitionName;
+  readonly next: bigint;
+}
+
+export interface Fetched<P extends Place> {
+  readonly place: P;
+  /** From `place.next` on. */
+  readonly records: readonly BusRecord[];
+  /** Where to go on: behind the last batch, also where that holds nothing but markers. */
+  readonly next: bigint;
+}
+
+export interface Fetcher {
+  /** Places by the broker that leads them. */
+  byLeader<P extends Place>(places: readonly P[]): Promise<Map<number, P[]>>;
+  /** Records of some of the places, all led by this broker. One call at a time for a broker. Rejects with the library's error. */
+  fetch<P extends Place>(node: number, places: readonly P[], waitMs: number): Promise<Fetched<P>[]>;
+  /** The leaders may have changed. */
+  forget(): void;
+  close(): Promise<void>;
+}
+
+const PARTITION_BYTES = 1_048_576;
+const ANSWER_BYTES = 8_388_608;
+
+/** A client of its own, hence its own connection: the broker answers a connection in order, and a fetch that waits must not delay heartbeats. */
+export function openFetcher(o: KafkaBusOptions): Fetcher {
+  // It never joins: the library wants a name for every consumer.
+  const client = new Consumer({ ...clientOptions(o), groupId: `${o.prefix}fetcher`, retries: 1 });
+  const topicsOf = async (places: readonly Place[]): Promise<Awaited<ReturnType<typeof client.metadata>>['topics']> => {
+    const names = [...new Set(places.map((p) => o.prefix + p.name.topic))];
+    for (const name of names) if (!client.topics.has(name)) client.topics.track(name);
+    return (await client.metadata({ topics: names })).topics;
+  };
+  return {
+    byLeader: async (places) => {
+      const topics = await topicsOf(places);
+      return Map.groupBy(places, (p) => topics.get(o.prefix + p.name.topic)?.partitions[p.name.partition]?.leader ?? -1);
+    },
+    fetch: async (node, places, waitMs) => {
+      const topics = await topicsOf(places);
+      const idOf = (p: Place): string => topics.get(o.prefix + p.name.topic)?.id ?? '';
+      const asked = new Map(places.map((p) => [`${idOf(p)}/${p.name.partition}`, p]));
+      const answer = await client.fetch({
+        node,
+        maxWaitTime: waitMs,
+        minBytes: 1,
+        maxBytes: ANSWER_BYTES,
+        topics: [...Map.groupBy(places, idOf)].map(([topicId, list]) => ({ topicId, partitions: list.map(request) })),
+      });
+      return answer.responses.flatMap(({ topicId, partitions }) =>
+        partitions.flatMap(({ partitionIndex, records }) => {
+          const place = asked.get(`${topicId}/${partitionIndex}`);
+          return place === undefined || records === undefined || records === null || records.length === 0 ? [] : [fetched(place, records)];
+        }),
+      );
+    },
+    forget: () => client.clearMetadata(),
+    close: async () => await client.close(true),
+  };
+}
+
+function request({ name, next }: Place): {
+  partition: number;
+  currentLeaderEpoch: number;
+  fetchOffset: bigint;
+  lastFetchedEpoch: number;
+  partitionMaxBytes: number;
+} {
+  return {
+    partition: name.partition,
+    currentLeaderEpoch: -1,
+    fetchOffset: next,
+    lastFetchedEpoch: -1,
+    partitionMaxBytes: PARTITION_BYTES,
+  };
+}
+
+/** A batch is sent whole: it may begin before the offset that was asked for. */
+export function fetched<P extends Place>(place: P, batches: readonly RecordsBatch[]): Fetched<P> {
+  const records = batches
+    .filter((batch) => (batch.attributes & IS_CONTROL) === 0)
+    .flatMap((batch) => batch.records.map((record) => recordOf(place.name, batch, record)))
+    .filter((record) => record.offset >= place.next);
+  const last = batches.at(-1);
+  const behind = last === undefined ? place.next : last.firstOffset + BigInt(last.lastOffsetDelta) + 1n;
+  return { place, records, next: behind > place.next ? behind : place.next };
+}
+
+/** Of a header that stands twice the first counts. */
+function recordOf({ topic, partition }: PartitionName, batch: RecordsBatch, record: KafkaRecord): BusRecord {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of record.headers) headers[name?.toString('utf8') ?? ''] ??= value?.toString('utf8') ?? '';
+  return {
+    topic,
+    partition,
+    offset: batch.firstOffset + BigInt(record.offsetDelta),
+    key: record.key?.toString('utf8') ?? '',
+    value: record.value ?? new Uint8Array(),
+    headers,
+    timestampMs: Number(batch.firstTimestamp + record.timestampDelta),
+  };
+}

@@ -1,0 +1,158 @@
+// What every client of the real Kafka must do: the contract of the event bus, and what only a real broker can show.
+import { afterAll, expect, jest, test } from '@jest/globals';
+import kafkajs from 'kafkajs';
+import pino from 'pino';
+import { openBus, type BusClient } from '../../services/adapters/event-bus.ts';
+import type { EventBus, Lease, Subscription } from '../../services/ports/event-bus.ts';
+import { busSuite } from '../contract/bus-suite.ts';
+import { until } from '../shared/test-context.ts';
+import { releasePlatform, testPlatform, testPrefix } from './support.ts';
+
+const log = pino({ level: 'silent' });
+const never = new AbortController().signal;
+
+/** What a file of bus tests works with: a prefix of its own, and everything it opens is closed at its end. */
+export interface BusWorld {
+  readonly prefix: string;
+  busAs(username?: string, client?: BusClient): Promise<EventBus>;
+  createTopic(name: string, partitions: number): Promise<void>;
+}
+
+export const event = (topic: string, key: string): { topic: string; key: string; value: Uint8Array; headers: Record<string, string> } => ({
+  topic,
+  key,
+  value: Buffer.from(key),
+  headers: {},
+});
+
+export async function adminClient(): Promise<kafkajs.Admin> {
+  const { kafka } = await testPlatform();
+  const client = new kafkajs.Kafka({
+    brokers: kafka.brokers,
+    sasl: { mechanism: 'scram-sha-512', ...kafka.admin },
+    logLevel: kafkajs.logLevel.NOTHING,
+  }).admin();
+  await client.connect();
+  return client;
+}
+
+/** The world of a test file. @param usual the client of a bus for which none is named */
+export function busWorld(usual: BusClient): BusWorld {
+  // Real parts on a busy machine: a limit, not an expectation.
+  jest.setTimeout(90_000);
+  const prefix = testPrefix('bus');
+  const opened: EventBus[] = [];
+  afterAll(async () => {
+    await Promise.all(opened.map((b) => b.close()));
+    await releasePlatform();
+  });
+  return {
+    prefix,
+    busAs: async (username, client = usual) => {
+      const { kafka } = await testPlatform();
+      const user = username === undefined ? kafka.admin : { username, password: `pw-${username}` };
+      const access = { brokers: kafka.brokers, ...user, prefix, clientId: user.username, log };
+      const bus = openBus({ ...access, client, sessionTimeoutMs: 6000, metadataPollMs: 1000 });
+      opened.push(bus);
+      return bus;
+    },
+    createTopic: async (name, partitions) => {
+      const client = await adminClient();
+      await client.createTopics({ topics: [{ topic: prefix + name, numPartitions: partitions }], waitForLeaders: true });
+      await client.disconnect();
+    },
+  };
+}
+
+/** The suite. */
+export function kafkaBusSuite(name: BusClient, { prefix, busAs, createTopic }: BusWorld): void {
+  busSuite(`${name} on Kafka`, async () => {
+    const { kafka } = await testPlatform();
+    const opened: EventBus[] = [];
+    const make = (): EventBus => {
+      const access = { brokers: kafka.brokers, ...kafka.admin, prefix, clientId: 'suite', log };
+      const bus = openBus({ ...access, client: name, sessionTimeoutMs: 6000, metadataPollMs: 1000 });
+      opened.push(bus);
+      return bus;
+    };
+    return { bus: make, createTopic, close: async () => void (await Promise.all(opened.map((b) => b.close()))) };
+  });
+
+  test('a job that outlasts the session timeout keeps its partition: heartbeats go on', async () => {
+    await createTopic('long.v1', 1);
+    const bus = await busAs();
+    await bus.publish([event('long.v1', 'a')]);
+    const s = await bus.subscribe({ group: 'long', topics: ['long.v1'], window: 1 });
+    const lease = await s.take(AbortSignal.timeout(15_000));
+    await new Promise((resolve) => setTimeout(resolve, 9000));
+    expect(lease?.signal.aborted).toBe(false);
+    lease?.ack();
+    await until('the commit', async () => (await bus.committed('long', ['long.v1']))[0]?.offset === 1n);
+    await s.stop();
+  });
+
+  test('a third consumer takes its share of the partitions and moves no other', async () => {
+    await createTopic('sticky.v1', 8);
+    const bus = await busAs();
+    await bus.publish(Array.from({ length: 80 }, (_, i) => event('sticky.v1', `k${i}`)));
+    const join = async (): Promise<Subscription> => await (await busAs()).subscribe({ group: 'sticky', topics: ['sticky.v1'], window: 64 });
+    const held = new Map<string, Lease>();
+    const isHeld = (): boolean => [...held.values()].filter((l) => !l.signal.aborted).length === 80;
+    const hold = async (s: Subscription): Promise<void> => {
+      for (let lease = await s.take(never); lease !== undefined; lease = await s.take(never)) held.set(lease.record.key, lease);
+    };
+    const one = await join();
+    const two = await join();
+    const holding = [hold(one), hold(two)];
+    await until('all are held by the two', isHeld);
+    const before = [...held.values()];
+    const three = await join();
+    holding.push(hold(three));
+    await until('some went to the third', () => before.some((l) => l.signal.aborted));
+    await until('all are held by the three', isHeld);
+    const moved = new Set(before.filter((l) => l.signal.aborted).map((l) => l.record.partition));
+    expect(moved.size).toBeLessThanOrEqual(3);
+    await Promise.all([one, two, three].map((s) => s.stop()));
+    await Promise.all(holding);
+  });
+
+  test('LOG_TRUNCATED: a committed offset that the log no longer has stops the consumer, also at the next start', async () => {
+    await createTopic('cut.v1', 1);
+    const bus = await busAs();
+    await bus.publish(Array.from({ length: 5 }, (_, i) => event('cut.v1', `k${i}`)));
+    const one = await bus.subscribe({ group: 'cut', topics: ['cut.v1'], window: 8 });
+    (await one.take(AbortSignal.timeout(15_000)))?.ack();
+    await until('the commit', async () => (await bus.committed('cut', ['cut.v1']))[0]?.offset === 1n);
+    await one.stop();
+    await deleteBefore(prefix, 'cut.v1', '4');
+    for (let start = 0; start < 2; start++) {
+      const s = await (await busAs()).subscribe({ group: 'cut', topics: ['cut.v1'], window: 8 });
+      await expect(s.take(AbortSignal.timeout(15_000))).rejects.toMatchObject({ code: 'LOG_TRUNCATED', retryable: false });
+      await s.stop();
+    }
+  });
+
+  test('LOG_TRUNCATED while consuming: records that were deleted before they were read', async () => {
+    await createTopic('gone.v1', 1);
+    const bus = await busAs();
+    await bus.publish([event('gone.v1', 'first')]);
+    const s = await bus.subscribe({ group: 'gone', topics: ['gone.v1'], window: 1 });
+    const lease = await s.take(AbortSignal.timeout(15_000));
+    // The window is full, so nothing more is fetched while these come and go.
+    await until('the partition is paused', () => lease !== undefined);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await bus.publish([event('gone.v1', 'second'), event('gone.v1', 'third'), event('gone.v1', 'fourth')]);
+    await deleteBefore(prefix, 'gone.v1', '3');
+    lease?.ack();
+    await expect(s.take(AbortSignal.timeout(20_000))).rejects.toMatchObject({ code: 'LOG_TRUNCATED' });
+    await s.stop();
+  });
+}
+
+async function deleteBefore(prefix: string, topic: string, offset: string): Promise<void> {
+  const client = await adminClient();
+  // deleteTopicRecords looks into metadata that it does not load itself.
+  await client.fetchTopicOffsets(prefix + topic);
+  await client.deleteTopicRecords({ topic: prefix + topic, partitions: [{ partition: 0, offset }] });
+  await client.disconnect();
+}
