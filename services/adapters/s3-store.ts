@@ -54,7 +54,7 @@ export function s3Store(o: S3Options): S3Store {
     // Its retries write to the console and lose the status; the stage loop retries.
     retryOptions: { disableRetry: true },
   });
-  const link: S3Link = { client, transport, agent };
+  const link: S3Link = { client, transport, agent, freeParts: [] };
   const at = (bucket: string): string => o.bucketPrefix + bucket;
   const store: S3Store = {
     put: (bucket, key, body, options = {}) => put(link, at(bucket), key, body, options),

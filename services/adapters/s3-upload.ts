@@ -9,12 +9,16 @@ export interface S3Link {
   readonly client: Client;
   readonly transport: Pick<typeof http, 'request'>;
   readonly agent: http.Agent;
+  /** Part buffers that no upload has in use. New ones for each object would cost more than the copies: memory outside the heap makes V8 collect all of it. */
+  readonly freeParts: Buffer[];
 }
 
 /** S3 takes 10,000 parts: 80 GB an object. */
 const PART_BYTES = 8 * 1024 * 1024;
 /** A stream holds one buffer more: the one that is being filled. */
 const PARTS_AT_A_TIME = 2;
+/** Most part buffers kept while nothing uses them: those of two uploads. */
+const FREE_PARTS = 2 * (PARTS_AT_A_TIME + 1);
 const LINK_SECONDS = 3600;
 /** Longest error text that is read. */
 const ERROR_BYTES = 64 * 1024;
@@ -40,7 +44,6 @@ export async function uploadStream(
   const { client } = link;
   const { bucket, key, headers } = to;
   const { signal } = options;
-  const free: Buffer[] = [];
   const etags: string[] = [];
   const running = new Set<Promise<void>>();
   const failed = new AbortController();
@@ -56,7 +59,7 @@ export async function uploadStream(
         (etag) => {
           etags[index] = etag;
           // The server has all of it, so nothing reads the buffer any more.
-          free.push(wholeOf(part));
+          giveBack(link.freeParts, part);
         },
         (error: unknown) => failed.abort(error),
       )
@@ -67,12 +70,13 @@ export async function uploadStream(
   };
 
   try {
-    for await (const { part, isLast } of partsOf(body, partBytes, free, signal)) {
+    for await (const { part, isLast } of partsOf(body, partBytes, link.freeParts, signal)) {
       sent += part.byteLength;
       if (isLast && options.sizeBytes !== undefined && sent !== options.sizeBytes)
         throw new Error(`the body has ${sent} bytes, not ${options.sizeBytes}`);
       if (isLast && uploadId === undefined) {
         await withSignal(signal, () => client.putObject(bucket, key, part, part.byteLength, { ...headers }));
+        giveBack(link.freeParts, part);
         return;
       }
       if (part.byteLength > 0) await send(part);
@@ -90,9 +94,14 @@ export async function uploadStream(
   }
 }
 
-/** The whole buffer that a part is the start of. */
-function wholeOf(part: Buffer): Buffer {
-  return Buffer.from(part.buffer);
+/** Keeps the whole buffer that a part is the start of. Only for what the server has answered to: a failed request may still read it. */
+function giveBack(free: Buffer[], part: Buffer): void {
+  if (part.buffer.byteLength === PART_BYTES && free.length < FREE_PARTS) free.push(Buffer.from(part.buffer));
+}
+
+/** Parts of another size are for the conformance check alone, and not kept. */
+function takePart(free: Buffer[], partBytes: number): Buffer {
+  return (partBytes === PART_BYTES ? free.pop() : undefined) ?? Buffer.allocUnsafeSlow(partBytes);
 }
 
 /** Copies chunks into parts of `partBytes`, in buffers from `free` where there is one; the last part is shorter, or empty. */
@@ -102,7 +111,7 @@ async function* partsOf(
   free: Buffer[],
   signal: AbortSignal | undefined,
 ): AsyncGenerator<{ part: Buffer; isLast: boolean }> {
-  const take = (): Buffer => free.pop() ?? Buffer.allocUnsafeSlow(partBytes);
+  const take = (): Buffer => takePart(free, partBytes);
   let buffer = take();
   let size = 0;
   for await (const chunk of body) {

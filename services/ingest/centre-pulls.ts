@@ -70,9 +70,8 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
         place.leave();
       });
       const turn = (): Promise<void> => during(waits, 'place', () => uncounted(() => place.join(s, () => slow)));
-      const payBytes = async (n: number): Promise<void> => {
-        if (bytes !== undefined) await during(waits, 'quota', () => uncounted(() => pay(bytes, n, s)));
-      };
+      const payBytes =
+        bytes === undefined ? undefined : (n: number): Promise<void> => during(waits, 'quota', () => uncounted(() => pay(bytes, n, s)));
       running.add(place);
       try {
         const result = await work(pacedWeb(web, watch, { turn, pay: payBytes }), s);

@@ -12,6 +12,9 @@ export interface PaceLimits {
 export interface Pace {
   /** Does what is waited for because of the PACS or its quota. */
   waitFor<T>(ask: () => Promise<T>): Promise<T>;
+  /** The same for what comes thousands of times a second: a wait begins, and ends. */
+  begin(): void;
+  end(): void;
   got(bytes: number): void;
   /** The pull has succeeded. One that took no longer than a look is not slow. */
   done(): void;
@@ -51,17 +54,26 @@ export function pace(limits: PaceLimits, clock: Clock, judge: (slow: boolean) =>
   };
   void watch();
 
+  const begin = (): void => {
+    count();
+    waits += 1;
+  };
+  const end = (): void => {
+    count();
+    waits -= 1;
+  };
+
   return {
     waitFor: async (ask) => {
-      count();
-      waits += 1;
+      begin();
       try {
         return await ask();
       } finally {
-        count();
-        waits -= 1;
+        end();
       }
     },
+    begin,
+    end,
     got: (n) => {
       bytes += n;
     },
@@ -75,18 +87,19 @@ export function pace(limits: PaceLimits, clock: Clock, judge: (slow: boolean) =>
 export interface Toll {
   /** Before each series: the pull's turn at the process's places. Searches need none. */
   turn(): Promise<void>;
-  /** Holds the bytes back while the centre's quota is used up. */
-  pay(bytes: number): Promise<void>;
+  /** Holds the bytes back while the centre's quota is used up; undefined for a centre without one. */
+  readonly pay: ((bytes: number) => Promise<void>) | undefined;
 }
 
 /** The PACS as one pull sees it: every wait for it and every byte is counted. */
 export function pacedWeb(web: DicomWeb, p: Pace, toll: Toll): DicomWeb {
-  const paid = async (chunk: Uint8Array): Promise<void> => {
+  const { pay } = toll;
+  const got = (chunk: Uint8Array): Promise<void> | undefined => {
     p.got(chunk.byteLength);
-    await p.waitFor(() => toll.pay(chunk.byteLength));
+    return pay === undefined ? undefined : p.waitFor(() => pay(chunk.byteLength));
   };
   async function* parts(from: AsyncIterable<RetrievedPart>): AsyncGenerator<RetrievedPart> {
-    for await (const part of counted(from, p)) yield { headers: part.headers, body: counted(part.body, p, paid) };
+    for await (const part of counted(from, p)) yield { headers: part.headers, body: counted(part.body, p, got) };
   }
   return {
     studies: (filter, signal) => web.studies(filter, signal),
@@ -100,16 +113,36 @@ export function pacedWeb(web: DicomWeb, p: Pace, toll: Toll): DicomWeb {
   };
 }
 
-async function* counted<T>(from: AsyncIterable<T>, p: Pace, each?: (item: T) => Promise<void>): AsyncGenerator<T> {
-  const items = from[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await p.waitFor(() => items.next());
-      if (next.done === true) return;
-      await each?.(next.value);
-      yield next.value;
-    }
-  } finally {
-    await items.return?.();
-  }
+/** Counts the waits for the items. An iterator and no generator: that would cost a pull some promises more a chunk. */
+function counted<T>(from: AsyncIterable<T>, p: Pace, each?: (item: T) => Promise<void> | undefined): AsyncIterableIterator<T, undefined> {
+  const items: AsyncIterator<T, unknown> = from[Symbol.asyncIterator]();
+  const ended = { done: true, value: undefined } as const;
+  const counting: AsyncIterableIterator<T, undefined> = {
+    [Symbol.asyncIterator]: () => counting,
+    next: async () => {
+      let next: IteratorResult<T, unknown>;
+      p.begin();
+      try {
+        next = await items.next();
+      } finally {
+        p.end();
+      }
+      if (next.done === true) return ended;
+      const wait = each?.(next.value);
+      if (wait === undefined) return next;
+      try {
+        await wait;
+      } catch (error) {
+        // A reader whose `next` failed closes nothing by itself.
+        await items.return?.();
+        throw error;
+      }
+      return next;
+    },
+    return: async () => {
+      await items.return?.();
+      return ended;
+    },
+  };
+  return counting;
 }

@@ -15,7 +15,7 @@ async function* chunks(sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   for (const [i, size] of sizes.entries()) yield Buffer.alloc(size, i + 1);
 }
 
-async function joined(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+async function joined(body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<Buffer> {
   const all: Uint8Array[] = [];
   for await (const chunk of body) all.push(chunk);
   return Buffer.concat(all);

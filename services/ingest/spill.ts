@@ -11,8 +11,8 @@ export interface Held {
   readonly md5: string;
   /** The first bytes, at most so many and at most the limits' `headBytes`. */
   head(bytes: number): Uint8Array;
-  /** The bytes, once. */
-  read(): AsyncIterable<Uint8Array>;
+  /** The bytes, once: a list of chunks as long as they are in memory, which costs a reader no promise a chunk. */
+  read(): Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
   /** Frees memory and disk. */
   dispose(): Promise<void>;
 }
@@ -62,7 +62,7 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
     sha256: sha.digest('hex'),
     md5: md5.digest('hex'),
     head: (bytes) => joined(head, bytes),
-    read: () => (file === undefined ? inMemory(chunks) : file.read()),
+    read: () => (file === undefined ? chunks : file.read()),
     dispose: async () => {
       chunks.length = 0;
       head.length = 0;
@@ -71,15 +71,12 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
   };
 }
 
-/** The first bytes of the chunks, without a copy when they are in the first chunk. */
+/** The first bytes of the chunks: without a copy when they are in the first chunk, else a copy of no more than them. */
 function joined(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
   const [first] = chunks;
   if (first !== undefined && (chunks.length === 1 || first.length >= bytes)) return first.subarray(0, bytes);
-  return Buffer.concat(chunks).subarray(0, bytes);
-}
-
-async function* inMemory(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
-  yield* chunks;
+  const total = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  return Buffer.concat(chunks, Math.min(total, bytes));
 }
 
 interface Spill {
