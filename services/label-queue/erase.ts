@@ -51,10 +51,14 @@ export async function eraseSubject(
   if (!isLast) throw new Fault('ERASURE_PENDING', true, `${rows} rows erased; again when no job can be running that began before`);
 }
 
+/** The subject's revisions; of a study whose newest one is theirs all: after a merge in the PACS the older ones have its images. */
 async function eraseStudies(tx: Transaction, subjectId: SubjectId): Promise<{ rows: number; studies: string[] }> {
   // Locks the studies as a submission does: one that is under way ends first, and what it said goes with the rest.
   const studies = await tx.query<{ study_id: string; revision: string }>(
-    'SELECT study_id, revision FROM study WHERE subject_id = $1 ORDER BY study_id, revision FOR UPDATE',
+    `SELECT study_id, revision FROM study s WHERE study_id IN (SELECT study_id FROM study WHERE subject_id = $1)
+       AND (subject_id = $1 OR $1 = (SELECT n.subject_id FROM study n WHERE n.study_id = s.study_id
+                                     ORDER BY n.ordinal DESC, n.revision DESC LIMIT 1))
+     ORDER BY study_id, revision FOR UPDATE`,
     [subjectId],
   );
   let rows = studies.length;
@@ -70,8 +74,12 @@ async function eraseStudies(tx: Transaction, subjectId: SubjectId): Promise<{ ro
        INSERT INTO erased_task (task_id) SELECT task_id FROM gone RETURNING 1`,
       of,
     );
-    const lineage = await tx.query('DELETE FROM lineage WHERE study_id = $1 RETURNING 1', [study]);
     await tx.query('DELETE FROM study WHERE study_id = $1 AND revision = $2', of);
+    // What else is known of the study goes with its last revision: another subject's goes on.
+    const lineage = await tx.query(
+      `DELETE FROM lineage WHERE study_id = $1 AND (other = $2 OR NOT EXISTS (SELECT FROM study WHERE study_id = $1)) RETURNING 1`,
+      of,
+    );
     rows += readings.length + tasks.length + lineage.length;
   }
   await tx.query("SELECT set_config('ctstream.erasure', 'off', true)");

@@ -14,6 +14,7 @@ export type VolumeStore = Pick<ObjectStore, 'getBytes'>;
 interface Standing {
   readonly revision: ResearchRevision;
   readonly ordinal: number;
+  readonly subject_id: string;
   readonly state: 'reading' | 'labelled' | 'rejected';
 }
 
@@ -25,12 +26,13 @@ export type Place =
 
 /**
  * Looks at the newest revision that stands, with its row and tasks locked until the transaction ends. Volumes are compared
- * by the hashes that assess keeps in ct-research: the digests of events are keyed by revision and never equal.
+ * by the hashes that assess keeps in ct-research: the digests of events are keyed by revision and never equal. The same
+ * volume of another subject (a patient was merged in the PACS) is not the same: what is read must go when its subject does.
  * @throws Fault MANIFEST_MISSING when an assessment is not there
  */
 export async function placeOf(tx: Transaction, store: VolumeStore, v: StudySelected, signal: AbortSignal): Promise<Place> {
   const standing = await tx.query<Standing>(
-    'SELECT revision, ordinal, state FROM study WHERE study_id = $1 ORDER BY ordinal DESC, revision DESC FOR UPDATE',
+    'SELECT revision, ordinal, subject_id, state FROM study WHERE study_id = $1 ORDER BY ordinal DESC, revision DESC FOR UPDATE',
     [v.studyId],
   );
   const gone = await tx.query<{ revision: string; ordinal: number }>('SELECT revision, ordinal FROM lineage WHERE study_id = $1', [
@@ -42,8 +44,10 @@ export async function placeOf(tx: Transaction, store: VolumeStore, v: StudySelec
   if (newest === undefined) return { kind: 'new' };
   const before = newest.revision;
   if ([...standing, ...gone].some((r) => r.ordinal > v.ordinal)) return { kind: 'late', before };
-  const was = await volumeSha256(store, v.studyId, before, signal);
-  if (was === (await volumeSha256(store, v.studyId, v.revision, signal))) return { kind: 'same', before };
+  if (newest.subject_id === v.subjectId) {
+    const was = await volumeSha256(store, v.studyId, before, signal);
+    if (was === (await volumeSha256(store, v.studyId, v.revision, signal))) return { kind: 'same', before };
+  }
   return { kind: newest.state === 'reading' && !(await isClaimed(tx, v.studyId, before)) ? 'moves' : 'stale', before };
 }
 

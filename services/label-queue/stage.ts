@@ -66,7 +66,13 @@ async function openStudy(event: Selected, { database, random, store }: LabelQueu
         await audit(tx, 'label-queue', 'opened', { tasks: tasks.join(' ') });
         if (place.before === undefined) return;
         await markStale(tx, v, place.before);
-        await tell(tx, event, place.before, 'READING_STALE', 'a newer revision has another volume, which is read anew');
+        await tell(
+          tx,
+          event,
+          place.before,
+          'READING_STALE',
+          'a newer revision has another volume or is of another subject, and is read anew',
+        );
       }
     }
   }, signal);

@@ -8,6 +8,7 @@ import { sha256Hex } from '../kernel/digest.ts';
 import type { Transaction } from '../ports/database.ts';
 import { CANDIDATES, removePrefix } from './build.ts';
 import { fromCsv } from './delimited.ts';
+import type { DocumentFacts } from './documents.ts';
 import type { ErasePorts } from './erase.ts';
 import { membersOf, researchIdsOf } from './members.ts';
 import { ownIds } from './own-ids.ts';
@@ -79,7 +80,8 @@ async function readPublished(ports: ErasePorts, version: string, signal: AbortSi
 async function eraseReleased(ports: ErasePorts, tx: Transaction, row: VersionRow, signal: AbortSignal): Promise<number> {
   const { version } = row;
   const published = await readPublished(ports, version, signal);
-  const gone = await withdrawnIn(ports, tx, published);
+  const now = await documentFacts({ ...ports, database: tx }, row, signal);
+  const gone = await withdrawnIn(ports, tx, published, now);
   const files = filesOf(published, gone);
   const tombstones = withTombstones(published.tombstones, gone, ports.clock.nowMs());
   const write = async (file: string, text: string): Promise<void> => {
@@ -94,7 +96,7 @@ async function eraseReleased(ports: ErasePorts, tx: Transaction, row: VersionRow
   );
   if (ports.outDir !== undefined) for (const file of files) await rm(join(ports.outDir, version, file), { force: true });
 
-  const facts = { ...(await documentFacts({ ...ports, database: tx }, row, signal)), tombstones };
+  const facts = { ...now, tombstones };
   const images = imagesOf(published.sums);
   checkSame(version, published, gone, new Set(facts.entries.map((e) => e.study)));
   const texts = textsOf(facts, ports.secret, images);
@@ -112,12 +114,17 @@ async function eraseReleased(ports: ErasePorts, tx: Transaction, row: VersionRow
   return files.length;
 }
 
-/** Own ids of the withdrawn studies that the version has, or had when an erasure of it was cut short. */
-async function withdrawnIn(ports: ErasePorts, tx: Transaction, { registry, exclusions, tombstones }: Published): Promise<Set<string>> {
+/**
+ * Own ids of the withdrawn studies that the version has, or had when an erasure of it was cut short. One that goes on under
+ * another subject, and is in this version by what stands of it, is none.
+ */
+async function withdrawnIn(ports: ErasePorts, tx: Transaction, published: Published, now: DocumentFacts): Promise<Set<string>> {
+  const { registry, exclusions, tombstones } = published;
   const listed = new Set([...registry, ...exclusions].map((r) => r['study_id'] ?? '').concat(tombstones.map((t) => t.study)));
   const ids = ownIds(ports.secret);
   const withdrawn = await tx.query<{ study_id: string }>('SELECT study_id FROM withdrawn_study');
-  return new Set(withdrawn.map((w) => ids.study(w.study_id)).filter((id) => listed.has(id)));
+  const standing = new Set([...now.entries.map((e) => e.study), ...now.contents.exclusions.map((e) => ids.study(e.studyId))]);
+  return new Set(withdrawn.map((w) => ids.study(w.study_id)).filter((id) => listed.has(id) && !standing.has(id)));
 }
 
 /** Files of the studies: image, and mask where there is one, by their names as the registry and the sums have them. */

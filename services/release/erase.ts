@@ -8,6 +8,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Transaction } from '../ports/database.ts';
 import type { ReleaseDeps } from './build.ts';
 import { eraseFromVersions } from './erase-version.ts';
+import { newestOf } from './facts.ts';
 import { lockFacts } from './versions.ts';
 
 export interface ErasePorts extends ReleaseDeps {
@@ -18,26 +19,107 @@ export interface ErasePorts extends ReleaseDeps {
   readonly eraseAgainAfterMs: number;
 }
 
-/** Whether a fact of this study must not be kept. Ask it under `lockFacts`. */
-export async function isWithdrawn(tx: Transaction, fact: { readonly studyId: string; readonly subjectId?: string }): Promise<boolean> {
-  const rows = await tx.query('SELECT 1 FROM withdrawn WHERE subject_id = $1 UNION ALL SELECT 1 FROM withdrawn_study WHERE study_id = $2', [
-    fact.subjectId ?? null,
-    fact.studyId,
+/** What a fact says of whose study it is: an exclusion or rejection names no subject, only a selection has an ordinal. */
+export interface Named {
+  readonly studyId: string;
+  readonly revision: string;
+  readonly subjectId?: string;
+  readonly ordinal?: number;
+}
+
+/** Whether the fact names a subject that withdrew. Ask it under `lockFacts`. */
+export async function namesWithdrawn(tx: Transaction, { subjectId }: Named): Promise<boolean> {
+  return (await tx.query('SELECT 1 FROM withdrawn WHERE subject_id = $1', [subjectId ?? null])).length > 0;
+}
+
+/** Whether the fact is of a revision that was withdrawn, as far as it is known. Ask it under `lockFacts`. */
+export async function isWithdrawn(tx: Transaction, fact: Named): Promise<boolean> {
+  const [study] = await tx.query<{ ordinal: number; revisions: string[] }>(
+    'SELECT ordinal, revisions FROM withdrawn_study WHERE study_id = $1',
+    [fact.studyId],
+  );
+  if (study === undefined) return false;
+  if (study.revisions.includes(fact.revision)) return true;
+  if (fact.ordinal !== undefined) return fact.ordinal <= study.ordinal;
+  // Another subject's study again: a newer selection stands, or this grade names who has it.
+  return fact.subjectId === undefined && selectedOf(await factsOfStudy(tx, fact.studyId)).length === 0;
+}
+
+interface Kept extends Named {
+  readonly eventId: string;
+}
+
+async function factsOfStudy(tx: Transaction, studyId: string): Promise<Kept[]> {
+  const rows = await tx.query<{ event_id: string; value: Named }>("SELECT event_id, value FROM fact WHERE value ->> 'studyId' = $1", [
+    studyId,
   ]);
+  return rows.map(({ event_id: eventId, value: { revision, subjectId, ordinal } }) => ({
+    eventId,
+    studyId,
+    revision,
+    ...(subjectId === undefined ? {} : { subjectId }),
+    ...(ordinal === undefined ? {} : { ordinal }),
+  }));
+}
+
+const selectedOf = (facts: readonly Kept[]): (Kept & { readonly ordinal: number })[] =>
+  facts.flatMap((f) => (f.ordinal === undefined ? [] : [{ ...f, ordinal: f.ordinal }]));
+
+/**
+ * Notes a withdrawn study and deletes what is known of it; versions that may hold it are marked. Was it merged to another
+ * subject, by whom its newest selection is, only the withdrawn subject's revisions go. `said` is the subject's fact or
+ * what told that its revision is withdrawn. Answers the facts deleted.
+ */
+export async function forgetStudy(tx: Transaction, said: Omit<Named, 'revision'> & { readonly revision?: string }): Promise<number> {
+  const facts = await factsOfStudy(tx, said.studyId);
+  const subjectId = said.subjectId ?? facts.find((f) => f.revision === said.revision && f.subjectId !== undefined)?.subjectId;
+  if (subjectId === undefined && (await isForgotten(tx, said))) return 0;
+  const newest = newestOf(selectedOf(facts)).get(said.studyId);
+  const leaving = facts.filter(leavesWith({ subjectId, ordinal: said.ordinal ?? -Infinity }, facts, newest));
+  await tx.query(
+    `INSERT INTO withdrawn_study AS w (study_id, ordinal, revisions) VALUES ($1, $2, $3)
+     ON CONFLICT (study_id) DO UPDATE SET ordinal = greatest(w.ordinal, excluded.ordinal),
+       revisions = array(SELECT DISTINCT unnest(w.revisions || excluded.revisions) ORDER BY 1)`,
+    [
+      said.studyId,
+      Math.max(0, said.ordinal ?? 0, ...selectedOf(leaving).map((f) => f.ordinal)),
+      [...new Set([...leaving.map((f) => f.revision), ...(said.revision === undefined ? [] : [said.revision])])].sort(),
+    ],
+  );
+  const gone = await tx.query('DELETE FROM fact WHERE event_id = ANY ($1::text[]) RETURNING 1', [leaving.map((f) => f.eventId)]);
+  if (gone.length > 0) await clearVersions(tx);
+  return gone.length;
+}
+
+function leavesWith(
+  gone: { readonly subjectId: string | undefined; readonly ordinal: number },
+  facts: readonly Kept[],
+  newest: (Kept & { readonly ordinal: number }) | undefined,
+): (fact: Kept) => boolean {
+  // Of a revision that nobody selected it is not known whether it is the newest: then all goes.
+  if (gone.subjectId === undefined) return () => true;
+  // A grade may come before its selection: that tells whose the study is.
+  if (newest === undefined) return (f) => f.subjectId === undefined || f.subjectId === gone.subjectId;
+  if (newest.subjectId === gone.subjectId || newest.ordinal <= gone.ordinal) return () => true;
+  const theirs = new Set(facts.filter((f) => f.subjectId === gone.subjectId).map((f) => f.revision));
+  return (f) => theirs.has(f.revision);
+}
+
+/** Whether the revision was withdrawn before: who told it first knew whose it was. */
+async function isForgotten(
+  tx: Transaction,
+  { studyId, revision }: Pick<Kept, 'studyId'> & { readonly revision?: string },
+): Promise<boolean> {
+  const rows = await tx.query('SELECT 1 FROM withdrawn_study WHERE study_id = $1 AND $2 = ANY (revisions)', [studyId, revision ?? null]);
   return rows.length > 0;
 }
 
-/** Notes the studies as withdrawn and deletes what is known of them; versions that may hold them are marked. Answers the facts deleted. */
-export async function forgetStudies(tx: Transaction, studies: readonly string[]): Promise<number> {
-  await tx.query('INSERT INTO withdrawn_study (study_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING', [studies]);
-  const gone = await tx.query("DELETE FROM fact WHERE value ->> 'studyId' = ANY ($1::text[]) RETURNING 1", [studies]);
-  if (gone.length === 0) return 0;
+async function clearVersions(tx: Transaction): Promise<void> {
   // An approval that commits first is seen by the second statement: its version is then released.
   await tx.query(
     `UPDATE version SET state = 'building', sums_sha256 = NULL, members = NULL, research_ids = NULL WHERE state = 'candidate'`,
   );
   await tx.query('UPDATE version SET cleared = cleared + 1, erasure_pending = true');
-  return gone.length;
 }
 
 /**
@@ -75,10 +157,8 @@ async function eraseFacts(tx: Transaction, subjectId: SubjectId): Promise<{ rows
     "SELECT DISTINCT value ->> 'studyId' AS study FROM fact WHERE value ->> 'subjectId' = $1",
     [subjectId],
   );
-  const rows = await forgetStudies(
-    tx,
-    studies.map((s) => s.study),
-  );
+  let rows = 0;
+  for (const { study } of studies) rows += await forgetStudy(tx, { studyId: study, subjectId });
   // Each time: a build that began before the withdrawal, and died, left files where no candidate is.
   await tx.query(
     `UPDATE version v SET cleared = cleared + 1, erasure_pending = true FROM withdrawn w

@@ -34,7 +34,8 @@ const revisionKey = (v: { studyId: string; revision: string }): string => `${v.s
 
 /**
  * Splits the studies of the facts into members, exclusions (one row per stage and code) and those that wait. Of a study
- * the newest graded revision is the member: an older one stands until the newer is read.
+ * the newest graded revision is the member: an older one stands until the newer is read, but for one of another subject
+ * (a patient was merged in the PACS): nothing is released under whom the newest does not name.
  */
 export function contentsOf(facts: readonly Fact[]): Contents {
   const selected = new Map<string, StudySelected>();
@@ -56,11 +57,13 @@ export function contentsOf(facts: readonly Fact[]): Contents {
     } else left.push({ studyId: fact.value.studyId, stage: 'select', code: fact.value.code });
   }
   const shown = shownUntil([...visible].flatMap((key) => selected.get(key) ?? []));
+  const newest = newestOf([...selected.values()]);
   const members = new Map<string, Member>();
   const waiting = new Set<string>();
   for (const [key, s] of selected) {
     const l = labelled.get(key);
     if (rejected.has(key) || s.ordinal <= (shown.get(s.studyId) ?? -Infinity)) continue;
+    if (newest.get(s.studyId)?.subjectId !== s.subjectId) continue;
     if (l === undefined) waiting.add(s.studyId);
     else if ((members.get(s.studyId)?.selected.ordinal ?? 0) < s.ordinal) members.set(s.studyId, { selected: s, labelled: l });
   }
@@ -70,6 +73,19 @@ export function contentsOf(facts: readonly Fact[]): Contents {
     exclusions: [...rows.entries()].sort(([a], [b]) => byText(a, b)).map(([, e]) => e),
     waiting: [...waiting].filter((studyId) => !members.has(studyId)).length,
   };
+}
+
+/** By study the newest selected revision. Equal ordinals (which should not be) fall to the revision's id. */
+export function newestOf<R extends { readonly studyId: string; readonly ordinal: number; readonly revision: string }>(
+  revisions: readonly R[],
+): Map<string, R> {
+  const newest = new Map<string, R>();
+  for (const s of revisions) {
+    const known = newest.get(s.studyId);
+    if (known === undefined || s.ordinal > known.ordinal || (s.ordinal === known.ordinal && s.revision > known.revision))
+      newest.set(s.studyId, s);
+  }
+  return newest;
 }
 
 /** By study the newest revision that showed an identity: the older ones are of the same images, and out too. */

@@ -73,20 +73,20 @@ describe('what belongs into a version', () => {
 });
 
 describe('revisions of a study in a version', () => {
-  const revision = (ordinal: number) => ({
+  const revision = (ordinal: number, subject = 'subject-1') => ({
     studyId: 'study-1' as ResearchStudyId,
     revision: `revision-${ordinal}` as ResearchRevision,
-    subjectId: 'subject-1' as SubjectId,
+    subjectId: subject as SubjectId,
     ordinal,
   });
   type Of<T extends Fact['type']> = Extract<Fact, { type: T }>;
-  const selected = (ordinal: number): Fact => ({
+  const selected = (ordinal: number, subject?: string): Fact => ({
     type: 'ctstream.research.v1.StudySelected',
-    value: { ...revision(ordinal), cohort: 'test' } as Of<'ctstream.research.v1.StudySelected'>['value'],
+    value: { ...revision(ordinal, subject), cohort: 'test' } as Of<'ctstream.research.v1.StudySelected'>['value'],
   });
-  const labelled = (ordinal: number): Fact => ({
+  const labelled = (ordinal: number, subject?: string): Fact => ({
     type: 'ctstream.research.v1.StudyLabelled',
-    value: { ...revision(ordinal), volumeDigest: 'a', grade: 1, adjudicated: false, simulated: false, readings: [] },
+    value: { ...revision(ordinal, subject), volumeDigest: 'a', grade: 1, adjudicated: false, simulated: false, readings: [] },
   });
   const rejected = (ordinal: number, stage: string, code: Code): Fact => ({
     type: 'ctstream.research.v1.StudyRejected',
@@ -116,6 +116,16 @@ describe('revisions of a study in a version', () => {
     const seen = [selected(1), labelled(1), selected(2), rejected(2, 'label-queue', 'IDENTITY_VISIBLE')];
     expect(built(seen)).toEqual([[], 0]);
     expect(built([...seen, selected(3), labelled(3)])).toEqual([['revision-3'], 0]);
+  });
+
+  test('a patient is merged in the PACS: nothing more is released under the former, and the study comes back under the other once it is read', () => {
+    const before = [selected(1, 'a'), labelled(1, 'a')];
+    expect(built(before)).toEqual([['revision-1'], 0]);
+    expect(built([...before, selected(2, 'b')])).toEqual([[], 1]);
+    expect(built([...before, selected(2, 'b'), labelled(2, 'b')])).toEqual([['revision-2'], 0]);
+    expect(built([...before, selected(2, 'b'), rejected(2, 'label-queue', 'READER_REJECTED')])).toEqual([[], 0]);
+    // It was merged by mistake, and set back.
+    expect(built([...before, selected(2, 'b'), selected(3, 'a')])).toEqual([['revision-1'], 0]);
   });
 
   test('selected in two revisions and graded in none: it waits as one study', () => {

@@ -225,6 +225,22 @@ describe('reasons', () => {
     });
   });
 
+  test('a patient is merged in the PACS: the other has a study then, in this round and in later ones', () => {
+    const merged = candidate({ studyId: 'a', ordinal: 2, subjectId: 'other' });
+    const own = candidate({ studyId: 'b', subjectId: 'other' });
+    expect(codesOf(base, [merged, own], [before('selected')])).toEqual({ 'a-r2': 'revised', 'b-r1': 'PATIENT_ALREADY_SELECTED' });
+    const revised = { ...before('revised', 2), subjectId: 'other' };
+    expect(codesOf(base, [own], [before('selected'), revised])).toEqual({ 'b-r1': 'PATIENT_ALREADY_SELECTED' });
+    // One place, also when whom it was selected for has withdrawn since.
+    const third = candidate({ studyId: 'c' });
+    for (const earlier of [[before('selected'), revised], [revised, before('selected')], [revised]]) {
+      expect(codesOf({ ...base, size: 1 }, [third], earlier)).toEqual({ 'c-r1': 'COHORT_FULL' });
+      expect(codesOf({ ...base, size: 2 }, [third], earlier)).toEqual({ 'c-r1': 'selected' });
+    }
+    // An excluded one is nobody's place.
+    expect(codesOf(base, [merged, own], [before('excluded')])).toEqual({ 'a-r2': 'ALREADY_DECIDED', 'b-r1': 'selected' });
+  });
+
   test('a newer revision of an excluded study is skipped: that stands', () => {
     expect(codesOf(base, [candidate({ studyId: 'a', ordinal: 2 })], [before('excluded')])).toEqual({ 'a-r2': 'ALREADY_DECIDED' });
   });

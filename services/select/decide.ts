@@ -68,6 +68,21 @@ function count(tally: Tally, cohort: Cohort, taken: { subjectId: string; site: s
   for (const [i, quota] of cohort.quotas.entries()) if (inQuota(quota, taken.cell)) tally.byQuota[i] = (tally.byQuota[i] ?? 0) + 1;
 }
 
+/**
+ * A study takes one place, by what was selected first. Its revisions may name another subject, after a merge of patients:
+ * that one has a study then. Did the first subject withdraw, the place is still taken.
+ */
+function countEarlier(tally: Tally, cohort: Cohort, earlier: readonly EarlierDecision[]): void {
+  const placed = new Set<string>();
+  const rank = (e: EarlierDecision): number => (e.outcome === 'selected' ? -1 : e.ordinal);
+  for (const e of earlier.toSorted((a, b) => rank(a) - rank(b))) {
+    if (e.outcome === 'excluded') continue;
+    if (placed.has(e.studyId)) tally.subjects.add(e.subjectId);
+    else count(tally, cohort, e);
+    placed.add(e.studyId);
+  }
+}
+
 /** The first rule against a study; undefined when it may be taken. What the study itself is comes before what is full. */
 function reasonAgainst(c: Candidate, cell: string, cohort: Cohort, tally: Tally): { code: Code; detail: string } | undefined {
   if (cohort.kernel !== 'any' && c.kernel !== cohort.kernel)
@@ -136,10 +151,12 @@ export function decide<C extends Candidate>(input: {
   const earlier = input.earlier.filter(isThere);
   const decided = decidedStudies(earlier);
   const tally: Tally = { size: 0, subjects: new Set(), bySite: new Map(), byQuota: [] };
-  for (const e of earlier) if (e.outcome === 'selected') count(tally, cohort, e);
+  countEarlier(tally, cohort, earlier);
 
   const late = candidates.filter((c) => c.ordinal <= (decided.get(c.studyId)?.ordinal ?? -Infinity));
   const { newest, older } = newestOnly(candidates.filter((c) => !late.includes(c)));
+  const again = newest.filter((c) => decided.has(c.studyId)).toSorted(bySort);
+  for (const c of again) if (decided.get(c.studyId)?.isSelected === true) tally.subjects.add(c.subjectId);
   const decisions: Decision<C>[] = ranked(
     newest.filter((c) => !decided.has(c.studyId)),
     cohort,
@@ -150,7 +167,6 @@ export function decide<C extends Candidate>(input: {
     count(tally, cohort, { ...candidate, cell });
     return { outcome: 'selected', candidate, cell };
   });
-  const again = newest.filter((c) => decided.has(c.studyId)).toSorted(bySort);
   for (const c of again) decisions.push(decided.get(c.studyId)?.isSelected === true ? revised(c) : excludedBefore(c));
   for (const c of [...older, ...late].toSorted(bySort)) decisions.push(supersededBy(c));
   return decisions;

@@ -27,7 +27,7 @@ function partName({ pipeline }: Arena, place: PartPlace): string {
   return `orthanc/${pacs.centre}`;
 }
 
-const PART_UP_WITHIN_MS = 120_000;
+const PART_UP_WITHIN_MS = 300_000;
 
 /** Kills a part and starts it again. What it leaves behind may hold its folder for a moment (PostgreSQL's sessions), so the start is repeated. */
 async function killPart(arena: Arena, place: PartPlace): Promise<void> {

@@ -1,20 +1,27 @@
 // Rows of docs/revisions.md after a study was selected, on the real databases and store: what select makes of a newer
 // revision, and what the reading room does with its tasks and readings.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { createHmac } from 'node:crypto';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import type { EventRecord, StudyAssessed, StudySelected } from '../../schemas/events.gen.ts';
-import type { ResearchRevision } from '../../services/kernel/ids.ts';
+import type { ResearchRevision, ResearchStudyId, SubjectId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { claim } from '../../services/label-queue/leases.ts';
 import { type Reader, registerReaders } from '../../services/label-queue/readers.ts';
 import { queueState } from '../../services/label-queue/state.ts';
 import { labelQueueStage } from '../../services/label-queue/stage.ts';
 import { submit } from '../../services/label-queue/submit.ts';
+import { approveRelease } from '../../services/release/approve.ts';
+import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
 import { contentsOf, type Fact } from '../../services/release/facts.ts';
-import { systemRandom } from '../../services/runtime/system.ts';
+import { releaseStage } from '../../services/release/stage.ts';
+import { verifyRelease } from '../../services/release/verify.ts';
+import { systemClock, systemRandom } from '../../services/runtime/system.ts';
 import { type CohortFile, parseCohort } from '../../services/select/cohort.ts';
 import { closeRound } from '../../services/select/round.ts';
 import { selectStage } from '../../services/select/stage.ts';
-import { assessed, codec, type Kit, openKit, putAssessed, type StageDatabase } from './research-kit.ts';
+import { assessed, codec, type Kit, openKit, type StageDatabase } from './research-kit.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 
 const COHORT: CohortFile = {
@@ -27,6 +34,8 @@ const NAMES = ['anna', 'boris', 'clara', 'dmitri', 'elena'] as const;
 let kit: Kit;
 let queue: StageDatabase;
 let select: StageDatabase;
+let release: ReleaseDeps & { readonly database: StageDatabase };
+let outDir: string;
 let readers: Map<string, Reader>;
 let offset = 0;
 
@@ -34,6 +43,10 @@ beforeAll(async () => {
   kit = await openKit('revisions');
   queue = await kit.database('label_queue');
   select = await kit.database('select');
+  const database = await kit.database('release');
+  outDir = join(kit.dir, 'out');
+  const secret = Buffer.alloc(32, 7);
+  release = { database, store: kit.store('release'), secret, codeVersion: 'test', stagingDir: join(kit.dir, 'staging') };
   const entries = NAMES.map((id) => ({ id, token: sha256Hex(id), simulated: false, lead: id === 'elena' }));
   readers = new Map((await registerReaders(entries, queue, systemRandom)).map((r) => [r.id, r]));
 }, 300_000);
@@ -72,10 +85,19 @@ async function outboxOf(database: StageDatabase, studyId: string): Promise<Event
  * Revision `ordinal` of study `n` with a volume of these bytes is assessed, and a round is closed. What select tells of
  * the study goes on to the reading room.
  */
-async function comes(n: number, ordinal: number, volume: string): Promise<StudyAssessed> {
+async function comes(n: number, ordinal: number, volume: string, subject?: string): Promise<StudyAssessed> {
   const names = { revision: `revision-${n}-${ordinal}` as ResearchRevision, volumeKey: `study-${n}/${ordinal}/volume.nii.gz` };
-  const record = assessed(n, { ordinal, ...names, volumeDigest: sha256Hex(`${n}|${ordinal}|${volume}`) });
-  await putAssessed(kit.store('assess'), record.value, Buffer.from(volume));
+  // As assess does: the event's digest of equal volumes is another one in each revision.
+  const salt = sha256Hex(`${n}|${ordinal}`);
+  const record = assessed(n, {
+    ordinal,
+    ...names,
+    ...(subject === undefined ? {} : { subjectId: subject as SubjectId }),
+    volumeDigest: createHmac('sha256', Buffer.from(salt, 'hex')).update(volume).digest('hex'),
+  });
+  const assessment = { format: 'ctstream-assessment/1', volumeSha256: sha256Hex(volume), volumeSalt: salt };
+  await kit.store('assess').put('ct-research', names.volumeKey, gzipSync(volume));
+  await kit.store('assess').put('ct-research', `study-${n}/${names.revision}/assessment.json`, Buffer.from(JSON.stringify(assessment)));
   await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
   await closeRound(select, COHORT, 0);
   for (const told of await outboxOf(select, record.value.studyId))
@@ -244,4 +266,145 @@ test('a withdrawal erases what is known of every revision', async () => {
     .catch((error: unknown) => expect(error).toMatchObject({ code: 'ERASURE_PENDING' }));
   for (const table of ['study', 'task', 'lineage'])
     expect(await rowsOf(queue, `SELECT 1 FROM ${table} WHERE study_id = 'study-7'`)).toEqual([]);
+}, 60_000);
+
+// A patient is merged in the PACS: the files name another, and the volume is the same.
+
+/** Release learns what select and the reading room have told of the study since it last did. */
+const learned = new Set<string>();
+async function releaseLearns(n: number): Promise<void> {
+  for (const event of [...(await outboxOf(select, `study-${n}`)), ...(await outboxOf(queue, `study-${n}`))]) {
+    const name = `${event.type} ${n} ${'revision' in event.value ? event.value.revision : ''}`;
+    if (/Study(?:Selected|Labelled|Excluded|Rejected) /.test(name) && !learned.has(name)) await inRelease(event);
+    learned.add(name);
+  }
+}
+
+async function inRelease(record: EventRecord): Promise<void> {
+  const event = eventIn(record, record.type) as Parameters<typeof releaseStage.handle>[0];
+  await releaseStage.handle(event, { ...release, outDir, clock: systemClock, eraseAgainAfterMs: 0 }, signal());
+}
+
+/** The subject withdraws: at the reading room and release. What the outboxes hold counts as published. */
+async function withdraws(subject: string): Promise<void> {
+  const value = { subjectId: subject as SubjectId };
+  for (const database of [queue, release.database])
+    await database.query('UPDATE outbox SET sent_at = clock_timestamp() WHERE sent_at IS NULL');
+  await labelQueueStage.handle(
+    eventIn({ type: 'ctstream.research.v1.SubjectWithdrawn' as const, value }, 'ct.research.subject-withdrawn.v1'),
+    { database: queue, store: kit.store('label-queue'), random: systemRandom, eraseAgainAfterMs: 0 },
+    signal(),
+  );
+  await inRelease({ type: 'ctstream.research.v1.SubjectWithdrawn', value });
+}
+
+async function tellsWithdrawn(n: number, ordinal: number, stage: string): Promise<void> {
+  const ids = { studyId: `study-${n}` as ResearchStudyId, revision: `revision-${n}-${ordinal}` as ResearchRevision };
+  const value = { ...ids, stage, code: 'PATIENT_WITHDRAWN' as const, detail: 'erased' };
+  await inRelease({ type: 'ctstream.research.v1.StudyRejected', value });
+}
+
+const factsOf = async (n: number): Promise<string[]> =>
+  (
+    await rowsOf<{ fact: string }>(
+      release.database,
+      "SELECT concat_ws(' ', type, value ->> 'revision', value ->> 'subjectId') AS fact FROM fact WHERE value ->> 'studyId' = $1 ORDER BY 1",
+      [`study-${n}`],
+    )
+  ).map((r) => r.fact.replace('ctstream.research.v1.', ''));
+
+const rowsOfQueue = async (n: number): Promise<number> => {
+  let rows = 0;
+  for (const table of ['study', 'task', 'lineage'])
+    rows += (await rowsOf(queue, `SELECT 1 FROM ${table} WHERE study_id = $1`, [`study-${n}`])).length;
+  return rows;
+};
+
+const gradedBy = async (grade: number): Promise<void> => {
+  expect(await grades('anna', grade)).toBe('read');
+  expect(await grades('boris', grade)).toBe('accept');
+};
+
+async function publishes(version: string): Promise<void> {
+  await buildRelease(release, { version, outDir, acceptHoles: true });
+  await approveRelease(release, { version, approvers: ['A', 'B'], simulated: true, outDir });
+}
+
+test('merged patient after selection, claimed by nobody: the tasks move to the other subject', async () => {
+  await comes(11, 1, 'one');
+  await comes(11, 2, 'one', 'other-11');
+  expect(await studiesOf(11)).toEqual(['revision-11-2 reading']);
+  expect(await tasksOf(11)).toEqual(['revision-11-2 grade-1 open', 'revision-11-2 grade-2 open']);
+  expect(await toldOf(11)).toEqual(['revision-11-1 SUPERSEDED']);
+  await gradedBy(1);
+  const labelled = (await outboxOf(queue, 'study-11')).find((e) => e.type === 'ctstream.research.v1.StudyLabelled');
+  expect(labelled?.value).toMatchObject({ revision: 'revision-11-2', subjectId: 'other-11' });
+  expect(await memberOf(11)).toBe('revision-11-2');
+}, 60_000);
+
+test('merged patient, graded: nothing is released under the former, and the study comes back under the other once it is read', async () => {
+  await comes(12, 1, 'one');
+  await gradedBy(1);
+  await comes(12, 2, 'one', 'other-12');
+  expect(await studiesOf(12)).toEqual(['revision-12-1 labelled stale by revision-12-2', 'revision-12-2 reading']);
+  expect(await toldOf(12)).toEqual(['StudyLabelled', 'revision-12-1 READING_STALE']);
+  expect(await memberOf(12)).toBeUndefined();
+  await gradedBy(2);
+  expect(await memberOf(12)).toBe('revision-12-2');
+}, 60_000);
+
+test("the former subject withdraws after a merge: the other's study goes on, and what was released as the former's is withdrawn", async () => {
+  await comes(13, 1, 'one');
+  await comes(14, 1, 'one');
+  for (let n = 0; n < 4; n += 1) await grades(n % 2 === 0 ? 'anna' : 'boris', 1);
+  for (const n of [13, 14]) await releaseLearns(n);
+  await publishes('v1.0.0');
+  await comes(13, 2, 'one', 'other-13');
+  await releaseLearns(13);
+  // Select and assess tell it of the former's revision, before and after release knows who withdrew.
+  await tellsWithdrawn(13, 1, 'select');
+  await withdraws('subject-13');
+  await tellsWithdrawn(13, 1, 'assess');
+  expect(await studiesOf(13)).toEqual(['revision-13-2 reading']);
+  expect(await tasksOf(13)).toEqual(['revision-13-2 grade-1 open', 'revision-13-2 grade-2 open']);
+  expect(await factsOf(13)).toEqual(['StudySelected revision-13-2 other-13']);
+  expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 1, withdrawn: 1 });
+  await gradedBy(3);
+  await releaseLearns(13);
+  await publishes('v2.0.0');
+  expect(await verifyRelease(join(outDir, 'v2.0.0'))).toMatchObject({ ok: true, studies: 2, withdrawn: 0 });
+  // A later withdrawal writes both versions anew, each with what it has.
+  await withdraws('subject-14');
+  expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 0, withdrawn: 2 });
+  expect(await verifyRelease(join(outDir, 'v2.0.0'))).toMatchObject({ ok: true, studies: 1, withdrawn: 1 });
+}, 120_000);
+
+test('the former subject withdraws before the merged revision is selected: it is read and kept all the same', async () => {
+  await comes(15, 1, 'one');
+  await releaseLearns(15);
+  await withdraws('subject-15');
+  expect([await rowsOfQueue(15), await factsOf(15)]).toEqual([0, []]);
+  await comes(15, 2, 'one', 'other-15');
+  await releaseLearns(15);
+  expect(await tasksOf(15)).toEqual(['revision-15-2 grade-1 open', 'revision-15-2 grade-2 open']);
+  expect(await factsOf(15)).toEqual(['StudySelected revision-15-2 other-15']);
+  await close(15);
+}, 60_000);
+
+test('the other subject withdraws after a merge: nothing of the images stays, and nothing that comes late brings it back', async () => {
+  const first = await comes(16, 1, 'one');
+  await gradedBy(1);
+  await releaseLearns(16);
+  const late = await outboxOf(queue, 'study-16');
+  await comes(16, 2, 'one', 'other-16');
+  await releaseLearns(16);
+  expect(await factsOf(16)).toHaveLength(3);
+  await withdraws('other-16');
+  expect([await rowsOfQueue(16), await factsOf(16)]).toEqual([0, []]);
+  const [done] = (await outboxOf(queue, 'other-16')).filter((e) => e.type === 'ctstream.research.v1.ErasureDone');
+  // Two revisions with two tasks each, and two readings.
+  expect(done?.value).toMatchObject({ stage: 'label-queue', rows: 2 + 4 + 2 });
+  const [selection] = await outboxOf(select, first.studyId);
+  for (const event of [...(selection === undefined ? [] : [selection]), ...late]) await inRelease(event);
+  expect(await factsOf(16)).toEqual([]);
 }, 60_000);
