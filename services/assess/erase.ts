@@ -58,9 +58,13 @@ async function removeAll(store: ObjectStore, prefixes: Iterable<string>, signal:
   return removed;
 }
 
-/** Removes a study that came, or was finished, after its subject withdrew: image tars, volume, assessment and note. */
+/**
+ * Removes a revision that came, or was finished, after its subject withdrew: image tars, volume, assessment and note. Not
+ * the whole study: when its patient was merged with another, other revisions are another's. What assess has not seen of a
+ * withdrawn patient's study, anonymise removes.
+ */
 export async function eraseStudy(store: ObjectStore, study: StudyOfSubject, signal: AbortSignal): Promise<void> {
-  await removeAll(store, [`${study.studyId}/`, indexKey(study)], signal);
+  await removeAll(store, [`${study.studyId}/${study.revision}/`, indexKey(study)], signal);
 }
 
 async function readMarker(store: ObjectStore, subjectId: SubjectId, signal: AbortSignal): Promise<Marker | undefined> {
@@ -100,8 +104,8 @@ export async function eraseSubject(
   // The marker knows a study before its note goes, so that no crash can make it forgotten.
   if (noted.length > 0)
     marker = await writeMarker(store, subjectId, { ...marker, revisions: [...marker.revisions, ...noted].sort() }, signal);
-  const studies = new Set(marker.revisions.map(([study]) => `${study}/`));
-  const removed = await removeAll(store, studies, signal);
+  const theirs = marker.revisions.map(([study, revision]) => `${study}/${revision}/`);
+  const removed = await removeAll(store, theirs, signal);
   await removeAll(store, [`subjects/${subjectId}/`], signal);
   if (removed > 0) marker = await writeMarker(store, subjectId, { ...marker, objects: marker.objects + removed }, signal);
   if (clock.nowMs() < marker.sinceMs + eraseAgainAfterMs)

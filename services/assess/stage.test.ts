@@ -314,6 +314,17 @@ describe('withdrawal', () => {
     expect([...objects.keys()].sort()).toEqual(['other/r1/manifest.json', 'withdrawn/subject1']);
   });
 
+  test('of a study whose patient was merged with another only the revisions of the one who withdraws go', async () => {
+    const objects = new Map<string, Uint8Array>([
+      ['subjects/subject1/study1/r1', Buffer.from('{}')],
+      ['subjects/subject2/study1/r2', Buffer.from('{}')],
+      ['study1/r1/manifest.json', Buffer.from('{}')],
+      ['study1/r2/manifest.json', Buffer.from('{}')],
+    ]);
+    await expect(run(objects, withdrawal())).rejects.toMatchObject({ code: 'ERASURE_PENDING' });
+    expect([...objects.keys()].sort()).toEqual(['study1/r2/manifest.json', 'subjects/subject2/study1/r2', 'withdrawn/subject1']);
+  });
+
   test('a study in hand when its subject withdraws is not published, and the volume that it wrote goes', async () => {
     const objects = new Map<string, Uint8Array>();
     const event = putStudy(objects, [soft]);

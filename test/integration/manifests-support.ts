@@ -32,7 +32,8 @@ export function environmentProblems(stage: string, env: Readonly<Record<string, 
   const schema = schemas.get(stage);
   if (schema === undefined) return [`${stage} has no environment schema`];
   const unknown = Object.keys(env)
-    .filter((name) => schema.shape[name] === undefined)
+    // Node's own options are no setting of a stage.
+    .filter((name) => schema.shape[name] === undefined && name !== 'NODE_OPTIONS')
     .map((name) => `${name} is unknown to ${stage}`);
   const parsed = schema.safeParse(env);
   const secrets = Object.keys(schema.shape).filter((name) => schema.shape[`${name}_FILE`] !== undefined);
