@@ -25,14 +25,18 @@ interface Work {
 }
 
 /** Who was served while a centre waited: each other one at most once. */
-function watchOver(): { served(one: string, waiting: Iterable<string>): void } {
+function watchOver(): { served(one: string, waiting: readonly Work[]): void; left(waiting: readonly Work[]): void } {
   const passed = new Map<string, Set<string>>();
+  // Who gave up and comes again waits anew.
+  const left = (waiting: readonly Work[]): void => {
+    for (const c of passed.keys()) if (!waiting.some((w) => w.centre === c)) passed.delete(c);
+  };
   return {
+    left,
     served: (one, waiting) => {
-      const line = new Set(waiting);
-      for (const c of passed.keys()) if (!line.has(c)) passed.delete(c);
+      left(waiting);
       passed.delete(one);
-      for (const c of line) {
+      for (const c of new Set(waiting.map((w) => w.centre))) {
         if (c === one) continue;
         const by = passed.get(c) ?? new Set();
         if (by.has(one)) throw new Error(`${c} waited and ${one} was served twice`);
@@ -61,10 +65,7 @@ test('no centre that waits is passed over twice by another one; no place is free
           // Oldest first within a centre.
           expect(waiting.find((w) => w.centre === c)).toBe(one);
           waiting.splice(waiting.indexOf(one), 1);
-          watch.served(
-            c,
-            waiting.map((w) => w.centre),
-          );
+          watch.served(c, waiting);
           one.place = place;
           running.push(one);
           await new Promise<void>((end) => (one.end = end));
@@ -82,6 +83,7 @@ test('no centre that waits is passed over twice by another one; no place is free
         if (s.do === 'come') return come(s.centre);
         if (s.do === 'abort') {
           const [one] = waiting.splice(s.which % Math.max(1, waiting.length), 1);
+          watch.left(waiting);
           return one?.abort.abort(new Error('gone'));
         }
         const at = s.which % Math.max(1, running.length);
@@ -104,7 +106,7 @@ test('no centre that waits is passed over twice by another one; no place is free
       expect(done + aborted).toBe(steps.filter((s) => s.do === 'come').length);
       expect(line.taken()).toBe(0);
     }),
-    { numRuns: 80 },
+    { numRuns: 300 },
   );
 });
 
