@@ -4,6 +4,7 @@ import { Fault } from '../kernel/fault.ts';
 import type { LogRecord, LogWriter } from '../ports/log-writer.ts';
 import { busFault, kafkaClient } from './kafka-client.ts';
 import type { KafkaBusOptions } from './kafka-offsets.ts';
+import { setTimestampType, type TimestampType } from './kafka-topics.ts';
 
 const TRIES = 5;
 const PAUSE_MS = 500;
@@ -40,7 +41,18 @@ export async function kafkaLogWriter(options: KafkaBusOptions): Promise<LogWrite
     return { first: BigInt(found.low), end: BigInt(found.high) };
   };
 
+  const restored = new Set<string>();
+  /** The log's own times are the broker's: while it is restored, those that the records had. */
+  const times = async (topics: Iterable<string>, type: TimestampType): Promise<void> => {
+    const names = [...topics].map((topic) => options.prefix + topic);
+    await asked('changing whose time records get', () => setTimestampType(admin, names, type));
+  };
+
   const append = async (topic: string, partition: number, at: bigint, records: readonly LogRecord[]): Promise<void> => {
+    if (!restored.has(topic)) {
+      restored.add(topic);
+      await times([topic], 'CreateTime');
+    }
     const messages = records.map((r) => ({
       partition,
       key: r.key,
@@ -86,6 +98,8 @@ export async function kafkaLogWriter(options: KafkaBusOptions): Promise<LogWrite
       );
     },
     close: async () => {
+      // What a killed run leaves is set right when the topics are applied again.
+      await times(restored, 'LogAppendTime').catch(() => undefined);
       await Promise.allSettled([producer.disconnect(), admin.disconnect()]);
     },
   };

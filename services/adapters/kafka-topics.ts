@@ -11,7 +11,11 @@ import { applyAcls } from './kafka-acls.ts';
 import { kafkaClient } from './kafka-client.ts';
 import type { TlsOptions } from './tls-files.ts';
 
-const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ConfigResourceTypes, ResourcePatternTypes } = kafkajs;
+const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ConfigResourceTypes, ConfigSource, ResourcePatternTypes } = kafkajs;
+
+/** Whose time a record gets: its producer's, or the broker's when it takes it. */
+export type TimestampType = 'CreateTime' | 'LogAppendTime';
+const TIMESTAMP_TYPE = 'message.timestamp.type';
 
 export interface TopicPlan {
   /** Logical name. */
@@ -82,6 +86,9 @@ function configOf(plan: TopicPlan, brokers: number): Record<string, string> {
     'retention.ms': String(plan.retentionMs),
     'cleanup.policy': plan.cleanup,
     'min.insync.replicas': String(Math.min(plan.minInsyncReplicas, brokers)),
+    // The broker's clock: a hospital's may be years behind (its records would be deleted at once) or hours ahead
+    // (INVALID_TIMESTAMP). The time of the event itself is ce_time.
+    [TIMESTAMP_TYPE]: 'LogAppendTime' satisfies TimestampType,
     // A record that its own topic just took must fit with what parking adds.
     ...(plan.maxMessageBytes === undefined ? {} : { 'max.message.bytes': String(plan.maxMessageBytes) }),
   };
@@ -137,7 +144,7 @@ export interface ApplyTopicsOptions {
 }
 
 /**
- * Creates what is missing, removes access rules that are no longer in the tables (a centre that left loses its rights; its
+ * Creates what is missing, lets records get the broker's time, removes access rules that are no longer in the tables (a centre that left loses its rights; its
  * topics and records stay), and verifies all: partitions, retention, cleanup, min ISR, ACLs.
  * @throws Fault BAD_CONFIG naming every difference: changing a topic that holds records is an operator's decision.
  */
@@ -148,6 +155,11 @@ export async function applyTopics(o: ApplyTopicsOptions): Promise<void> {
     const brokers = (await admin.describeCluster()).brokers.length;
     const plans = topicPlans(o.centres, o.partitionsOverride);
     await createMissing(admin, plans, o.prefix, brokers);
+    await setTimestampType(
+      admin,
+      plans.map((p) => o.prefix + p.name),
+      'LogAppendTime',
+    );
     const removed = await applyAcls(admin, aclsOf(plans, o.prefix), o.prefix, o.keepRules);
     if (removed.length > 0) o.log?.warn({ removed }, 'access rules that schemas/topics.json no longer has were removed');
     const wrong = await differences(admin, plans, o.prefix, brokers);
@@ -170,6 +182,26 @@ async function createMissing(admin: Admin, plans: readonly TopicPlan[], prefix: 
   for (let i = 0; i < missing.length; i += 50)
     await admin.createTopics({ topics: missing.slice(i, i + 50), waitForLeaders: false, timeout: 30_000 });
   if (missing.length > 0) await untilLed(admin, missing);
+}
+
+/** Sets it where it differs; needs no other care, since records that are there keep their times. */
+export async function setTimestampType(admin: Admin, topics: readonly string[], type: TimestampType): Promise<void> {
+  if (topics.length === 0) return;
+  const { resources } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: topics.map((name) => ({ type: ConfigResourceTypes.TOPIC, name })),
+  });
+  const isSet = (entries: readonly { configName: string; configValue: string }[]): boolean =>
+    entries.some((e) => e.configName === TIMESTAMP_TYPE && e.configValue === type);
+  const changed = resources
+    .filter((r) => !isSet(r.configEntries))
+    .map((r) => {
+      // Kafka replaces all of a topic's own settings at once.
+      const own = r.configEntries.filter((e) => e.configSource === ConfigSource.TOPIC_CONFIG && e.configName !== TIMESTAMP_TYPE);
+      const entries = own.map((e) => ({ name: e.configName, value: e.configValue }));
+      return { type: ConfigResourceTypes.TOPIC, name: r.resourceName, configEntries: [...entries, { name: TIMESTAMP_TYPE, value: type }] };
+    });
+  if (changed.length > 0) await admin.alterConfigs({ validateOnly: false, resources: changed });
 }
 
 /** Waits until every partition of new topics has a leader. kafkajs' own wait throws while the broker does not know them yet. */

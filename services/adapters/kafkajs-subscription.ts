@@ -3,6 +3,7 @@
 import type { Consumer, EachBatchPayload, Offsets } from 'kafkajs';
 import { Fault } from '../kernel/fault.ts';
 import type { PartitionLag, SubscribeOptions, Subscription } from '../ports/event-bus.ts';
+import { clockWatch } from './clock-watch.ts';
 import { busFault, isPattern } from './kafka-client.ts';
 import { committedBy, endsOf, inSteps, partitionId, recordOf, within, type KafkaParts } from './kafka-offsets.ts';
 import { stickyAssigner, type Holding } from './kafkajs-assigner.ts';
@@ -31,7 +32,7 @@ interface State {
   /** Where a partition was sent back to, because records were stepped over. */
   readonly sentBack: Map<string, bigint>;
   committing: Promise<void> | undefined;
-  /** The look for new topics that is under way. */
+  /** The look for new topics, or the joining again, that is under way. */
   following: Promise<void> | undefined;
   running: boolean;
   stopped: boolean;
@@ -99,19 +100,25 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
   }
   // kafkajs' `run` resolves also when the group could not be joined.
   if (state.failure !== undefined) throw state.failure;
-  const look = (): void => {
-    // One at a time: a second one would stop the consumer that the first is about to start.
-    state.following ??= follow(state).finally(() => {
+  // One at a time: a second one would stop the consumer that the first is about to start.
+  const alone = (work: (state: State) => Promise<void>): void => {
+    state.following ??= work(state).finally(() => {
       state.following = undefined;
     });
   };
-  const poll = options.topics.some(isPattern) ? setInterval(look, parts.options.metadataPollMs ?? 10_000) : undefined;
+  const poll = options.topics.some(isPattern) ? setInterval(() => alone(follow), parts.options.metadataPollMs ?? 10_000) : undefined;
   poll?.unref();
+  const wentBack = clockWatch();
+  const clock = setInterval(() => {
+    if (state.following === undefined && wentBack() > sessionTimeout / 5) alone(afterClockWentBack);
+  }, 1000);
+  clock.unref();
   return {
     take: (signal) => board.take(signal),
     lag: () => lagOf(state),
     stop: async () => {
       clearInterval(poll);
+      clearInterval(clock);
       await stop(state);
     },
   };
@@ -211,17 +218,31 @@ async function follow(state: State): Promise<void> {
     const found = await state.parts.find(state.options.topics.filter(isPattern));
     if (state.stopped || found.every((t) => state.topics.includes(t))) return;
     state.parts.options.log.info({ group: state.options.group, topics: found.length }, 'new topics: subscribing again');
-    state.joining = true;
-    await state.committing;
-    if (state.running) {
-      state.running = false;
-      await state.consumer.stop();
-    }
-    await start(state);
+    await startAgain(state);
   } catch (error) {
     state.parts.options.log.warn({ err: busFault(error, 'looking for new topics') }, 'looking for new topics failed');
     // A consumer that was stopped and not started again would be silent for ever.
     if (!state.running) fail(state, busFault(error, `joining the group ${state.options.group} again`));
+  }
+}
+
+async function startAgain(state: State): Promise<void> {
+  state.joining = true;
+  await state.committing;
+  if (state.running) {
+    state.running = false;
+    await state.consumer.stop();
+  }
+  await start(state);
+}
+
+/** kafkajs sends its next heartbeat when the wall clock says so: after it went back an hour, in an hour. */
+async function afterClockWentBack(state: State): Promise<void> {
+  state.parts.options.log.warn({ group: state.options.group }, 'the clock went back: joining the group again');
+  try {
+    await startAgain(state);
+  } catch (error) {
+    fail(state, busFault(error, `joining the group ${state.options.group} again`));
   }
 }
 

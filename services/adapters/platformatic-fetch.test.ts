@@ -41,6 +41,11 @@ test('a batch that begins before the asked offset gives nothing of before it', (
   expect(next).toBe(13n);
 });
 
+test("where the broker's time counts, every record of a batch has it", () => {
+  const { records } = fetched(at(10n), [batch(10n, [record(0), record(1)], { attributes: 0b1000, maxTimestamp: 5000n })]);
+  expect(records.map((r) => r.timestampMs)).toEqual([5000, 5000]);
+});
+
 test('markers give no record but are gone past, and so is the end of a compacted batch', () => {
   const marker = batch(5n, [record(0)], { attributes: IS_CONTROL });
   expect(fetched(at(5n), [marker])).toMatchObject({ records: [], next: 6n });

@@ -86,6 +86,9 @@ function request({ name, next }: Place): {
   };
 }
 
+/** Attribute of a batch whose records have the broker's time, which stands in the batch alone. */
+const IS_LOG_APPEND_TIME = 0b1000;
+
 /** A batch is sent whole: it may begin before the offset that was asked for. */
 export function fetched<P extends Place>(place: P, batches: readonly RecordsBatch[]): Fetched<P> {
   const records = batches
@@ -108,6 +111,6 @@ function recordOf({ topic, partition }: PartitionName, batch: RecordsBatch, reco
     key: record.key?.toString('utf8') ?? '',
     value: record.value ?? new Uint8Array(),
     headers,
-    timestampMs: Number(batch.firstTimestamp + record.timestampDelta),
+    timestampMs: Number((batch.attributes & IS_LOG_APPEND_TIME) === 0 ? batch.firstTimestamp + record.timestampDelta : batch.maxTimestamp),
   };
 }
