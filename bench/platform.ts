@@ -85,10 +85,11 @@ export const peakRssMbOf = async (pid: number): Promise<number> => {
   return Math.round(Number(kilobytes) / 1024);
 };
 
-/** A stage that ended by itself: says how, with the end of its log, before the folder goes. */
+/** A stage ended by itself: the bench would wait for ever. Says how, with the end of its log, and ends as at a signal. */
 export const tellEnd = ({ dir }: Pick<BenchPlatform, 'dir'>, { name, code, signal }: StageExit): void => {
   const lines = readFileSync(join(dir, 'logs', `${name}.log`), 'utf8')
     .trimEnd()
     .split('\n');
   say(`${name} ended with ${signal ?? code}:\n${lines.slice(-5).join('\n')}`);
+  process.kill(process.pid, 'SIGTERM');
 };

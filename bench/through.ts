@@ -6,10 +6,10 @@ import type { FedStudy } from './ingest-studies.ts';
 import type { BenchPlatform } from './platform.ts';
 import { watchTopics } from './watch-topics.ts';
 
-/** Removes everything in a bucket. */
+/** Removes everything in a bucket but what a stage that starts tries the server with. */
 export const clear = async (store: ObjectStore, bucket: string): Promise<void> => {
   const keys: string[] = [];
-  for await (const { key } of store.list(bucket, '')) keys.push(key);
+  for await (const { key } of store.list(bucket, '')) if (!key.startsWith('.conformance/')) keys.push(key);
   if (keys.length > 0) await store.remove(bucket, keys);
 };
 

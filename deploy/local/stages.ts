@@ -38,6 +38,12 @@ interface Spec {
   readonly env?: (p: Provisioned, dir: string) => Env;
 }
 
+/**
+ * What is read from a socket or put together as a slice lies beside the heap. With a small young heap it is freed soon: a
+ * third less memory and processor, measured.
+ */
+const FREED_SOON = '--max-semi-space-size=2';
+
 const SPECS: Readonly<Record<StageName, Spec>> = {
   'centre-gateway': {
     main: 'services/centre-gateway/main.ts',
@@ -56,9 +62,7 @@ const SPECS: Readonly<Record<StageName, Spec>> = {
     env: (p) => ({
       CENTRES_FILE: p.file('centres.json'),
       CLINICAL_KEEP_DAYS: String(p.clinicalDays),
-      // Each read of a socket takes 64 kB beside the heap. With a small young heap they are freed soon: a third less memory
-      // and processor, measured.
-      NODE_OPTIONS: '--max-semi-space-size=2',
+      NODE_OPTIONS: FREED_SOON,
     }),
   },
   anonymise: {
@@ -66,7 +70,7 @@ const SPECS: Readonly<Record<StageName, Spec>> = {
     kafka: 'anonymise',
     store: 'anonymise',
     vault: 'owner',
-    env: (p) => ({ CENTRES_FILE: p.file('centres.json') }),
+    env: (p) => ({ CENTRES_FILE: p.file('centres.json'), NODE_OPTIONS: FREED_SOON }),
   },
   assess: { main: 'services/assess/main.ts', kafka: 'assess', store: 'assess' },
   select: {
