@@ -7,6 +7,7 @@ import { databaseUrl, kafkaOptions, loopOptions, storeOptions } from '../runtime
 import { runOutbox } from '../runtime/outbox.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
+import { CANDIDATES } from './build.ts';
 import { readReleaseEnv, readReleaseSecret } from './env.ts';
 import { releaseServer } from './server.ts';
 import { releaseStage } from './stage.ts';
@@ -29,9 +30,11 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
   const bus = openBus({ ...kafkaOptions(env), clientId: releaseStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
 
+  const store = s3Store(storeOptions(env));
+  await store.conformance(CANDIDATES);
   const deps = {
     database,
-    store: s3Store(storeOptions(env)),
+    store,
     secret,
     codeVersion: env.CODE_VERSION,
     stagingDir: env.STAGING_DIR,

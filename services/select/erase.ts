@@ -52,11 +52,19 @@ async function erase(tx: Transaction, subjectId: SubjectId, cause: string): Prom
   await lockRounds(tx);
   await lockSubject(tx, subjectId);
   await tx.query('INSERT INTO withdrawn (subject_id) VALUES ($1) ON CONFLICT DO NOTHING', [subjectId]);
+  // Of a study whose newest revision is theirs all: after a merge in the PACS the older ones have their images.
   const gone = await tx.query<{ study_id: ResearchStudyId; revision: ResearchRevision }>(
-    'DELETE FROM candidate WHERE subject_id = $1 RETURNING study_id, revision',
+    `DELETE FROM candidate c WHERE study_id IN (SELECT study_id FROM candidate WHERE subject_id = $1)
+       AND (subject_id = $1 OR $1 = (SELECT n.subject_id FROM candidate n WHERE n.study_id = c.study_id
+                                     ORDER BY n.ordinal DESC, n.revision DESC LIMIT 1))
+     RETURNING study_id, revision`,
     [subjectId],
   );
-  const decisions = await tx.query('DELETE FROM decision WHERE subject_id = $1 RETURNING 1', [subjectId]);
+  const decisions = await tx.query(
+    `DELETE FROM decision WHERE subject_id = $1
+       OR (study_id, revision) IN (SELECT * FROM unnest($2::text[], $3::text[])) RETURNING 1`,
+    [subjectId, gone.map((g) => g.study_id), gone.map((g) => g.revision)],
+  );
   for (const { study_id: studyId, revision } of gone)
     // Release learns by this which exclusions are theirs: an exclusion names no subject.
     await tx.enqueue({

@@ -298,6 +298,28 @@ async function withdraws(subject: string): Promise<void> {
   await inRelease({ type: 'ctstream.research.v1.SubjectWithdrawn', value });
 }
 
+/** The subject withdraws: at select. What it still has of the study, and of which revisions it tells so. */
+async function withdrawsFromSelect(subject: string, n: number): Promise<{ candidates: string[]; decisions: string[]; told: string[] }> {
+  await select.query('UPDATE outbox SET sent_at = clock_timestamp() WHERE sent_at IS NULL');
+  const value = { subjectId: subject as SubjectId };
+  await selectStage
+    .handle(
+      eventIn({ type: 'ctstream.research.v1.SubjectWithdrawn' as const, value }, 'ct.research.subject-withdrawn.v1'),
+      { database: select, eraseAgainAfterMs: 0 },
+      signal(),
+    )
+    // What it tells is not published here.
+    .catch((error: unknown) => expect(error).toMatchObject({ code: 'ERASURE_PENDING' }));
+  const of = async (table: 'candidate' | 'decision'): Promise<string[]> =>
+    (await rowsOf<{ revision: string }>(select, `SELECT revision FROM ${table} WHERE study_id = $1 ORDER BY 1`, [`study-${n}`])).map(
+      (r) => r.revision,
+    );
+  const told = (await outboxOf(select, `study-${n}`)).flatMap((e) =>
+    e.type === 'ctstream.research.v1.StudyRejected' && e.value.code === 'PATIENT_WITHDRAWN' ? [e.value.revision] : [],
+  );
+  return { candidates: await of('candidate'), decisions: await of('decision'), told: told.sort() };
+}
+
 async function tellsWithdrawn(n: number, ordinal: number, stage: string): Promise<void> {
   const ids = { studyId: `study-${n}` as ResearchStudyId, revision: `revision-${n}-${ordinal}` as ResearchRevision };
   const value = { ...ids, stage, code: 'PATIENT_WITHDRAWN' as const, detail: 'erased' };
@@ -362,6 +384,11 @@ test("the former subject withdraws after a merge: the other's study goes on, and
   await comes(13, 2, 'one', 'other-13');
   await releaseLearns(13);
   // Select and assess tell it of the former's revision, before and after release knows who withdrew.
+  expect(await withdrawsFromSelect('subject-13', 13)).toEqual({
+    candidates: ['revision-13-2'],
+    decisions: ['revision-13-2'],
+    told: ['revision-13-1'],
+  });
   await tellsWithdrawn(13, 1, 'select');
   await withdraws('subject-13');
   await tellsWithdrawn(13, 1, 'assess');
@@ -405,6 +432,11 @@ test('the other subject withdraws after a merge: nothing of the images stays, an
   // Two revisions with two tasks each, and two readings.
   expect(done?.value).toMatchObject({ stage: 'label-queue', rows: 2 + 4 + 2 });
   const [selection] = await outboxOf(select, first.studyId);
+  expect(await withdrawsFromSelect('other-16', 16)).toEqual({
+    candidates: [],
+    decisions: [],
+    told: ['revision-16-1', 'revision-16-2'],
+  });
   for (const event of [...(selection === undefined ? [] : [selection]), ...late]) await inRelease(event);
   expect(await factsOf(16)).toEqual([]);
 }, 60_000);
