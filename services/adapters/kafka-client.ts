@@ -4,6 +4,7 @@ import kafkajs from 'kafkajs';
 import type { Kafka as KafkaClient, LogEntry } from 'kafkajs';
 import type { Logger } from 'pino';
 import { Fault } from '../kernel/fault.ts';
+import { kafkaSocket } from './kafka-socket.ts';
 import { isUntrusted, type TlsOptions } from './tls-files.ts';
 
 export interface KafkaAccess {
@@ -34,6 +35,7 @@ export function kafkaClient(o: KafkaAccess, onDenied: (what: string) => void = (
   return new Kafka({
     clientId: o.clientId,
     brokers: [...o.brokers],
+    socketFactory: kafkaSocket,
     ...(o.ssl === undefined ? {} : { ssl: { ...o.ssl } }),
     sasl: { mechanism: 'scram-sha-512', username: o.username, password: o.password },
     connectionTimeout: 5000,

@@ -28,7 +28,7 @@ export function proxyNamed(api: string, name: string, address: string): Proxy {
     poison: async ({ type, attributes }) => {
       for (const stream of ['upstream', 'downstream']) await ask('POST', toxics, { name: stream, type, stream, toxicity: 1, attributes });
     },
-    // Closes all connections on the way: a link that a toxic has ended may keep the proxy from taking new ones.
+    // Closes the connections too: nothing of the fault goes on in them.
     heal: async () => {
       await ask('POST', `${api}/proxies/${name}`, { enabled: false });
       for (const stream of ['upstream', 'downstream']) await ask('DELETE', `${toxics}/${stream}`);
