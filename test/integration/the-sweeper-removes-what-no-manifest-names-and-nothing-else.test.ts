@@ -145,11 +145,12 @@ async function leave(): Promise<Left> {
   );
   await lab.stages.kill('anonymise', 'SIGTERM');
   const { studyInstanceUid: waiting } = await sendPhantom(pacs, { seed: 71, index: 1, severity: 1 });
+  // Before the others: a study waits behind two of its own PACS that hang.
+  await stored(waiting);
   const again = await halfStudy();
   const never = await halfStudy();
   const hasTars = async (study: string, n: number): Promise<true | undefined> => ((await tarsOf(study)).length === n ? true : undefined);
   for (const { study } of [again, never]) await eventually('the first series', () => hasTars(study, 1));
-  await stored(waiting);
   await lab.stages.kill('ingest', 'SIGKILL');
   silent.delete(`/series/${again.second}`);
   await lab.stages.start('ingest');
