@@ -21,6 +21,9 @@ const ROWS: readonly (readonly [Figure, string])[] = [
   ['leaveMs', 'it goes: until the first holds all again, ms'],
 ];
 
+/** Three digits say as much as the runs do. */
+const short = (n: number): string => String(n < 1000 ? Number(n.toPrecision(3)) : Math.round(n));
+
 const valuesOf = (runs: BusRuns, client: keyof BusRuns, figure: Figure): number[] => runs[client].map((f) => f[figure]);
 
 const section = (runs: BusRuns, o: BusOptions, load: number): string[] => [
@@ -33,7 +36,7 @@ const section = (runs: BusRuns, o: BusOptions, load: number): string[] => [
   ...ROWS.map(([figure, name]) => {
     const [a, b] = [valuesOf(runs, 'kafkajs', figure), valuesOf(runs, 'platformatic', figure)];
     const ratio = medianOf(a) === 0 ? '' : ratioOf(b, a).toFixed(2);
-    return `| ${name} | ${medianOf(a)} | ${medianOf(b)} | ${ratio} |`;
+    return `| ${name} | ${short(medianOf(a))} | ${short(medianOf(b))} | ${ratio} |`;
   }),
   '',
   `Every record came, in each run. When the second consumer comes, the first has at least ${HELD} jobs of each partition in hand that don't end: those of lost partitions are aborted and given to the second.`,
