@@ -99,19 +99,13 @@ function npm(...args) {
 }
 
 /**
- * True when `npm ci` refused for one reason only: the registry's and the lock file's lists of packages for other
- * systems differ (a mirror with part of them; a lock file that was made at one). `npm install` takes the same
- * versions with the same checksums from the lock file, and leaves it as it is with --no-save. What package.json
- * itself names is never among them: a lock file without that is not this project's.
+ * True when `npm ci` refused for one reason only: optional packages for other systems, which the registry
+ * cannot describe (a mirror with part of them). npm then names them without a version. `npm install` takes
+ * the same versions with the same checksums from the lock file, and leaves it as it is with --no-save.
  */
 function onlyForeignPackagesMissing(text) {
-  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const complaints = text.split('\n').filter((line) => /(Missing|Invalid): /.test(line));
-  const foreign = (line) => {
-    const name = /Missing: (@?[^@\s]+)@\S* from lock file$/.exec(line.trim())?.[1];
-    return name !== undefined && !(name in { ...dependencies, ...devDependencies });
-  };
-  return text.includes('EUSAGE') && complaints.length > 0 && complaints.every(foreign);
+  return text.includes('EUSAGE') && complaints.length > 0 && complaints.every((line) => /Missing: \S+@ from lock file$/.test(line.trim()));
 }
 
 const [file, ...args] = process.argv.slice(2);
