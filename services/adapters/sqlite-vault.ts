@@ -12,9 +12,22 @@ import type { IdentityVault, Lineage, PatientKey, StudyKeys, SubjectKeys, Subjec
 import { isSameKey, newId, newSecret, vaultCrypto, VAULT_KEY_BYTES } from './vault-crypto.ts';
 import type { VaultCrypto } from './vault-crypto.ts';
 
+export interface SqliteVault extends IdentityVault {
+  /** What was answered so far outlasts a loss of power from now on. */
+  settle(): Promise<void>;
+}
+
+/**
+ * When an answer outlasts a loss of power: with each answer, or `whenTold`, for a caller that shows nothing made of the
+ * answers before `settle`. A process that is killed loses nothing in either case.
+ */
+export type Syncs = 'each' | 'whenTold';
+
 /** Opens or makes the vault `file` and its key `file.key`. Throws Fault BAD_CONFIG, VAULT_UNAVAILABLE. */
-export const openSqliteVault = (file: string): IdentityVault => {
+export const openSqliteVault = (file: string, syncs: Syncs = 'each'): SqliteVault => {
   const { db, crypto } = openVaultFile(file);
+  // https://sqlite.org/pragma.html#pragma_synchronous: in WAL mode commits are not synced then, checkpoints are.
+  if (syncs === 'whenTold') db.exec('pragma synchronous = normal');
   const run = <T>(work: () => T): Promise<T> => new Promise((resolve) => resolve(guarded(work)));
   return {
     subject: (patient, signal) => run(() => (signal?.throwIfAborted(), subject(db, crypto, patient))),
@@ -34,8 +47,14 @@ export const openSqliteVault = (file: string): IdentityVault => {
     denied: (studies) => run(() => new Set(studies.filter((key) => isDenied(db, studyDigest(crypto, key))))),
     denyStudy: (centre, study) => run(() => transaction(db, () => denyStudy(db, crypto.digest('study', centre, study)))),
     lineages: (signal) => lineages(db, crypto, signal),
+    settle: () => run(() => settle(db)),
     close: () => run(() => db.close()),
   };
+};
+
+const settle = (db: DatabaseSync): void => {
+  const result = db.prepare('pragma wal_checkpoint(full)').get();
+  if (result?.['busy'] !== 0) throw new Fault('VAULT_UNAVAILABLE', true, 'the vault is being read by another command for too long');
 };
 
 /** The file itself, for what else is done to it. Throws as `openSqliteVault` does. */

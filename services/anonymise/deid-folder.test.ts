@@ -53,6 +53,26 @@ describe('deid folder', () => {
     TIMEOUT_MS,
   );
 
+  test('no file has its name before the vault has settled what it is named by', async () => {
+    const vault = openSqliteVault(at('vault.sqlite'), 'whenTold');
+    const namedBefore: string[][] = [];
+    const settle = async (): Promise<void> => {
+      namedBefore.push(filesOf(at('out')));
+      await vault.settle();
+    };
+    const first = await deidFolder(at('in'), at('out'), { vault, settle, workers: 1 });
+    await vault.close();
+    expect(first.written).toBe(41);
+    expect(namedBefore).toEqual([[]]);
+    const failing = openSqliteVault(at('vault.sqlite'), 'whenTold');
+    const full = (): Promise<void> => Promise.reject(new Error('the disk is full'));
+    await expect(deidFolder(at('in'), at('none'), { vault: failing, settle: full, workers: 1 })).rejects.toThrow('full');
+    await failing.close();
+    expect(readdirSync(at('none'), { recursive: true, encoding: 'utf8' }).filter((name) => /dcm/.test(name))).toEqual([]);
+    expect(await deid('again')).toMatchObject({ written: 41 });
+    expect(contentOf(at('again'))).toEqual(contentOf(at('out')));
+  });
+
   test(
     'goes on where it was stopped, and only in a folder of its own',
     async () => {

@@ -29,6 +29,8 @@ export interface DeidFolderResult {
 
 export interface DeidFolderOptions {
   vault: IdentityVault;
+  /** Makes what the vault answered outlast a crash; asked before files get their names, where the vault does not do so at each answer. */
+  settle?: () => Promise<void>;
   /** Whose patients these are: bare ids of two centres are never the same patient. */
   centre?: CentreId;
   rules?: IdentityRules;
@@ -53,7 +55,7 @@ export const deidFolder = async (inDir: string, outDir: string, options: DeidFol
   const names = await filesUnder(inDir);
   const result: DeidFolderResult = { written: 0, refused: [], seconds: 0, bytes: 0, emptied: 0 };
   const threads = Math.min(options.workers ?? availableParallelism(), Math.ceil(names.length / FILES_PER_THREAD));
-  const pool = await deidPool(inDir, outDir, threads);
+  const pool = await deidPool({ inDir, outDir, mayStand: options.resume === true }, threads);
   try {
     // What does the work is imported while the threads start.
     const { deidStudies } = await import('./deid-studies.ts');

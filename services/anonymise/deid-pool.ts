@@ -1,6 +1,6 @@
 // Threads for DeidWork: a task goes to the next free one, to one that is named, or to all.
 import { Worker } from 'node:worker_threads';
-import type { DeidWork } from './deid-work.ts';
+import type { DeidFolders, DeidWork } from './deid-work.ts';
 
 type Method = keyof DeidWork;
 type Args<M extends Method> = Parameters<DeidWork[M]>;
@@ -41,9 +41,9 @@ interface Thread {
 const AHEAD = 2;
 
 /** This thread works too: each further one takes time to start and to get warm. They start before it has its own code. */
-export const deidPool = async (inDir: string, outDir: string, count: number): Promise<DeidPool> => {
-  const workers = Array.from({ length: Math.max(0, count - 1) }, () => workerThread(inDir, outDir));
-  return poolOf([...workers, await ownThread(inDir, outDir)]);
+export const deidPool = async (folders: DeidFolders, count: number): Promise<DeidPool> => {
+  const workers = Array.from({ length: Math.max(0, count - 1) }, () => workerThread(folders));
+  return poolOf([...workers, await ownThread(folders)]);
 };
 
 const poolOf = (threads: readonly Thread[]): DeidPool => {
@@ -85,9 +85,9 @@ const poolOf = (threads: readonly Thread[]): DeidPool => {
 
 const leastBusy = (threads: readonly Thread[]): Thread => threads.reduce((a, b) => (b.busy < a.busy ? b : a));
 
-const ownThread = async (inDir: string, outDir: string): Promise<Thread> => {
+const ownThread = async (folders: DeidFolders): Promise<Thread> => {
   const { deidWork } = await import('./deid-work.ts');
-  const work = deidWork(inDir, outDir);
+  const work = deidWork(folders);
   let last: Promise<unknown> = Promise.resolve();
   let isClosed = false;
   return {
@@ -111,8 +111,8 @@ const ownThread = async (inDir: string, outDir: string): Promise<Thread> => {
   };
 };
 
-const workerThread = (inDir: string, outDir: string): Thread => {
-  const worker = new Worker(new URL('deid-worker.ts', import.meta.url), { workerData: { inDir, outDir } });
+const workerThread = (folders: DeidFolders): Thread => {
+  const worker = new Worker(new URL('deid-worker.ts', import.meta.url), { workerData: folders });
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   let lastId = 0;
   worker.on('message', ({ id, value, error }: Answer) => {

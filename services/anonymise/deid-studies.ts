@@ -27,6 +27,8 @@ interface Run {
   profile: Profile;
   result: DeidFolderResult;
   onStudyDone: (files: number) => void;
+  /** Cleaned, and not yet under their names. */
+  finished: Finished[];
 }
 
 /** Files per task: small enough that all threads end at the same time, large enough that tasks cost nothing. */
@@ -51,6 +53,7 @@ export const deidStudies = async (
     profile: compileProfile(),
     result,
     onStudyDone,
+    finished: [],
   });
 };
 
@@ -80,48 +83,20 @@ const groupByStudy = async (pool: DeidPool, names: readonly string[], refused: R
   return [...studies.values()];
 };
 
-/** Files that are surveyed before the first of them is written; what is known of them is in memory. */
-const FILES_PER_BATCH = 2000;
-
-/**
- * In batches: all studies are surveyed, then the vault is asked for all, then all are cleaned. The vault
- * syncs each answer to disk, and a sync while files are being written waits for those files too: asked
- * study by study, it took much of the time (an estimate).
- */
+/** Each study is surveyed, asked for and cleaned while its files are in memory; finished ones are published together. */
 const eachStudy = async (studies: readonly Study[], run: Run): Promise<void> => {
-  for (const batch of batchesOf(studies)) {
-    const shared = isShared(batch, run.pool.threads);
-    const surveyed = await inLanes(
-      batch.map((study) => ({ study })),
-      shared,
-      run,
-      ({ study }, thread) => surveyedStudy({ study, thread }, run),
-    );
-    const accepted: Accepted[] = [];
-    for (const one of surveyed) {
-      const secret = await secretOf(one, run);
-      if (typeof secret !== 'string') accepted.push({ ...one, secret });
-      else {
-        refuseRest(one, secret, run);
-        await forget(one, run.pool);
-      }
+  const shared = isShared(studies, run.pool.threads);
+  await inLanes(studies, shared, run, async (study, thread) => {
+    const surveyed = await surveyedStudy({ study, thread }, run);
+    const secret = await secretOf(surveyed, run);
+    if (typeof secret !== 'string') await cleanedStudy({ ...surveyed, secret }, run);
+    else {
+      refuse(surveyed, secret, run.result);
+      run.onStudyDone(study.files.length);
+      await forget(surveyed, run.pool);
     }
-    await inLanes(accepted, shared, run, (one) => cleanedStudy(one, run));
-  }
-};
-
-const batchesOf = (studies: readonly Study[]): Study[][] => {
-  const batches: Study[][] = [];
-  let files = FILES_PER_BATCH;
-  for (const study of studies) {
-    if (files >= FILES_PER_BATCH) {
-      batches.push([]);
-      files = 0;
-    }
-    batches.at(-1)?.push(study);
-    files += study.files.length;
-  }
-  return batches;
+  });
+  await publishFinished(run);
 };
 
 /** Where a study is worked on: by one thread, which then knows all of it, or by all when it is undefined. */
@@ -129,6 +104,9 @@ interface Place {
   study: Study;
   thread: number | undefined;
 }
+
+/** The i-th piece of a study stays on the thread that surveyed it: that one has its files in memory. */
+const threadOf = ({ thread }: Place, i: number, pool: DeidPool): number => thread ?? i % pool.threads;
 
 /** A study of so many files is worked on by one thread in any case: what is known of a shared one is sent about. */
 const FILES_OF_ONE_THREAD = 32;
@@ -142,30 +120,24 @@ const isShared = (studies: readonly Study[], threads: number): ((study: Study) =
 /** Studies that a thread has in hand: while one waits for its last answer the next goes on. */
 const LANES = 2;
 
-/** `work` on each: what has its thread on that one, the rest on whichever takes it first, the shared ones on all. */
-const inLanes = async <T extends { study: Study; thread?: number | undefined }, R>(
-  list: readonly T[],
+/** `work` on each study: the shared ones on all threads, the rest on whichever takes it first. */
+const inLanes = async (
+  studies: readonly Study[],
   shared: (study: Study) => boolean,
   { pool, options }: Run,
-  work: (one: T, thread: number | undefined) => Promise<R>,
-): Promise<R[]> => {
-  const results: R[] = [];
-  const lane = async (queue: Iterable<T>, thread: number | undefined): Promise<void> => {
-    for (const one of queue) {
+  work: (study: Study, thread: number | undefined) => Promise<void>,
+): Promise<void> => {
+  const lane = async (queue: Iterable<Study>, thread: number | undefined): Promise<void> => {
+    for (const study of queue) {
       options.signal?.throwIfAborted();
-      results.push(await work(one, thread));
+      await work(study, thread);
     }
   };
-  const bySize = list.toSorted((a, b) => b.study.files.length - a.study.files.length);
-  const free = bySize.filter(({ study, thread }) => thread === undefined && !shared(study)).values();
-  const threads = Array.from({ length: pool.threads }, (_, thread) => thread);
-  const lanes = threads.flatMap((thread) => {
-    const own = bySize.filter((one) => one.thread === thread).values();
-    return Array.from({ length: LANES }, () => lane(own, thread).then(() => lane(free, thread)));
-  });
-  const common = bySize.filter(({ study }) => shared(study)).values();
+  const bySize = studies.toSorted((a, b) => b.files.length - a.files.length);
+  const own = bySize.filter((study) => !shared(study)).values();
+  const common = bySize.filter(shared).values();
+  const lanes = Array.from({ length: pool.threads }, (_, thread) => Array.from({ length: LANES }, () => lane(own, thread))).flat();
   await Promise.all([...lanes, lane(common, undefined), lane(common, undefined)]);
-  return results;
 };
 
 interface Surveyed extends Place {
@@ -184,9 +156,7 @@ const surveyedStudy = async (place: Place, { pool, centre, profile, options }: R
   const { no, files } = place.study;
   const { thread } = place;
   const pieces = inPieces(files, FILES_PER_TASK);
-  const found = await Promise.all(
-    pieces.map((piece) => (thread === undefined ? pool.run('survey', no, centre, piece) : pool.on(thread, 'survey', no, centre, piece))),
-  );
+  const found = await Promise.all(pieces.map((piece, i) => pool.on(threadOf(place, i, pool), 'survey', no, centre, piece)));
   const codes = new Map(found.flat().map(({ name, code }) => [name, code]));
   const survey = newSurvey(profile, centre, options.rules ?? DEFAULT_IDENTITY_RULES);
   const parts = thread === undefined ? await pool.all('surveyedPart', no) : [await pool.on(thread, 'surveyedWhole', no)];
@@ -205,37 +175,64 @@ const secretOf = async ({ study, conclusion }: Surveyed, { options, centre }: Ru
   return keys.secret;
 };
 
-const refuseRest = ({ study, codes }: Surveyed, code: Code, { result, onStudyDone }: Run): void => {
+const refuse = ({ study, codes }: Surveyed, code: Code, result: DeidFolderResult): void => {
   for (const { name } of study.files) result.refused.push({ file: name, code: codes.get(name) ?? code });
-  onStudyDone(study.files.length);
 };
 
 const cleanedStudy = async (accepted: Accepted, run: Run): Promise<void> => {
-  const { study, survey, conclusion, codes } = accepted;
+  const { study, conclusion } = accepted;
   const kept = conclusion.kind === 'accepted' ? conclusion.kept : new Set<string>();
   const cleaned = await cleanStudy(accepted, kept, run.pool);
-  if (!publish(cleaned, codes, run.result)) return refuseRest(accepted, 'HELD_BY_VERIFIER', run);
+  run.finished.push({ accepted, kept, cleaned });
+  run.onStudyDone(study.files.length);
+  if (run.finished.reduce((sum, one) => sum + one.cleaned.length, 0) >= FILES_PER_PUBLISHING) await publishFinished(run);
+};
+
+/** Files that bear passing names at most; what the vault answered is synced to disk once for all of them. */
+const FILES_PER_PUBLISHING = 2000;
+
+/**
+ * Gives finished studies their names. First what the vault answered has to outlast a crash: a file with a pseudonym that
+ * nobody knows any more would part its patient from later studies. A sync waits for files that are being written too, so
+ * that one for each study took much of the time.
+ */
+const publishFinished = async (run: Run): Promise<void> => {
+  const finished = run.finished.splice(0);
+  await run.options.settle?.();
+  for (const one of finished) publishStudy(one, run);
+};
+
+interface Finished {
+  accepted: Accepted;
+  kept: ReadonlySet<string>;
+  cleaned: readonly Cleaned[];
+}
+
+const publishStudy = ({ accepted, kept, cleaned }: Finished, { result }: Run): void => {
+  const { study, survey, codes } = accepted;
+  if (!publish(cleaned, codes, result)) return refuse(accepted, 'HELD_BY_VERIFIER', result);
   const seriesOf = new Map(survey.kept.map(({ name, series }) => [name, series]));
   for (const { name } of study.files) {
     const code = codes.get(name) ?? (kept.has(name) ? undefined : survey.refusedSeries.get(seriesOf.get(name) ?? ''));
-    if (code !== undefined) run.result.refused.push({ file: name, code });
+    if (code !== undefined) result.refused.push({ file: name, code });
   }
-  run.onStudyDone(study.files.length);
 };
 
 const cleanStudy = async (accepted: Accepted, kept: ReadonlySet<string>, pool: DeidPool): Promise<Cleaned[]> => {
   const { study, thread, survey, secret } = accepted;
-  const pieces = inPieces(
-    study.files.filter(({ name }) => kept.has(name)),
-    FILES_PER_TASK,
-  );
+  const pieces = inPieces(study.files, FILES_PER_TASK);
   const { start, identifiers, verifierIdentifiers, sources } = survey;
   const prepared =
     thread === undefined
       ? pool.all('prepare', study.no, secret, { start, identifiers, verifierIdentifiers, sources })
       : pool.on(thread, 'prepare', study.no, secret);
-  const cleaned = pieces.map((piece) =>
-    thread === undefined ? pool.run('clean', study.no, piece) : pool.on(thread, 'clean', study.no, piece),
+  const cleaned = pieces.map((piece, i) =>
+    pool.on(
+      threadOf(accepted, i, pool),
+      'clean',
+      study.no,
+      piece.filter(({ name }) => kept.has(name)),
+    ),
   );
   const [results] = await Promise.all([Promise.all(cleaned), prepared]);
   await forget(accepted, pool);

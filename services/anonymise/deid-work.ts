@@ -1,6 +1,6 @@
 // The work of `ctstream deid` that any thread may do: read the heads of files, survey files of a study,
 // clean them. What is known of a study stays in the thread from call to call. Knows neither vault nor rules.
-import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DicomError } from '../dicom/dicom-error.ts';
 import { TAG } from '../dicom/dictionary.ts';
@@ -10,6 +10,8 @@ import type { Code } from '../kernel/codes.ts';
 import type { CentreId } from '../kernel/ids.ts';
 import { studyClock } from './dates.ts';
 import type { Moment } from './dates.ts';
+import { fileShelf, readInto, reusable } from './deid-shelf.ts';
+import type { ShelvedFile } from './deid-shelf.ts';
 import type { StudySubject } from './deidentify.ts';
 import { DEFAULT_IDENTITY_RULES, subjectIdentity } from './identity.ts';
 import { cleanInstance, findingsIn } from './instance.ts';
@@ -17,7 +19,7 @@ import { compileProfile } from './profile/profile.ts';
 import type { Profile } from './profile/profile.ts';
 import { Refusal } from './refusal.ts';
 import type { Identifiers } from './survey.ts';
-import { codeOfDicomError, decisiveOf, newSurvey, partOf, surveyInstance } from './study-survey.ts';
+import { codeOfDicomError, decisiveOf, newSurvey, partOf, surveyFile } from './study-survey.ts';
 import type { StudySurvey, SurveyPart } from './study-survey.ts';
 import { find, latin1, NOTHING_SEEN, seeFile } from './verify/second-reader.ts';
 import type { SeenFile } from './verify/second-reader.ts';
@@ -55,6 +57,13 @@ export interface Cleaned {
   result: { partial: string; final: string; bytes: number; emptied: number } | { kept: string; bytes: number } | { code: Code } | 'held';
 }
 
+export interface DeidFolders {
+  inDir: string;
+  outDir: string;
+  /** OUT may hold files of an earlier run. */
+  mayStand: boolean;
+}
+
 /** Each call is one task; `no` numbers the studies of a run. */
 export interface DeidWork {
   heads(names: readonly string[]): Head[];
@@ -75,7 +84,7 @@ interface Known {
   context?: StudyContext;
 }
 
-export const deidWork = (inDir: string, outDir: string): DeidWork => {
+export const deidWork = ({ inDir, outDir, mayStand }: DeidFolders): DeidWork => {
   const profile = compileProfile();
   const studies = new Map<number, Known>();
   const known = (no: number): Known => {
@@ -83,9 +92,10 @@ export const deidWork = (inDir: string, outDir: string): DeidWork => {
     studies.set(no, one);
     return one;
   };
+  const shelf = fileShelf();
   const room = reusable();
-  const read = fileReader();
-  const headOf = headReader(read);
+  const again = reusable();
+  const headOf = headReader();
   const makeFolder = folderMaker();
   return {
     heads: (names) => names.map((name) => ({ name, uids: headOf(join(inDir, name)) })),
@@ -93,8 +103,11 @@ export const deidWork = (inDir: string, outDir: string): DeidWork => {
       const study = known(no);
       const survey = (study.survey ??= newSurvey(profile, centre, DEFAULT_IDENTITY_RULES));
       return files.flatMap(({ name, copy }) => {
-        const code = surveyInstance(survey, name, read(join(inDir, name)), copy > 1);
-        return code === undefined ? [] : [{ name, code }];
+        const shelved = shelf.read(no, name, join(inDir, name));
+        const result = surveyFile(survey, name, shelved.bytes, copy > 1);
+        if (typeof result === 'string') return [{ name, code: result }];
+        shelved.file = result;
+        return [];
       });
     },
     surveyedPart: (no) => {
@@ -117,12 +130,15 @@ export const deidWork = (inDir: string, outDir: string): DeidWork => {
     clean: (no, files) => {
       const { subject, context } = known(no);
       if (subject === undefined || context === undefined) throw new Error('a study is cleaned before it is prepared');
-      return files.map((file) => ({
-        name: file.name,
-        result: cleanFile({ inDir, outDir, file, subject, context, room, read, makeFolder }),
-      }));
+      return files.map((file) => {
+        const original = shelf.kept(no, file.name) ?? { bytes: readInto(join(inDir, file.name), again) };
+        return { name: file.name, result: cleanFile({ outDir, mayStand, file, original, subject, context, room, makeFolder }) };
+      });
     },
-    forget: (no) => void studies.delete(no),
+    forget: (no) => {
+      studies.delete(no);
+      shelf.clear(no);
+    },
   };
 };
 
@@ -130,15 +146,6 @@ export const deidWork = (inDir: string, outDir: string): DeidWork => {
 const subjectOf = (secret: Uint8Array, { start, identifiers }: StudyContext, profile: Profile): StudySubject => {
   const identity = subjectIdentity(secret);
   return { identity, clock: studyClock(identity.shiftDays, start), identifiers, profile };
-};
-
-/** Bytes that the next call gives again: for one file at a time. */
-const reusable = (): ((size: number) => Uint8Array) => {
-  let bytes = new Uint8Array(1 << 20);
-  return (size) => {
-    if (bytes.length < size) bytes = new Uint8Array(size * 2);
-    return bytes.subarray(0, size);
-  };
 };
 
 /** Makes a folder unless it is the one that was made last: a series is written file after file. */
@@ -150,42 +157,24 @@ const folderMaker = (): ((folder: string) => void) => {
   };
 };
 
-type Read = (path: string, limitBytes?: number) => Uint8Array;
-
-/** Reads files into the same bytes again: a result holds until the next call. */
-const fileReader = (): Read => {
-  const room = reusable();
-  return (path, limitBytes = Number.POSITIVE_INFINITY) => {
-    const file = openSync(path, 'r');
-    try {
-      const bytes = room(Math.min(fstatSync(file).size, limitBytes));
-      let filled = 0;
-      for (let got = -1; got !== 0 && filled < bytes.length; filled += got)
-        got = readSync(file, bytes, filled, bytes.length - filled, filled);
-      return bytes.subarray(0, filled);
-    } finally {
-      closeSync(file);
-    }
-  };
-};
-
 /** Holds the UIDs of nearly every file; where it does not, the whole file is read. */
 const HEAD_BYTES = 8 * 1024;
 
 type HeadOf = (path: string) => Head['uids'];
 
 /** Reads heads one after the other, each with the one before to lean on. */
-const headReader = (read: Read): HeadOf => {
+const headReader = (): HeadOf => {
   let last = NOTHING_SEEN;
+  const room = reusable();
   return (path) => {
-    const start = read(path, HEAD_BYTES);
+    const start = readInto(path, room, HEAD_BYTES);
     try {
       last = seeFile(start, last, TAG.SeriesInstanceUID + 1);
     } catch {
-      return wholeHead(read(path));
+      return wholeHead(readInto(path, room));
     }
     const [study, series, sop] = [TAG.StudyInstanceUID, TAG.SeriesInstanceUID, TAG.SOPInstanceUID].map((tag) => firstUid(last, tag));
-    return study && series && sop ? { study, series, sop } : wholeHead(read(path));
+    return study && series && sop ? { study, series, sop } : wholeHead(readInto(path, room));
   };
 };
 
@@ -213,32 +202,31 @@ const codeWithoutUids = (sopClassUid: string | undefined, isSureDicom: boolean):
   sopClassUid === MEDIA_DIRECTORY ? 'MEDIA_DIRECTORY' : isSureDicom ? 'MISSING_UID' : 'NOT_DICOM';
 
 interface Cleaning {
-  inDir: string;
   outDir: string;
+  mayStand: boolean;
   file: StudyFile;
+  original: ShelvedFile;
   subject: StudySubject;
   context: StudyContext;
   room: (size: number) => Uint8Array;
-  read: Read;
   makeFolder: (folder: string) => void;
 }
 
 // Files with the same UID are all written, numbered: which of them is right is for the reader of the
 // folder to say.
-const cleanFile = ({ inDir, outDir, file, subject, context, room, read, makeFolder }: Cleaning): Cleaned['result'] => {
+const cleanFile = ({ outDir, mayStand, file, original, subject, context, room, makeFolder }: Cleaning): Cleaned['result'] => {
   const folder = join(outDir, subject.identity.pseudonym, subject.identity.mapUid(file.series));
   const final = join(folder, `${subject.identity.mapUid(file.sop)}${file.nth === 1 ? '' : `-${file.nth}`}.dcm`);
   const facts = context.sources.get(file.name);
   try {
-    const original = read(join(inDir, file.name));
-    if (statSync(final, { throwIfNoEntry: false }) !== undefined) {
+    if (mayStand && statSync(final, { throwIfNoEntry: false }) !== undefined) {
       // Made when less of the study may have been known: another file may name other people.
       const standing = readFileSync(final);
-      if (findingsIn(original, standing, subject, context.verifierIdentifiers, facts).length === 0)
+      if (findingsIn(original.bytes, standing, subject, context.verifierIdentifiers, facts).length === 0)
         return { kept: final, bytes: standing.length };
       rmSync(final);
     }
-    const clean = cleanInstance(original, subject, context.verifierIdentifiers, facts, room);
+    const clean = cleanInstance(original.bytes, subject, context.verifierIdentifiers, facts, { room, judged: original.file });
     // The head named other UIDs than the file has: the two readers disagree about it.
     const isAsNamed =
       clean.sopInstanceUid === subject.identity.mapUid(file.sop) && clean.seriesInstanceUid === subject.identity.mapUid(file.series);

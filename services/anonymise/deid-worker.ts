@@ -1,11 +1,10 @@
 // A thread of `ctstream deid`: does one task after the other, as they come.
 import { parentPort, workerData } from 'node:worker_threads';
 import { deidWork } from './deid-work.ts';
-import type { DeidWork } from './deid-work.ts';
+import type { DeidFolders, DeidWork } from './deid-work.ts';
 import type { Answer, Task } from './deid-pool.ts';
 
-const { inDir, outDir } = workerData as { inDir: string; outDir: string };
-const work: DeidWork = deidWork(inDir, outDir);
+const work: DeidWork = deidWork(workerData as DeidFolders);
 
 parentPort?.on('message', ({ id, method, args }: Task) => {
   const answer: Answer = { id };

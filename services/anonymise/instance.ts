@@ -1,4 +1,5 @@
 // Pass two, one instance: de-identify, write, read again with the other parser, compare.
+import type { DicomFile } from '../dicom/model.ts';
 import { readDicom } from '../dicom/read.ts';
 import { TAG } from '../dicom/dictionary.ts';
 import { text } from '../dicom/values.ts';
@@ -30,6 +31,12 @@ export interface CleanInstance {
 /** Gives so many bytes to write into. New ones each time cost more than all checks of a header. */
 export type Room = (size: number) => Uint8Array;
 
+export interface CleanOptions {
+  room?: Room;
+  /** What the survey read from these very bytes, and judged to stay; not given when they may be others. */
+  judged?: DicomFile | undefined;
+}
+
 const joinedIn = (room: Room, parts: readonly Uint8Array[]): Uint8Array => {
   const bytes = room(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
@@ -53,19 +60,24 @@ export const findingsIn = (
   return verifyInstance(original, written, expected, facts);
 };
 
+/** The survey judged a file of this name; that it is this one is not taken on trust. Compressed pixels were decoded there. */
+const judgedAgain = (original: Uint8Array, subject: StudySubject): DicomFile => {
+  const source = readDicom(original, {}, headersOf(subject));
+  const isNative = source.dataset.elements.get(TAG.PixelData)?.fragments === undefined;
+  const disposition = isNative ? dispositionOf(source) : dispositionOf(source, 'before');
+  if (disposition.kind === 'dropped') throw new Refusal(disposition.code, 'an instance that may not cross the boundary');
+  return source;
+};
+
 /** The instance as it may be published once it has no findings; `facts` are the survey's of this original. Throws Refusal and DicomError. */
 export const cleanInstance = (
   original: Uint8Array,
   subject: StudySubject,
   verifierIdentifiers: StudyIdentifiers,
   facts?: SourceFacts,
-  room?: Room,
+  { room, judged }: CleanOptions = {},
 ): CleanInstance => {
-  const source = readDicom(original, {}, headersOf(subject));
-  // The survey judged a file of this name; that it is this one is not taken on trust. Compressed pixels were decoded there.
-  const isNative = source.dataset.elements.get(TAG.PixelData)?.fragments === undefined;
-  const disposition = isNative ? dispositionOf(source) : dispositionOf(source, 'before');
-  if (disposition.kind === 'dropped') throw new Refusal(disposition.code, 'an instance that may not cross the boundary');
+  const source = judged ?? judgedAgain(original, subject);
   const file = deidentifyInstance(source, subject);
   const bytes = room === undefined ? writeDicom(file) : joinedIn(room, writeDicomParts(file));
   const findings = findingsIn(original, bytes, subject, verifierIdentifiers, facts);

@@ -87,11 +87,17 @@ export const newSurvey = (profile: Profile, centre: CentreId, rules: IdentityRul
   facts: undefined,
 });
 
+/** Adds one instance. Returns the code when it is left behind, undefined when it is kept so far. */
+export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Array): Code | undefined => {
+  const result = surveyFile(survey, name, bytes);
+  return typeof result === 'string' ? result : undefined;
+};
+
 /**
- * Adds one instance. Returns the code when it is left behind, undefined when it is kept so far. `isRepeat`:
- * another file of the study has its UID and is surveyed elsewhere. Holds on to nothing of `bytes`.
+ * The same; the file when it is kept so far. `isRepeat`: another file of the study has its UID and is surveyed
+ * elsewhere. The survey holds on to nothing of `bytes`, the file does.
  */
-export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Array, isRepeat = false): Code | undefined => {
+export const surveyFile = (survey: StudySurvey, name: string, bytes: Uint8Array, isRepeat = false): DicomFile | Code => {
   let file: DicomFile;
   try {
     file = readDicom(bytes, {}, survey.headers);
@@ -121,7 +127,7 @@ export const surveyInstance = (survey: StudySurvey, name: string, bytes: Uint8Ar
   if (facts !== undefined) survey.sources.set(name, facts);
   survey.detector.add(series, file.dataset, seen, isRepeat, name);
   noteFacts(survey, file);
-  return undefined;
+  return file;
 };
 
 /** Text in one slice of a series means text in its neighbours too, seen or not. */

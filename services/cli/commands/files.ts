@@ -107,11 +107,12 @@ async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
   if (o.diffValues === true) progress(`${o.diff} will hold the patients' values: keep it where the originals are kept`);
   const { deidFolder } = await import('../../anonymise/deid-folder.ts');
   const { openSqliteVault } = await import('../../adapters/sqlite-vault.ts');
-  const vault = openSqliteVault(file);
+  const vault = openSqliteVault(file, 'whenTold');
   try {
     const show = progressCounter('files');
     const result = await deidFolder(inDir, outDir, {
       vault,
+      settle: vault.settle,
       onProgress: show,
       resume: o.resume === true,
       ...(o.workers === undefined ? {} : { workers: o.workers }),
