@@ -12,17 +12,23 @@ export interface Original {
 }
 
 /**
- * The instances in the order of the tar, each checked against its hash. Throws Fault MANIFEST_MISSING
- * when the object is gone, OBJECT_CORRUPT when its bytes are others.
+ * The instances in the order of the tar, each checked against its hash, in the bytes that `room` gives. Throws Fault
+ * MANIFEST_MISSING when the object is gone, OBJECT_CORRUPT when its bytes are others.
  */
-export async function* originalsOf(store: ObjectStore, series: ManifestSeries, signal: AbortSignal): AsyncIterable<Original> {
+export async function* originalsOf(
+  store: ObjectStore,
+  series: ManifestSeries,
+  signal: AbortSignal,
+  room: (entry: ManifestInstance) => Uint8Array,
+): AsyncIterable<Original> {
   const body = await store.get(CLINICAL_BUCKET, series.object, { signal });
   if (body === undefined) throw new Fault('MANIFEST_MISSING', true, 'an object that the manifest names is not in ct-clinical');
   const reader = cursor(body);
   for (const entry of [...series.instances].sort((a, b) => a.offset - b.offset)) {
     signal.throwIfAborted();
     await reader.skipTo(entry.offset);
-    const bytes = await reader.take(entry.sizeBytes);
+    const bytes = room(entry);
+    await reader.fill(bytes);
     if (sha256Hex(bytes) !== entry.sha256)
       throw new Fault('OBJECT_CORRUPT', true, 'an instance in ct-clinical does not have the hash of its manifest');
     yield { entry, bytes };
@@ -31,12 +37,12 @@ export async function* originalsOf(store: ObjectStore, series: ManifestSeries, s
 
 const corrupt = (): Fault => new Fault('OBJECT_CORRUPT', true, 'an object in ct-clinical is shorter than its manifest says');
 
-/** A stream of chunks as positions: skip to a byte, take so many. */
-const cursor = (body: AsyncIterable<Uint8Array>): { skipTo(offset: number): Promise<void>; take(size: number): Promise<Uint8Array> } => {
+/** A stream of chunks as positions: skip to a byte, fill bytes with what follows. */
+const cursor = (body: AsyncIterable<Uint8Array>): { skipTo(offset: number): Promise<void>; fill(bytes: Uint8Array): Promise<void> } => {
   const chunks = body[Symbol.asyncIterator]();
   let rest: Uint8Array = new Uint8Array(0);
   let at = 0;
-  const fill = async (): Promise<void> => {
+  const nextChunk = async (): Promise<void> => {
     const next = await chunks.next();
     if (next.done === true) throw corrupt();
     rest = next.value;
@@ -44,25 +50,22 @@ const cursor = (body: AsyncIterable<Uint8Array>): { skipTo(offset: number): Prom
   const skipTo = async (offset: number): Promise<void> => {
     if (offset < at) throw corrupt();
     while (at < offset) {
-      if (rest.length === 0) await fill();
+      if (rest.length === 0) await nextChunk();
       const step = Math.min(rest.length, offset - at);
       rest = rest.subarray(step);
       at += step;
     }
   };
-  const take = async (size: number): Promise<Uint8Array> => {
-    // Values are views on these bytes, so they are never shared with the next instance.
-    const bytes = new Uint8Array(size);
+  const fill = async (bytes: Uint8Array): Promise<void> => {
     let filled = 0;
-    while (filled < size) {
-      if (rest.length === 0) await fill();
-      const step = Math.min(rest.length, size - filled);
+    while (filled < bytes.length) {
+      if (rest.length === 0) await nextChunk();
+      const step = Math.min(rest.length, bytes.length - filled);
       bytes.set(rest.subarray(0, step), filled);
       rest = rest.subarray(step);
       filled += step;
     }
-    at += size;
-    return bytes;
+    at += bytes.length;
   };
-  return { skipTo, take };
+  return { skipTo, fill };
 };

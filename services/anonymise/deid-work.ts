@@ -1,6 +1,6 @@
 // The work of `ctstream deid` that any thread may do: read the heads of files, survey files of a study,
 // clean them. What is known of a study stays in the thread from call to call. Knows neither vault nor rules.
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DicomError } from '../dicom/dicom-error.ts';
 import { TAG } from '../dicom/dictionary.ts';
@@ -10,14 +10,14 @@ import type { Code } from '../kernel/codes.ts';
 import type { CentreId } from '../kernel/ids.ts';
 import { studyClock } from './dates.ts';
 import type { Moment } from './dates.ts';
-import { fileShelf, readInto, reusable } from './deid-shelf.ts';
-import type { ShelvedFile } from './deid-shelf.ts';
 import type { StudySubject } from './deidentify.ts';
 import { DEFAULT_IDENTITY_RULES, subjectIdentity } from './identity.ts';
 import { cleanInstance, findingsIn } from './instance.ts';
 import { compileProfile } from './profile/profile.ts';
 import type { Profile } from './profile/profile.ts';
 import { Refusal } from './refusal.ts';
+import { reusable, studyShelf } from './shelf.ts';
+import type { ShelvedFile } from './shelf.ts';
 import type { Identifiers } from './survey.ts';
 import { codeOfDicomError, decisiveOf, newSurvey, partOf, surveyFile } from './study-survey.ts';
 import type { StudySurvey, SurveyPart } from './study-survey.ts';
@@ -84,6 +84,9 @@ interface Known {
   context?: StudyContext;
 }
 
+/** A study of 75 slices of 0.5 MB fits into what a thread keeps. */
+const SHELF_BYTES = 40 * 1024 * 1024;
+
 export const deidWork = ({ inDir, outDir, mayStand }: DeidFolders): DeidWork => {
   const profile = compileProfile();
   const studies = new Map<number, Known>();
@@ -92,9 +95,9 @@ export const deidWork = ({ inDir, outDir, mayStand }: DeidFolders): DeidWork => 
     studies.set(no, one);
     return one;
   };
-  const shelf = fileShelf();
+  const shelf = studyShelf(SHELF_BYTES);
+  const passing = reusable();
   const room = reusable();
-  const again = reusable();
   const headOf = headReader();
   const makeFolder = folderMaker();
   return {
@@ -103,10 +106,11 @@ export const deidWork = ({ inDir, outDir, mayStand }: DeidFolders): DeidWork => 
       const study = known(no);
       const survey = (study.survey ??= newSurvey(profile, centre, DEFAULT_IDENTITY_RULES));
       return files.flatMap(({ name, copy }) => {
-        const shelved = shelf.read(no, name, join(inDir, name));
-        const result = surveyFile(survey, name, shelved.bytes, copy > 1);
+        const bytes = readInto(join(inDir, name), (size) => shelf.add(no, name, size)?.bytes ?? passing(size));
+        const result = surveyFile(survey, name, bytes, copy > 1);
         if (typeof result === 'string') return [{ name, code: result }];
-        shelved.file = result;
+        const shelved = shelf.kept(no, name);
+        if (shelved !== undefined) shelved.file = result;
         return [];
       });
     },
@@ -131,7 +135,7 @@ export const deidWork = ({ inDir, outDir, mayStand }: DeidFolders): DeidWork => 
       const { subject, context } = known(no);
       if (subject === undefined || context === undefined) throw new Error('a study is cleaned before it is prepared');
       return files.map((file) => {
-        const original = shelf.kept(no, file.name) ?? { bytes: readInto(join(inDir, file.name), again) };
+        const original = shelf.kept(no, file.name) ?? { bytes: readInto(join(inDir, file.name), passing) };
         return { name: file.name, result: cleanFile({ outDir, mayStand, file, original, subject, context, room, makeFolder }) };
       });
     },
@@ -155,6 +159,20 @@ const folderMaker = (): ((folder: string) => void) => {
     if (folder !== last) mkdirSync(folder, { recursive: true });
     last = folder;
   };
+};
+
+/** A file, or its start, in the bytes that `room` gives. */
+const readInto = (path: string, room: (size: number) => Uint8Array, limitBytes = Number.POSITIVE_INFINITY): Uint8Array => {
+  const file = openSync(path, 'r');
+  try {
+    const bytes = room(Math.min(fstatSync(file).size, limitBytes));
+    let filled = 0;
+    for (let got = -1; got !== 0 && filled < bytes.length; filled += got)
+      got = readSync(file, bytes, filled, bytes.length - filled, filled);
+    return bytes.subarray(0, filled);
+  } finally {
+    closeSync(file);
+  }
 };
 
 /** Holds the UIDs of nearly every file; where it does not, the whole file is read. */

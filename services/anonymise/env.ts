@@ -23,6 +23,13 @@ export const anonymiseEnv = z.object({
     .min(1)
     .optional()
     .describe('Ids that hold for the whole city (JSON: issuer, namespace, digits, check; see docs/vault.md). Without it none does.'),
+  ORIGINALS_MB: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(16_384)
+    .default(256)
+    .describe('Most memory for originals between survey and cleaning, of all studies together. What finds no room is fetched twice.'),
   SPOOL_FOLDER: z
     .string()
     .min(1)

@@ -17,6 +17,7 @@ import { mayPublish } from './held-decision.ts';
 import { studyFindings } from './quarantine.ts';
 import type { QuarantineNote } from './quarantine.ts';
 import { boxesAround } from './quarantine-text.ts';
+import { studyShelf } from './shelf.ts';
 import { anonymiseStage } from './stage.ts';
 import { storedStudy } from './stage-test-support.ts';
 import { ctBytes, memoryStore, of } from './test-support.ts';
@@ -55,6 +56,7 @@ const scene = (files: readonly Uint8Array[], revision: string) => {
     profile: compileProfile(),
     rules: DEFAULT_IDENTITY_RULES,
     spoolFolder: folder,
+    shelf: studyShelf(0),
   };
   const handle = async (): Promise<Outcome> =>
     anonymiseStage.handle(await storedStudy(store, files, revision.repeat(32)), ports, new AbortController().signal);

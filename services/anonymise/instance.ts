@@ -33,8 +33,8 @@ export type Room = (size: number) => Uint8Array;
 
 export interface CleanOptions {
   room?: Room;
-  /** What the survey read from these very bytes, and judged to stay; not given when they may be others. */
-  judged?: DicomFile | undefined;
+  /** What the survey judged to stay: the file that it read from these very bytes, or these bytes by their hash. Not given when they may be others. */
+  judged?: DicomFile | 'these bytes' | undefined;
 }
 
 const joinedIn = (room: Room, parts: readonly Uint8Array[]): Uint8Array => {
@@ -61,12 +61,10 @@ export const findingsIn = (
 };
 
 /** The survey judged a file of this name; that it is this one is not taken on trust. Compressed pixels were decoded there. */
-const judgedAgain = (original: Uint8Array, subject: StudySubject): DicomFile => {
-  const source = readDicom(original, {}, headersOf(subject));
+const judge = (source: DicomFile): void => {
   const isNative = source.dataset.elements.get(TAG.PixelData)?.fragments === undefined;
   const disposition = isNative ? dispositionOf(source) : dispositionOf(source, 'before');
   if (disposition.kind === 'dropped') throw new Refusal(disposition.code, 'an instance that may not cross the boundary');
-  return source;
 };
 
 /** The instance as it may be published once it has no findings; `facts` are the survey's of this original. Throws Refusal and DicomError. */
@@ -77,7 +75,8 @@ export const cleanInstance = (
   facts?: SourceFacts,
   { room, judged }: CleanOptions = {},
 ): CleanInstance => {
-  const source = judged ?? judgedAgain(original, subject);
+  const source = typeof judged === 'object' ? judged : readDicom(original, {}, headersOf(subject));
+  if (judged === undefined) judge(source);
   const file = deidentifyInstance(source, subject);
   const bytes = room === undefined ? writeDicom(file) : joinedIn(room, writeDicomParts(file));
   const findings = findingsIn(original, bytes, subject, verifierIdentifiers, facts);

@@ -16,6 +16,7 @@ import { readAnonymiseEnv } from './env.ts';
 import { DEFAULT_IDENTITY_RULES } from './identity.ts';
 import { compileProfile } from './profile/profile.ts';
 import { RESEARCH_BUCKET } from './research-events.ts';
+import { studyShelf } from './shelf.ts';
 import { RESEARCH_IDS } from './withdraw-ids.ts';
 import { anonymiseAndWithdraw } from './withdraw.ts';
 
@@ -58,6 +59,7 @@ await runProcess({ name: anonymiseAndWithdraw.name, zone: anonymiseAndWithdraw.z
     profile,
     rules,
     spoolFolder: env.SPOOL_FOLDER,
+    shelf: studyShelf(env.ORIGINALS_MB * 1024 * 1024),
     eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS,
   };
   await Promise.all([

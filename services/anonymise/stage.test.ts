@@ -15,6 +15,7 @@ import { memoryHeld } from '../../test/shared/memory-held.ts';
 import { DEFAULT_IDENTITY_RULES } from './identity.ts';
 import { compileProfile } from './profile/profile.ts';
 import type { ResearchManifest } from './research-events.ts';
+import { studyShelf } from './shelf.ts';
 import { anonymiseStage } from './stage.ts';
 import type { AnonymisePorts } from './stage.ts';
 import { storedStudy } from './stage-test-support.ts';
@@ -35,7 +36,7 @@ const signal = new AbortController().signal;
 let attempts = 0;
 
 type Store = ReturnType<typeof memoryStore>;
-const ports = (store: Store): AnonymisePorts => ({
+const ports = (store: Store, shelf = studyShelf(8 * 1024 * 1024)): AnonymisePorts => ({
   store,
   vault,
   held: memoryHeld(),
@@ -43,6 +44,7 @@ const ports = (store: Store): AnonymisePorts => ({
   profile: compileProfile(),
   rules: DEFAULT_IDENTITY_RULES,
   spoolFolder,
+  shelf,
 });
 
 const research = (store: Store): [string, Uint8Array][] => [...store.objects].filter(([name]) => name.startsWith('ct-research/'));
@@ -77,6 +79,41 @@ describe('anonymise', () => {
       }
     }
     expect(readdirSync(spoolFolder)).toEqual([]);
+  });
+
+  test('the result is the same whether all originals stay in memory, some of them, or none; those that stay are fetched once', async () => {
+    const files = study();
+    const size = Math.max(...files.map(({ length }) => length));
+    const runs: { objects: unknown; fetched: number }[] = [];
+    for (const shelf of [studyShelf(size * 8, size), studyShelf(size * 2, size), studyShelf(0)]) {
+      const store = memoryStore();
+      const event = await storedStudy(store, files);
+      let fetched = 0;
+      const counting: Store = {
+        ...store,
+        get: (bucket, key, options) => {
+          if (key.endsWith('.tar')) fetched += 1;
+          return store.get(bucket, key, options);
+        },
+      };
+      const fresh = openSqliteVault(join(folder, 'same.db'));
+      // Twice: what the first study left on the shelf is nobody's.
+      for (const round of [1, 2]) {
+        for (const [key] of research(store)) store.objects.delete(key);
+        fetched = 0;
+        const outcome = await anonymiseStage.handle(
+          event,
+          { ...ports(counting, shelf), vault: fresh, random: { attempt: () => 'a' } },
+          signal,
+        );
+        expect([round, outcome.kind]).toEqual([round, 'emit']);
+      }
+      await fresh.close();
+      runs.push({ objects: research(store).map(([key, bytes]) => [key, sha256Hex(bytes)]), fetched });
+    }
+    expect(runs.map(({ fetched }) => fetched)).toEqual([1, 2, 2]);
+    expect(runs[1]?.objects).toEqual(runs[0]?.objects);
+    expect(runs[2]?.objects).toEqual(runs[0]?.objects);
   });
 
   test('a redelivery publishes the same event and stores nothing more', async () => {

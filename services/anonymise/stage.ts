@@ -6,7 +6,7 @@ import { Fault } from '../kernel/fault.ts';
 import { clinicalKey } from '../kernel/ids.ts';
 import type { ResearchRevision, ResearchStudyId } from '../kernel/ids.ts';
 import { canonicalJson, momentNow, publishManifest, readManifest } from '../kernel/manifest.ts';
-import type { ManifestInstance, ManifestSeries, ManifestStore, StudyManifest } from '../kernel/manifest.ts';
+import type { ManifestStore, StudyManifest } from '../kernel/manifest.ts';
 import { emit, reject, skip } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import type { EventIn, Job, Stage } from '../kernel/stage.ts';
@@ -15,7 +15,7 @@ import type { Randomness } from '../ports/clock.ts';
 import type { HeldBook } from '../ports/held-decisions.ts';
 import type { IdentityVault, PatientKey, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import { CLINICAL_BUCKET, originalsOf } from './clinical-series.ts';
+import { CLINICAL_BUCKET } from './clinical-series.ts';
 import { DicomError } from '../dicom/dicom-error.ts';
 import { studyClock } from './dates.ts';
 import { endHold, hold, mayPublish, refusalOf } from './held-decision.ts';
@@ -23,6 +23,8 @@ import type { Holding } from './held-decision.ts';
 import { researchRevision, researchStudyId, subjectIdentity } from './identity.ts';
 import type { IdentityRules } from './identity.ts';
 import { cleanInstance } from './instance.ts';
+import { keptOriginals } from './kept-originals.ts';
+import type { KeptOriginals } from './kept-originals.ts';
 import type { Profile } from './profile/profile.ts';
 import { heldIdOf, studyFindings } from './quarantine.ts';
 import type { StudyFindings } from './quarantine.ts';
@@ -30,9 +32,11 @@ import { studyPictures } from './quarantine-text.ts';
 import { Refusal } from './refusal.ts';
 import { anonymisedEvent, RESEARCH_BUCKET, researchManifestKey } from './research-events.ts';
 import type { ResearchManifest } from './research-events.ts';
+import { reusable } from './shelf.ts';
+import type { Shelf } from './shelf.ts';
 import { openSpool, readSpooled } from './spool.ts';
 import type { Spool, SpooledSeries } from './spool.ts';
-import { codeOfDicomError, conclude, newSurvey, surveyInstance } from './study-survey.ts';
+import { codeOfDicomError, conclude, newSurvey } from './study-survey.ts';
 import type { Conclusion, StudySurvey } from './study-survey.ts';
 import { holdUntilSettled, refuseWithdrawn } from './withdrawn.ts';
 
@@ -46,6 +50,8 @@ export interface AnonymisePorts {
   readonly rules: IdentityRules;
   /** Folder for de-identified series that are not verified yet; clinical zone. */
   readonly spoolFolder: string;
+  /** Keeps originals between the two passes, as far as it has room. */
+  readonly shelf: Shelf;
 }
 
 type Stored = EventIn<'ctstream.clinical.v1.StudyStored'>;
@@ -84,15 +90,19 @@ async function handle({ id, value }: Stored, ports: AnonymisePorts, signal: Abor
   if (input === undefined) throw new Fault('MANIFEST_MISSING', true, 'the manifest that the event names is not in ct-clinical');
   if (input.sha256 !== value.manifestSha256)
     throw new Fault('OBJECT_CORRUPT', true, 'the manifest does not have the hash that the event says');
-  const survey = newSurvey(ports.profile, value.centre, ports.rules);
-  for (const series of input.manifest.series)
-    for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) surveyInstance(survey, nameOf(series, entry), bytes);
-  const conclusion = conclude(survey, 'hold');
-  const work: Working = { value, ports, signal, job };
-  if (conclusion.kind === 'refused') return refuse(conclusion, work);
-  return underPatient(conclusion.key, work, (subject, lock) =>
-    cross({ eventId: id, value, manifest: input.manifest, survey, conclusion, subject, lock }, ports, signal),
-  );
+  const originals = keptOriginals(ports, signal);
+  try {
+    const survey = newSurvey(ports.profile, value.centre, ports.rules);
+    for (const series of input.manifest.series) await originals.survey(series, survey);
+    const conclusion = conclude(survey, 'hold');
+    const work: Working = { value, ports, signal, job };
+    if (conclusion.kind === 'refused') return await refuse(conclusion, work);
+    return await underPatient(conclusion.key, work, (subject, lock) =>
+      cross({ eventId: id, value, manifest: input.manifest, originals, survey, conclusion, subject, lock }, ports, signal),
+    );
+  } finally {
+    originals.forget();
+  }
 }
 
 interface Working {
@@ -125,14 +135,11 @@ async function refuse({ code, detail, key }: Extract<Conclusion, { kind: 'refuse
   });
 }
 
-/** An instance by its place: two of a study may have one SOP Instance UID, and only one of them may cross. */
-const nameOf = (series: ManifestSeries, { sopInstanceUid, offset }: ManifestInstance): string =>
-  `${series.seriesInstanceUid}/${sopInstanceUid}/${offset}`;
-
 interface Crossing {
   eventId: string;
   value: Stored['value'];
   manifest: StudyManifest;
+  originals: KeptOriginals;
   survey: StudySurvey;
   conclusion: Accepted;
   subject: SubjectKeys;
@@ -218,7 +225,7 @@ async function isSuperseded(value: Stored['value'], store: ObjectStore, signal: 
  * found: all of it, since a person decides on exactly that.
  */
 async function cleanStudy(
-  { value, manifest, survey, conclusion, subject }: Crossing,
+  { value, manifest, originals, survey, conclusion, subject }: Crossing,
   ports: AnonymisePorts,
   spool: Spool,
   signal: AbortSignal,
@@ -227,12 +234,13 @@ async function cleanStudy(
   const pictures = studyPictures(survey.kept, conclusion.textIn, survey.detector.seen());
   const identity = subjectIdentity(subject.secret);
   const study = { identity, clock: studyClock(identity.shiftDays, survey.start), identifiers: survey.identifiers, profile: ports.profile };
+  const room = reusable();
   for (const series of manifest.series) {
-    if (!series.instances.some((entry) => conclusion.kept.has(nameOf(series, entry)))) continue;
-    for await (const { entry, bytes } of originalsOf(ports.store, series, signal)) {
-      const name = nameOf(series, entry);
-      if (!conclusion.kept.has(name)) continue;
-      const clean = cleanOrRefuse(() => cleanInstance(bytes, study, survey.verifierIdentifiers, survey.sources.get(name)));
+    for await (const { name, bytes, judged } of originals.again(series, conclusion.kept)) {
+      signal.throwIfAborted();
+      const clean = cleanOrRefuse(() =>
+        cleanInstance(bytes, study, survey.verifierIdentifiers, survey.sources.get(name), { room, judged }),
+      );
       if ('kind' in clean) return clean;
       findings.add(name, clean.findings);
       pictures.look(name, bytes);

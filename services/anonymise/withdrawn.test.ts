@@ -12,6 +12,7 @@ import { claimBytes, claimKeyOf, contentKeyOf } from '../kernel/study-claim.ts';
 import type { IdentityVault, PatientKey, SubjectLock } from '../ports/identity-vault.ts';
 import { DEFAULT_IDENTITY_RULES } from './identity.ts';
 import { compileProfile } from './profile/profile.ts';
+import { studyShelf } from './shelf.ts';
 import { anonymiseStage } from './stage.ts';
 import { CENTRE, storedStudy } from './stage-test-support.ts';
 import { ctBytes, memoryStore, of, sopUidOf, STUDY_UID } from './test-support.ts';
@@ -47,7 +48,7 @@ const handleEvent = async (
   const vault: IdentityVault = { ...real, subject: (key, s) => ((asked = key), real.subject(key, s)) };
   const ports = { store, vault: change(vault), held: memoryHeld(), random: { attempt: () => 'a' }, profile, rules: DEFAULT_IDENTITY_RULES };
   try {
-    return await anonymiseStage.handle(event, { ...ports, spoolFolder: folder }, signal, job);
+    return await anonymiseStage.handle(event, { ...ports, spoolFolder: folder, shelf: studyShelf(0) }, signal, job);
   } finally {
     await real.close();
   }

@@ -6,6 +6,7 @@ import { openPostgresHeld } from '../../adapters/postgres-held.ts';
 import { openPostgresVault } from '../../adapters/postgres-vault.ts';
 import { DEFAULT_IDENTITY_RULES } from '../../anonymise/identity.ts';
 import { compileProfile } from '../../anonymise/profile/profile.ts';
+import { studyShelf } from '../../anonymise/shelf.ts';
 import { anonymiseStage, type AnonymisePorts } from '../../anonymise/stage.ts';
 import { type CentreId, clinicalKey } from '../../kernel/ids.ts';
 import { readManifest, type StudyManifest } from '../../kernel/manifest.ts';
@@ -23,6 +24,8 @@ import { recordedVault, type RecordedVault } from './recorded-vault.ts';
 type Stored = EventIn<'ctstream.clinical.v1.StudyStored'>;
 type Anonymised = EventIn<'ctstream.research.v1.StudyAnonymised'>;
 
+/** Originals of one study at a time stay in memory between survey and cleaning. */
+const SHELF_BYTES = 160 * 1024 * 1024;
 const CLINICAL = 'ct-clinical';
 const RESEARCH = 'ct-research';
 
@@ -110,6 +113,7 @@ async function replayRecorded(
       profile,
       rules,
       spoolFolder: tmpdir(),
+      shelf: studyShelf(SHELF_BYTES),
     };
   };
   const concurrency = o.concurrency ?? 2;
