@@ -63,6 +63,7 @@ export const stubAnonymise = async (
       site: siteId(site, centre),
       ordinal,
       dropped: [],
+      emptied: 0,
       ageBand: '050-059',
       sex: 'unknown',
       manufacturer: 'unknown',

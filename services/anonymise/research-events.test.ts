@@ -21,6 +21,7 @@ test.each([
     site: 'site' as SiteId,
     ordinal: 1,
     dropped: [],
+    emptied: 0,
     ageBand: 'unknown',
     sex: 'unknown',
     manufacturer: 'unknown',

@@ -13,6 +13,8 @@ export interface ResearchFacts extends Record<string, unknown>, StudyFacts {
   site: SiteId;
   ordinal: number;
   dropped: readonly { code: Code; count: number }[];
+  /** Attributes of all instances whose value was none of their closed list, so that they were emptied. */
+  emptied: number;
 }
 
 export type ResearchManifest = StudyManifest & { readonly facts: ResearchFacts };

@@ -116,6 +116,17 @@ describe('anonymise', () => {
     expect(runs[2]?.objects).toEqual(runs[0]?.objects);
   });
 
+  test('the manifest counts the attributes that were emptied because nobody knows their value', async () => {
+    const emptiedWith = async (model: string): Promise<number> => {
+      const store = memoryStore();
+      const files = [1, 2].map((n) => ctBytes({ n, changes: [of('ManufacturerModelName', model)] }));
+      const event = eventOf(await anonymiseStage.handle(await storedStudy(store, files), ports(store), signal));
+      const bytes = store.objects.get(`ct-research/${event.value.manifestKey}`) ?? new Uint8Array(0);
+      return (JSON.parse(Buffer.from(bytes).toString()) as ResearchManifest).facts.emptied;
+    };
+    expect((await emptiedWith('Petrov')) - (await emptiedWith('Brilliance 16'))).toBe(2);
+  });
+
   test('a redelivery publishes the same event and stores nothing more', async () => {
     const store = memoryStore();
     const event = await storedStudy(store, study());

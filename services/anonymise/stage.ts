@@ -196,12 +196,13 @@ async function publishOrHold(crossing: Crossing, ids: CrossingIds, ports: Anonym
   try {
     const cleaned = await cleanStudy(crossing, ports, spool, signal);
     if ('kind' in cleaned) return cleaned;
+    const { findings, emptied } = cleaned;
     if (await isSuperseded(value, ports.store, signal)) return SUPERSEDED;
-    if (!mayPublish(cleaned, ids.holding.standing)) return await hold(ids.holding, cleaned, ports, signal);
+    if (!mayPublish(findings, ids.holding.standing)) return await hold(ids.holding, findings, ports, signal);
     const attempt = ports.random.attempt();
     const began = momentNow();
     const series = await upload(await spool.finish(), `${ids.study}/${ids.revision}/${attempt}`, ports.store, signal);
-    const manifest = await manifestOf(crossing, { ...ids, attempt }, series, ports);
+    const manifest = await manifestOf(crossing, { ...ids, attempt, emptied }, series, ports);
     await crossing.lock.confirm();
     const published = await publishManifest(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, manifest, signal, began);
     return emit([anonymisedEvent(published)]);
@@ -220,6 +221,11 @@ async function isSuperseded(value: Stored['value'], store: ObjectStore, signal: 
   return false;
 }
 
+interface CleanedStudy {
+  findings: StudyFindings;
+  emptied: number;
+}
+
 /**
  * De-identifies every kept instance into the spool. An outcome when the study must not go on, else what was
  * found: all of it, since a person decides on exactly that.
@@ -229,8 +235,9 @@ async function cleanStudy(
   ports: AnonymisePorts,
   spool: Spool,
   signal: AbortSignal,
-): Promise<Outcome | StudyFindings> {
+): Promise<Outcome | CleanedStudy> {
   const findings = studyFindings(value.revision);
+  let emptied = 0;
   const pictures = studyPictures(survey.kept, conclusion.textIn, survey.detector.seen());
   const identity = subjectIdentity(subject.secret);
   const study = { identity, clock: studyClock(identity.shiftDays, survey.start), identifiers: survey.identifiers, profile: ports.profile };
@@ -244,11 +251,12 @@ async function cleanStudy(
       if ('kind' in clean) return clean;
       findings.add(name, clean.findings);
       pictures.look(name, bytes);
+      emptied += clean.emptied;
       await spool.add(clean);
     }
   }
   pictures.into(findings);
-  return findings;
+  return { findings, emptied };
 }
 
 const cleanOrRefuse = <T extends object>(work: () => T): T | Outcome => {
@@ -287,7 +295,7 @@ async function upload(
 
 async function manifestOf(
   { value, conclusion, subject }: Crossing,
-  ids: { study: ResearchStudyId; revision: ResearchRevision; attempt: string; ordinal: number },
+  ids: { study: ResearchStudyId; revision: ResearchRevision; attempt: string; ordinal: number; emptied: number },
   series: readonly ResearchSeries[],
   ports: AnonymisePorts,
 ): Promise<ResearchManifest> {
@@ -303,6 +311,7 @@ async function manifestOf(
       site: siteId(await ports.vault.siteSecret(), value.centre),
       ordinal: ids.ordinal,
       dropped: conclusion.dropped,
+      emptied: ids.emptied,
     },
   };
 }
