@@ -5,9 +5,9 @@ import type { LocalEnv } from './env.ts';
 import { commandWorks, runCommand } from './install.ts';
 import type { MissingTool } from './problem.ts';
 
-/** Debian packages with a PACS and its DICOMweb plugin, and those that add optional checks. */
+/** Debian packages with a PACS and its DICOMweb plugin, and those with other people's tools that tests compare with. */
 export const PACS_PACKAGES = ['orthanc', 'orthanc-dicomweb'] as const;
-export const OPTIONAL_PACKAGES = ['dcmtk', 'dcm2niix'] as const;
+export const OPTIONAL_PACKAGES = ['dcmtk', 'dcm2niix', 'dicom3tools', 'python3-pydicom'] as const;
 
 /** How apt-get can be called here: as root, through sudo without a password, or not at all. */
 export type AptRights = 'root' | 'sudo' | 'none';

@@ -127,7 +127,7 @@ function absentPackages(env: LocalEnv, extras: readonly Extra[]): AbsentPackages
   const required: string[] = [];
   if (findExecutable(['Orthanc'], env) === undefined || findDicomWebPlugin() === undefined) required.push(...PACS_PACKAGES);
   if (extras.includes('metrics') && findExecutable(['prometheus'], env) === undefined) required.push('prometheus');
-  const executables = { dcmtk: 'storescu', dcm2niix: 'dcm2niix' };
+  const executables = { dcmtk: 'storescu', dcm2niix: 'dcm2niix', dicom3tools: 'dciodvfy', 'python3-pydicom': 'pydicom' };
   const optional = OPTIONAL_PACKAGES.filter((name) => findExecutable([executables[name]], env) === undefined);
   return { required, optional };
 }

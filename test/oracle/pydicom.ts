@@ -30,11 +30,14 @@ export interface PydicomFile {
 
 const SCRIPT = join(import.meta.dirname, 'read-with-pydicom.py');
 
-export const hasPydicom = (): boolean => spawnSync('python3', ['-c', 'import pydicom']).status === 0;
+/** Debian's package belongs to the system's own python3, which need not be the first in PATH. */
+const PYTHON = ['python3', '/usr/bin/python3'].find((python) => spawnSync(python, ['-c', 'import pydicom']).status === 0);
+
+export const hasPydicom = (): boolean => PYTHON !== undefined;
 
 /** Every file under `folder`. Throws when python3 fails. */
 export const readWithPydicom = async (folder: string): Promise<PydicomFile[]> => {
-  const child = spawn('python3', ['-W', 'ignore', SCRIPT, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(PYTHON ?? 'python3', ['-W', 'ignore', SCRIPT, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = new Promise<number | null>((resolve) => void child.once('close', resolve));
   const files: PydicomFile[] = [];
   for await (const line of createInterface({ input: child.stdout })) files.push(JSON.parse(line) as PydicomFile);
