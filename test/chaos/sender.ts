@@ -28,7 +28,8 @@ export interface SenderOptions {
 /** A PACS may be down for seconds, as long as the machine is busy. */
 const SENT_WITHIN_MS = 240_000;
 
-async function sendOne(o: SenderOptions, index: number): Promise<void> {
+/** Sends the phantom of this number to one of the PACSs, drawn by the seed, until it is there whole. */
+export async function sendStudy(o: Pick<SenderOptions, 'pacs' | 'seed'>, index: number): Promise<SentStudy> {
   const pacs = random(o.seed, 'centre', index).pick(o.pacs);
   const study = generateStudy({ ...SMALL, seed: o.seed, index, issuer: `iss-${pacs.centre}` });
   const files: FeedFile[] = [];
@@ -40,7 +41,7 @@ async function sendOne(o: SenderOptions, index: number): Promise<void> {
     hashes.add(createHash('sha256').update(bytes).digest('hex'));
   }
   await feedSurely(pacs, files);
-  o.onSent({ index, centre: pacs.centre, studyInstanceUid: next.value.studyInstanceUid, files: hashes });
+  return { index, centre: pacs.centre, studyInstanceUid: next.value.studyInstanceUid, files: hashes };
 }
 
 /** As a scanner does: sends again what was not taken. */
@@ -64,7 +65,7 @@ export async function sendStudies(o: SenderOptions): Promise<number> {
   const sending: Promise<void>[] = [];
   let index = 0;
   for (; !o.signal.aborted; index += 1) {
-    const one = sendOne(o, index);
+    const one = sendStudy(o, index).then(o.onSent);
     // Awaited below; until then it must not end the process.
     one.catch(() => undefined);
     sending.push(one);

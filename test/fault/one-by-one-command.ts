@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startPlatform, type Platform, type PlatformOptions } from '../../deploy/local/platform.ts';
+import { commit } from '../../bench/report.ts';
 import { writeRows, type FaultRows } from '../chaos/page.ts';
 import type { OneByOne } from './one-by-one.ts';
 
@@ -58,7 +59,7 @@ function rowsOf(c: CommandOptions, { faults, studies, retries, ownEnds, verdict:
     title: c.title,
     command: `node test/fault/${c.name}.ts ${options} --page`,
     notes: [
-      c.note,
+      `${c.note} Commit ${commit()}.`,
       `${studies} studies: ${v.manifests.clinical} revisions stored, ${v.manifests.research} anonymised; lost ${v.lost}, doubled ${v.doubled}, unaccounted ${v.unaccounted}, other bytes ${v.hashMismatches}, dead letters ${v.deadLetters}, offsets committed without an outcome ${v.committedTooFar}. ${v.records} records in the log, ${v.repeated} of them repetitions under the same id.`,
       `Tries that failed and were repeated after a wait: ${tried.length === 0 ? 'none' : tried.join(', ')}. Processes that gave up and were started again: ${ownEnds.length === 0 ? 'none' : ownEnds.join(', ')}.`,
     ],

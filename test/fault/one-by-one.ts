@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { processStart } from '../../deploy/local/processes.ts';
 import type { StageExit, StageName } from '../../deploy/local/stages.ts';
-import { sendPhantom, until, type Pipeline } from '../integration/pipeline.ts';
+import { sendStudy, type SentStudy } from '../chaos/sender.ts';
+import { until, type Pipeline } from '../integration/pipeline.ts';
 import { committedTooFar, restAndCheck, type Verdict } from './verdict.ts';
 
 export interface TimedFault {
@@ -33,24 +34,21 @@ export async function oneByOne(
   o: { seed: number; ownEnds: readonly string[]; say: (line: string) => void },
 ): Promise<OneByOne> {
   const tooFar = new Set<string>();
-  let sent = 0;
+  const sent: SentStudy[] = [];
   for (const fault of faults) {
-    const [pacs] = p.pacs;
-    if (pacs === undefined) throw new Error('no PACS');
     await fault.begin();
     try {
-      await sendPhantom(pacs, { seed: o.seed, index: sent });
-      sent += 1;
-      if (fault.lasts === 'study') await until(p, (a) => a.reached.anonymised === sent, WITHIN_MS);
+      sent.push(await sendStudy({ pacs: p.pacs, seed: o.seed }, sent.length));
+      if (fault.lasts === 'study') await until(p, (a) => a.reached.anonymised === sent.length, WITHIN_MS);
       else {
-        await until(p, (a) => a.reached.available === sent, WITHIN_MS);
+        await until(p, (a) => a.reached.available === sent.length, WITHIN_MS);
         await sleep(fault.lasts);
       }
       for (const one of await committedTooFar(p)) tooFar.add(one);
     } finally {
       await fault.end();
     }
-    await until(p, (a) => a.reached.anonymised === sent, WITHIN_MS).catch((error: unknown) => {
+    await until(p, (a) => a.reached.anonymised === sent.length, WITHIN_MS).catch((error: unknown) => {
       throw new Error(`after ${fault.fault}, ${fault.place}`, { cause: error });
     });
     o.say(`${fault.fault}, ${fault.place}: survived`);
@@ -58,7 +56,7 @@ export async function oneByOne(
   const verdict = await restAndCheck(p, sent, [...tooFar]);
   return {
     faults: faults.map(({ fault, place }) => ({ fault, place })),
-    studies: sent,
+    studies: sent.length,
     retries: await retriesOf(p),
     ownEnds: o.ownEnds,
     verdict,

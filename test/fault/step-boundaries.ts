@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startPlatform } from '../../deploy/local/platform.ts';
+import { commit } from '../../bench/report.ts';
 import { writeRows, type FaultRows } from '../chaos/page.ts';
 import { killAtSteps, type StepRun } from './steps/run.ts';
 
@@ -13,19 +14,22 @@ const { values } = parseArgs({
 const seed = Number(values.seed);
 const say = (line: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
 
-function rowsOf({ kills, studies, verdict: v, steps }: StepRun): FaultRows {
+function rowsOf({ kills, takeOvers, studies, verdict: v, steps }: StepRun): FaultRows {
+  const outcome = { times: 1, lost: v.lost, doubled: v.doubled };
   const missed = kills.filter((k) => !k.hit).map((k) => `${k.stage}, ${k.step}`);
   return {
     title: 'At every step of ingest and anonymise',
     command: `node test/fault/step-boundaries.ts --seed ${seed}${values.most === undefined ? '' : ` --most ${values.most}`} --page`,
     notes: [
-      `A study takes ${steps.ingest.length} steps in ingest and ${steps.anonymise.length} in anonymise: after each read, before and after each write, publish and commit, and once within each stream. At ${values.most === undefined ? 'each' : `${values.most} of each stage, drawn by the seed,`} the process was ended by SIGKILL, with a study of its own, and started again.`,
+      `A study takes ${steps.ingest.length} steps in ingest and ${steps.anonymise.length} in anonymise: after each read, before and after each write, publish and commit, and once within each stream. At ${values.most === undefined ? 'each' : `${values.most} of each stage, drawn by the seed,`} the process was ended by SIGKILL, with a study of its own, and started again. Commit ${commit()}.`,
+      'Taken over: the process was stopped by SIGSTOP right before the step until it had lost its partitions and another process had finished the study; then it went on.',
       `${studies} studies: ${v.manifests.clinical} revisions stored, ${v.manifests.research} anonymised; lost ${v.lost}, doubled ${v.doubled}, unaccounted ${v.unaccounted}, other bytes ${v.hashMismatches}, dead letters ${v.deadLetters}. While the process was dead \`account\` found ${v.committedTooFar} offsets committed without an outcome. ${v.records} records in the log, ${v.repeated} of them repetitions under the same id.`,
       ...(missed.length === 0 ? [] : [`Not reached in this run: ${missed.join('; ')}.`]),
     ],
-    rows: kills
-      .filter((k) => k.hit)
-      .map((k) => ({ fault: 'SIGKILL, started again', place: `${k.stage}, ${k.step}`, times: 1, lost: v.lost, doubled: v.doubled })),
+    rows: [
+      ...kills.filter((k) => k.hit).map((k) => ({ fault: 'SIGKILL, started again', place: `${k.stage}, ${k.step}`, ...outcome })),
+      ...takeOvers.map((t) => ({ fault: 'SIGSTOP, taken over, SIGCONT', place: `${t.stage}, ${t.step}`, ...outcome })),
+    ],
   };
 }
 
@@ -36,7 +40,9 @@ try {
   const run = await killAtSteps({ dir, seed, platform, say, ...(values.most === undefined ? {} : { most: Number(values.most) }) });
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ run, rows: rowsOf(run) }, null, 2)}\n`);
   if (values.page === true) await writeRows('step-boundaries', rowsOf(run));
-  process.stdout.write(`${run.kills.filter((k) => k.hit).length} kills; ${JSON.stringify(run.verdict)}\n`);
+  process.stdout.write(
+    `${run.kills.filter((k) => k.hit).length} kills, ${run.takeOvers.length} take-overs; ${JSON.stringify(run.verdict)}\n`,
+  );
   process.exitCode = run.verdict.problems.length === 0 ? 0 : 1;
 } finally {
   await platform.stop();

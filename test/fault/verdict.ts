@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Account } from '../../services/kernel/accounting.ts';
 import { findFaults } from '../chaos/checks.ts';
 import { notConsumed } from '../chaos/log.ts';
+import type { SentStudy } from '../chaos/sender.ts';
 import { until, type Pipeline } from '../integration/pipeline.ts';
 
 export interface Verdict {
@@ -48,20 +49,20 @@ async function untilAtRest(p: Pipeline, sent: number): Promise<Account> {
 }
 
 /** @param tooFar what `committedTooFar` found on the way */
-export async function restAndCheck(p: Pipeline, sent: number, tooFar: readonly string[] = []): Promise<Verdict> {
-  await untilAtRest(p, sent);
+export async function restAndCheck(p: Pipeline, sent: readonly SentStudy[], tooFar: readonly string[] = []): Promise<Verdict> {
+  await untilAtRest(p, sent.length);
   // Again: what came of the last retries counts too.
   const account = await p.follower.account(AbortSignal.timeout(60_000));
   const deadline = Date.now() + ARCHIVED_MS;
-  let found = await findFaults(p, []);
+  let found = await findFaults(p, sent);
   while (found.lost.length + found.doubled.length > 0 && Date.now() < deadline) {
     await sleep(3000);
-    found = await findFaults(p, []);
+    found = await findFaults(p, sent);
   }
   // One study, one revision: the phantoms are sent whole, once.
   const counts = Object.values(found.manifests)
-    .filter((n) => n !== sent)
-    .map((n) => `${n} manifests of ${sent} studies`);
+    .filter((n) => n !== sent.length)
+    .map((n) => `${n} manifests of ${sent.length} studies`);
   const unaccounted = account.studies.filter((s) => s.state === 'unaccounted').map((s) => `unaccounted: ${s.code}`);
   return {
     lost: found.lost.length + account.missing.length,

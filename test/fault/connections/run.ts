@@ -81,7 +81,7 @@ export async function breakConnections(o: ConnectionsOptions): Promise<OneByOne>
 }
 
 function choose(proxies: Readonly<Record<Place, Proxy>>, { seed, most }: ConnectionsOptions): TimedFault[] {
-  const all = PLACES.flatMap((place) =>
+  const all = PLACES.map((place) =>
     KINDS.map(({ fault, lasts, toxic }) => ({
       fault,
       place,
@@ -90,9 +90,14 @@ function choose(proxies: Readonly<Record<Place, Proxy>>, { seed, most }: Connect
       end: () => proxies[place].heal(),
     })),
   );
-  if (most === undefined) return all;
+  if (most === undefined) return all.flat();
+  // The places in turn, so that few faults are not all at one place.
   const draw = random(seed, 'connections');
-  return Array.from({ length: Math.min(most, all.length) }, () => all.splice(draw.whole(0, all.length - 1), 1)).flat();
+  const count = Math.min(most, all.flat().length);
+  return Array.from({ length: count }, (_, i) => {
+    const left = all[i % PLACES.length] ?? [];
+    return left.splice(draw.whole(0, left.length - 1), 1);
+  }).flat();
 }
 
 /** Proxies before the parts, and the environment that leads ingest and anonymise through them. */

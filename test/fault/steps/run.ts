@@ -1,4 +1,5 @@
-// Kills ingest and anonymise at chosen steps of a job, one study each, in a whole pipeline; then checks that nothing is lost or doubled.
+// Kills ingest and anonymise at chosen steps of a job, or stops them there until another process has done their work, one study each,
+// in a whole pipeline; then checks that nothing is lost or doubled.
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,13 +8,15 @@ import { processStart } from '../../../deploy/local/processes.ts';
 import type { Platform } from '../../../deploy/local/platform.ts';
 import { random } from '../../../services/cli/phantom/random.ts';
 import type { Account } from '../../../services/kernel/accounting.ts';
-import { sendPhantom, startPipeline, until, type Pipeline } from '../../integration/pipeline.ts';
+import { startPipeline, until, type Pipeline } from '../../integration/pipeline.ts';
 import { committedTooFar, restAndCheck, type Verdict } from '../verdict.ts';
-import { KILL_FILE, STEPS_FILE } from './step.ts';
+import { sendStudy, type SentStudy } from '../../chaos/sender.ts';
+import { atStep, SIGNAL_FILE, STEPS_FILE } from './step.ts';
+import { takeOverAt, TAKE_OVERS } from './take-over.ts';
 
 const STEPPED = ['ingest', 'anonymise'] as const;
-type Stepped = (typeof STEPPED)[number];
-const MILESTONE = { ingest: 'stored', anonymise: 'anonymised' } as const satisfies Record<Stepped, keyof Account['reached']>;
+export type Stepped = (typeof STEPPED)[number];
+export const MILESTONE = { ingest: 'stored', anonymise: 'anonymised' } as const satisfies Record<Stepped, keyof Account['reached']>;
 
 export interface StepKill {
   readonly stage: Stepped;
@@ -26,6 +29,8 @@ export interface StepRun {
   /** Every step that a study takes in each stage. */
   readonly steps: Readonly<Record<Stepped, readonly string[]>>;
   readonly kills: readonly StepKill[];
+  /** Steps before which the process was stopped until another had finished its study. */
+  readonly takeOvers: readonly { readonly stage: Stepped; readonly step: string }[];
   readonly studies: number;
   readonly verdict: Verdict;
 }
@@ -36,6 +41,8 @@ export interface StepRunOptions {
   readonly seed: number;
   /** Most kills per stage, drawn by the seed; every step without it. */
   readonly most?: number;
+  /** Most take-overs per stage; all without it. */
+  readonly mostTakeOvers?: number;
   readonly platform?: Platform;
   readonly say: (line: string) => void;
 }
@@ -73,9 +80,12 @@ function choose(steps: readonly string[], o: StepRunOptions, stage: Stepped): st
   return steps.filter((s) => chosen.includes(s));
 }
 
+const stepsBefore = (steps: readonly string[]): string[] =>
+  TAKE_OVERS.flatMap((what) => steps.find((step) => what.test(step) && !step.includes(', time ')) ?? []);
+
 export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
   const folderOf = (stage: Stepped): string => join(o.dir, 'steps', stage);
-  for (const stage of STEPPED) await mkdir(folderOf(stage), { recursive: true });
+  for (const stage of STEPPED) for (const name of [stage, `${stage}-second`]) await mkdir(join(o.dir, 'steps', name), { recursive: true });
   const p = await startPipeline({
     name: 'steps',
     centres: 1,
@@ -84,15 +94,10 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
     env: { ingest: environment(folderOf('ingest')), anonymise: environment(folderOf('anonymise')) },
   });
   try {
-    let sent = 0;
-    const send = async (): Promise<void> => {
-      const [pacs] = p.pacs;
-      if (pacs === undefined) throw new Error('no PACS');
-      await sendPhantom(pacs, { seed: o.seed, index: sent });
-      sent += 1;
-    };
+    const sent: SentStudy[] = [];
+    const send = async (): Promise<void> => void sent.push(await sendStudy({ pacs: p.pacs, seed: o.seed }, sent.length));
     await send();
-    await until(p, (a) => a.reached.anonymised === sent, WITHIN_MS);
+    await until(p, (a) => a.reached.anonymised === sent.length, WITHIN_MS);
     await sleep(COMMITTED_MS);
     const steps = { ingest: await stepsOf(folderOf('ingest')), anonymise: await stepsOf(folderOf('anonymise')) };
     o.say(`ingest has ${steps.ingest.length} steps, anonymise ${steps.anonymise.length}`);
@@ -100,19 +105,37 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
     const tooFar = new Set<string>();
     for (const stage of STEPPED) {
       for (const step of choose(steps[stage], o, stage)) {
-        await writeFile(join(folderOf(stage), KILL_FILE), step);
+        await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep('SIGKILL', step));
         await send();
-        const hit = await untilKilled(p, stage, sent, join(folderOf(stage), KILL_FILE));
+        const hit = await untilKilled(p, stage, sent.length, join(folderOf(stage), SIGNAL_FILE));
         o.say(`${stage}, ${step}: ${hit ? 'killed' : 'not reached'}`);
         kills.push({ stage, step, hit });
         if (!hit) continue;
         // While it is dead: what it has committed must have its outcome already.
         for (const one of await committedTooFar(p)) tooFar.add(one);
         await p.stages.start(stage);
-        await until(p, (a) => a.reached[MILESTONE[stage]] === sent, WITHIN_MS);
+        await until(p, (a) => a.reached[MILESTONE[stage]] === sent.length, WITHIN_MS);
       }
     }
-    return { steps, kills, studies: sent, verdict: await restAndCheck(p, sent, [...tooFar]) };
+    const takeOvers: StepRun['takeOvers'][number][] = [];
+    for (const stage of STEPPED) {
+      const env = environment(join(o.dir, 'steps', `${stage}-second`));
+      for (const step of stepsBefore(steps[stage]).slice(0, o.mostTakeOvers)) {
+        await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep('SIGSTOP', step));
+        await send();
+        await takeOverAt(p, {
+          stage,
+          step,
+          env,
+          dir: join(o.dir, `second-${takeOvers.length}`),
+          milestone: MILESTONE[stage],
+          sent: sent.length,
+        });
+        o.say(`${stage}, ${step}: taken over`);
+        takeOvers.push({ stage, step });
+      }
+    }
+    return { steps, kills, takeOvers, studies: sent.length, verdict: await restAndCheck(p, sent, [...tooFar]) };
   } finally {
     await p.stop();
   }

@@ -1,10 +1,11 @@
-// The steps of a job, written to a file as they happen, and the end of this process with SIGKILL at the one that another file names.
+// The steps of a job, written to a file as they happen, and a signal to this process at the one that another file names.
 import { appendFileSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** In CTSTREAM_STEPS, the folder of a stage: the steps so far, a line each; and the step at which to end, once. */
+/** In CTSTREAM_STEPS, the folder of a stage: the steps so far, a line each; and the signal and the step at which to take it, once. */
 export const STEPS_FILE = 'steps';
-export const KILL_FILE = 'kill-at';
+export const SIGNAL_FILE = 'signal-at';
+export const atStep = (signal: 'SIGKILL' | 'SIGSTOP', step: string): string => `${signal} ${step}`;
 
 const folder = process.env['CTSTREAM_STEPS'] ?? '.';
 const seen = new Map<string, number>();
@@ -33,14 +34,17 @@ export function step(what: string): void {
   seen.set(what, n);
   const name = n === 1 ? what : `${what}, time ${n}`;
   appendFileSync(join(folder, STEPS_FILE), `${name}\n`);
-  if (wanted() !== name) return;
-  rmSync(join(folder, KILL_FILE));
-  process.kill(process.pid, 'SIGKILL');
+  const at = wanted();
+  for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
+    if (at !== atStep(signal, name)) continue;
+    rmSync(join(folder, SIGNAL_FILE));
+    process.kill(process.pid, signal);
+  }
 }
 
 function wanted(): string | undefined {
   try {
-    return readFileSync(join(folder, KILL_FILE), 'utf8');
+    return readFileSync(join(folder, SIGNAL_FILE), 'utf8');
   } catch {
     return undefined;
   }
