@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { BusRecord, Lease } from '../ports/event-bus.ts';
-import { leaseBoard } from './lease-board.ts';
+import { leaseBoard, WINDOW_BYTES } from './lease-board.ts';
 
 const never = new AbortController().signal;
 const T = { topic: 't', partition: 0 };
@@ -125,4 +125,38 @@ test('closing with an error gives it to those who wait and those who come', asyn
   board.close(new Error('LOG_TRUNCATED'));
   await expect(waiting).rejects.toThrow('LOG_TRUNCATED');
   await expect(board.take(never)).rejects.toThrow('LOG_TRUNCATED');
+});
+
+test('large records fill a partition long before its window does, and every one of them is taken in the end', async () => {
+  const size = WINDOW_BYTES / 4;
+  const told: string[] = [];
+  const board = leaseBoard({
+    window: 2048,
+    onFull: () => void told.push('full'),
+    onRoom: () => void told.push('room'),
+    onProgress: () => undefined,
+  });
+  board.assign([T]);
+  const count = 20;
+  for (let i = 0; i < count; i++) board.offer({ ...record(i, String(i)), value: new Uint8Array(size) });
+  expect([board.inHand(), board.isFull(T), told]).toEqual([4, true, ['full']]);
+  const open: Lease[] = [];
+  for (let taken = 0; taken < count;) {
+    const soon = new AbortController();
+    const taking = board.take(soon.signal);
+    soon.abort();
+    const lease = await taking;
+    if (lease === undefined) {
+      // The last one first: what waits behind an older record holds no bytes any more.
+      expect(open.reduce((sum, { record: r }) => sum + r.value.length, 0)).toBeLessThanOrEqual(WINDOW_BYTES);
+      open.pop()?.ack();
+    } else {
+      taken += 1;
+      expect(lease.record.value.length).toBe(size);
+      open.push(lease);
+    }
+  }
+  for (const lease of open) lease.ack();
+  expect(board.commits()).toEqual([{ ...T, offset: BigInt(count) }]);
+  expect([board.isFull(T), told]).toEqual([false, ['full', 'room']]);
 });

@@ -13,7 +13,8 @@ export interface CommitPoint extends PartitionName {
 }
 
 interface Entry {
-  readonly record: BusRecord;
+  /** Without its bytes once it is finished. */
+  record: BusRecord;
   readonly abort: AbortController;
   state: 'queued' | 'leased' | 'done';
 }
@@ -31,8 +32,17 @@ interface Held extends PartitionName {
   /** One more than the highest offset fetched. */
   received: bigint;
   committed: bigint;
+  /** Of the values of unfinished entries. */
+  bytes: number;
   full: boolean;
 }
+
+/**
+ * Bytes of a partition's unfinished records from which on it is full, whatever its window: a thousand records of a megabyte
+ * that wait for hours would fill the memory. Ours have a few hundred bytes, so that only the strange ones meet this.
+ */
+export const WINDOW_BYTES = 4 * 1024 * 1024;
+const NO_BYTES = new Uint8Array(0);
 
 export interface LeaseBoard {
   /** Sets what is ours: jobs of every other partition are aborted and lose their right to commit. */
@@ -57,9 +67,9 @@ export interface LeaseBoard {
 
 export interface BoardOptions {
   readonly window: number;
-  /** The partition has `window` records in hand: fetch no more. What was fetched already may still be offered. */
+  /** The partition has `window` records in hand, or WINDOW_BYTES: fetch no more. What was fetched already may still be offered. */
   onFull(name: PartitionName): void;
-  /** Half of the window is free again. */
+  /** Half of both is free again. */
   onRoom(name: PartitionName): void;
   /** A commit point moved. */
   onProgress(): void;
@@ -74,8 +84,12 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
   let turn: string[] = [];
   let closed: { error?: Error } | undefined;
 
+  const hasRoom = (p: Held): boolean => p.entries.size < o.window && p.bytes < WINDOW_BYTES;
+
   const finish = (p: Held, entry: Entry): void => {
     entry.state = 'done';
+    p.bytes -= entry.record.value.byteLength;
+    entry.record = { ...entry.record, value: NO_BYTES };
     const queue = p.keys.get(entry.record.key) ?? [];
     queue.splice(queue.indexOf(entry), 1);
     if (queue.length === 0) p.keys.delete(entry.record.key);
@@ -86,9 +100,9 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
       p.entries.delete(offset);
       moved = true;
     }
-    while (p.entries.size < o.window && p.backlog.length > 0) admit(p, p.backlog.shift());
+    while (hasRoom(p) && p.backlog.length > 0) admit(p, p.backlog.shift());
     if (moved) o.onProgress();
-    if (p.full && p.backlog.length === 0 && p.entries.size <= o.window / 2) {
+    if (p.full && p.backlog.length === 0 && p.entries.size <= o.window / 2 && p.bytes <= WINDOW_BYTES / 2) {
       p.full = false;
       o.onRoom(p);
     }
@@ -104,6 +118,7 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
     if (record === undefined) return;
     const entry: Entry = { record, abort: new AbortController(), state: 'queued' };
     p.entries.set(record.offset, entry);
+    p.bytes += record.value.byteLength;
     p.next = record.offset + 1n;
     // Where a group starts that has committed nothing is nothing to commit.
     if (p.committed < 0n) p.committed = record.offset;
@@ -177,6 +192,7 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
             next: -1n,
             received: -1n,
             committed: -1n,
+            bytes: 0,
             full: false,
           });
       }
@@ -202,9 +218,9 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
       const p = held.get(idOf(record));
       if (p === undefined || record.offset < p.received || closed !== undefined) return false;
       p.received = record.offset + 1n;
-      if (p.entries.size < o.window && p.backlog.length === 0) admit(p, record);
+      if (hasRoom(p) && p.backlog.length === 0) admit(p, record);
       else p.backlog.push(record);
-      if (!p.full && p.entries.size >= o.window) {
+      if (!p.full && !hasRoom(p)) {
         p.full = true;
         o.onFull(p);
       }
