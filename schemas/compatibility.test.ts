@@ -118,6 +118,10 @@ test('topics hold what the design says of zones: clinical 30 days, research for 
   }
 });
 
+test('a replay is remembered at least as long as its dead letter', () => {
+  expect(topicsFile.retry.retentionMs).toBeGreaterThanOrEqual(topicsFile.dead.retentionMs);
+});
+
 test('a value of 2^53 or more can not be written as a long without a loss, so it is refused', () => {
   const type = avro.Type.forSchema('long');
   expect(() => type.toBuffer(2 ** 60)).toThrow();
