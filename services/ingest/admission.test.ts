@@ -5,7 +5,6 @@ import { manualClock } from '../../test/shared/manual-clock.ts';
 import { memoryStore } from '../../test/shared/memory-store.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import { systemRandom } from '../runtime/system.ts';
 import { admission, pausedNext, type AdmissionOptions } from './admission.ts';
 
 const signal = new AbortController().signal;
@@ -16,7 +15,7 @@ function lab(o: Partial<AdmissionOptions> = {}) {
   const said: string[] = [];
   const store = memoryStore();
   const it = admission(
-    { store, bucket: 'b', clock, random: systemRandom, spillFolder: '/', spillFreeBytes: 100, freeBytes: async () => 1000, ...o },
+    { store, bucket: 'b', clock, spillFolder: '/', spillFreeBytes: 100, freeBytes: async () => 1000, ...o },
     (pauses) => void said.push(pauses.join()),
   );
   return { clock, said, store, it };

@@ -2,7 +2,7 @@
 // is under way goes on.
 import { statfs } from 'node:fs/promises';
 import { Fault } from '../kernel/fault.ts';
-import type { Clock, Randomness } from '../ports/clock.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 
 /** Stops at or above `high` and goes on at or below `low`: in between it stays as it is, so it does not flutter. */
@@ -29,7 +29,6 @@ export interface AdmissionOptions {
   readonly store: ObjectStore;
   readonly bucket: string;
   readonly clock: Clock;
-  readonly random: Randomness;
   /** Most bytes that `bucket` is to hold; without it only the store's own refusal counts. */
   readonly budgetBytes?: number | undefined;
   readonly spillFolder: string;
@@ -135,13 +134,17 @@ async function freeBytesOf(folder: string): Promise<number> {
 }
 
 /** Whether the store takes what a study needs at once. A store that does not answer has not said that it has room. */
-async function hasRoom({ store, bucket, random }: AdmissionOptions, signal: AbortSignal): Promise<boolean> {
-  const key = `.admission/${random.attempt()}`;
+/** One name for all probes: whatever becomes of its removal, there is one such object at most. */
+const PROBE_KEY = '.admission/0000000000000000';
+
+/** Whether the store takes what a study needs at once. A store that does not answer has not said that it has room. */
+async function hasRoom({ store, bucket }: AdmissionOptions, signal: AbortSignal): Promise<boolean> {
   try {
-    await store.put(bucket, key, Buffer.alloc(PROBE_BYTES), { signal });
-    await store.remove(bucket, [key], signal);
+    await store.put(bucket, PROBE_KEY, Buffer.alloc(PROBE_BYTES), { signal });
     return true;
   } catch {
     return false;
+  } finally {
+    await store.remove(bucket, [PROBE_KEY], signal).catch(() => undefined);
   }
 }

@@ -7,6 +7,7 @@ import { systemClock } from '../runtime/system.ts';
 import { centrePulls } from './centre-pulls.ts';
 import type { PullLimits } from './centre-pulls.ts';
 import { fairPlaces } from './fair-places.ts';
+import { slowPulls } from './slow-pulls.ts';
 
 const signal = new AbortController().signal;
 const study = '1.2' as StudyInstanceUid;
@@ -15,6 +16,7 @@ const limits: PullLimits = {
   gate: { places: 2, failures: 3, openMs: 1000 },
   pace: { slowBytesPerSecond: 1000, judgeMs: 1000 },
   jobMs: 60_000,
+  pullMs: 3_600_000,
   waitMs: 60_000,
 };
 
@@ -73,8 +75,8 @@ describe('a slow PACS', () => {
     const clock = manualClock();
     const line = fairPlaces(1);
     const pacs = pushedPacs();
-    const slow = centrePulls('slow', pacs.web, limits, { line, clock });
-    const other = centrePulls('other', pacs.web, limits, { line, clock });
+    const slow = centrePulls('slow', pacs.web, limits, { line, slow: slowPulls(9), clock });
+    const other = centrePulls('other', pacs.web, limits, { line, slow: slowPulls(9), clock });
     const pulled = slow.pull(signal, waitForPacs);
     await turn();
     let isDone = false;
@@ -96,11 +98,57 @@ describe('a slow PACS', () => {
     expect(line.taken()).toBe(0);
   });
 
+  test('only so many of all centres go on without one; the next keeps its place until one of them has ended', async () => {
+    const clock = manualClock();
+    const [line, few] = [fairPlaces(2), slowPulls(1)];
+    const pacss = [pushedPacs(), pushedPacs()];
+    const [a, b] = pacss.map(({ web }, i) => centrePulls(`c${i}`, web, limits, { line, slow: few, clock }));
+    const pulled = [a?.pull(signal, waitForPacs), b?.pull(signal, waitForPacs)];
+    await turn();
+    await clock.advance(1000);
+    expect([few.count(), line.taken(), a?.running('without'), b?.running('with')]).toEqual([1, 1, 1, 1]);
+    await pacss[0]?.end();
+    await pulled[0];
+    expect(few.count()).toBe(0);
+    await clock.advance(1000);
+    expect([few.count(), line.taken()]).toEqual([1, 0]);
+    await pacss[1]?.end();
+    await pulled[1];
+    expect([few.count(), line.taken()]).toEqual([0, 0]);
+  });
+
+  test('the time that a pull goes on without a place is not its own; with one it is', async () => {
+    const judged = { ...limits, pace: { slowBytesPerSecond: 1000, judgeMs: 20 }, jobMs: 100 };
+    const pullWith = async (most: number): Promise<number> => {
+      const pacs = pushedPacs();
+      const pulled = centrePulls('c', pacs.web, judged, { line: fairPlaces(1), slow: slowPulls(most), clock: systemClock }).pull(
+        signal,
+        async (web, s) => await Promise.race([readAll(web), hang(web, s)]),
+      );
+      setTimeout(() => void pacs.end(), 400);
+      return await pulled;
+    };
+    expect(await pullWith(1)).toBe(0);
+    await expect(pullWith(0)).rejects.toMatchObject({ code: 'JOB_TIMEOUT' });
+  });
+
+  test('a study that does not come in hours waits, whatever it was slow by, and is no dead letter', async () => {
+    const pullOf = (more: Partial<PullLimits>): Promise<never> =>
+      centrePulls(
+        'c',
+        pushedPacs().web,
+        { ...limits, pullMs: 20, ...more },
+        { line: fairPlaces(1), slow: slowPulls(1), clock: systemClock },
+      ).pull(signal, hang);
+    await expect(pullOf({})).rejects.toMatchObject({ code: 'PACS_BUSY', retryable: true });
+    await expect(pullOf({ bytes: { perSecond: 1, burst: 1 } })).rejects.toMatchObject({ code: 'PACS_QUOTA', retryable: true });
+  });
+
   test('its next pull starts without a place, and those that wait for one come out of the line', async () => {
     const clock = manualClock();
     const line = fairPlaces(1);
     const pacs = pushedPacs();
-    const slow = centrePulls('slow', pacs.web, { ...limits, gate: { ...limits.gate, places: 3 } }, { line, clock });
+    const slow = centrePulls('slow', pacs.web, { ...limits, gate: { ...limits.gate, places: 3 } }, { line, slow: slowPulls(9), clock });
     const stop = new AbortController();
     const pulls = [slow.pull(stop.signal, waitForPacs), slow.pull(stop.signal, waitForPacs)];
     await turn();
@@ -125,6 +173,7 @@ describe('a slow PACS', () => {
     const line = fairPlaces(1);
     const pulls = centrePulls('c', { ...pushedPacs().web, study: () => new Promise(() => undefined) }, limits, {
       line,
+      slow: slowPulls(9),
       clock: manualClock(),
     });
     const stop = new AbortController();
@@ -138,7 +187,7 @@ describe('a slow PACS', () => {
   test('what waits for the store is not slow, however little it moves', async () => {
     const clock = manualClock();
     const line = fairPlaces(1);
-    const pulls = centrePulls('c', pushedPacs().web, limits, { line, clock });
+    const pulls = centrePulls('c', pushedPacs().web, limits, { line, slow: slowPulls(9), clock });
     const stop = new AbortController();
     const storing = pulls.pull(stop.signal, takeAndHang);
     await turn();
@@ -156,7 +205,12 @@ describe('a quota', () => {
     const clock = manualClock();
     const line = fairPlaces(1);
     const waited: number[] = [];
-    const pulls = centrePulls('c', pushedPacs().web, oneAMinute, { line, clock, quotaWaited: (s) => void waited.push(s) });
+    const pulls = centrePulls('c', pushedPacs().web, oneAMinute, {
+      line,
+      slow: slowPulls(9),
+      clock,
+      quotaWaited: (s) => void waited.push(s),
+    });
     let done = 0;
     const all = [1, 2, 3].map(() => pulls.pull(signal, async () => void (done += 1)));
     await turn();
@@ -173,7 +227,7 @@ describe('a quota', () => {
   test('a wait that is too long is told by its code, and is no failure of the PACS', async () => {
     const clock = manualClock();
     const line = fairPlaces(1);
-    const pulls = centrePulls('c', pushedPacs().web, { ...oneAMinute, waitMs: 20 }, { line, clock });
+    const pulls = centrePulls('c', pushedPacs().web, { ...oneAMinute, waitMs: 20 }, { line, slow: slowPulls(9), clock });
     await pulls.pull(signal, async () => undefined);
     const late = [1, 2, 3, 4].map(() => pulls.pull(signal, async () => undefined));
     for (const one of late) await expect(one).rejects.toMatchObject({ code: 'PACS_QUOTA', retryable: true });
@@ -183,7 +237,12 @@ describe('a quota', () => {
   });
 
   test('without a quota the code of a long wait is PACS_BUSY, and the wait ends when the work begins', async () => {
-    const pulls = centrePulls('c', pushedPacs().web, { ...limits, waitMs: 20 }, { line: fairPlaces(2), clock: systemClock });
+    const pulls = centrePulls(
+      'c',
+      pushedPacs().web,
+      { ...limits, waitMs: 20 },
+      { line: fairPlaces(2), slow: slowPulls(9), clock: systemClock },
+    );
     const stop = new AbortController();
     const held = [1, 2].map(() => pulls.pull(stop.signal, hang));
     await expect(pulls.pull(signal, async () => undefined)).rejects.toMatchObject({ code: 'PACS_BUSY' });
@@ -199,7 +258,7 @@ describe('a quota', () => {
       'c',
       pacs.web,
       { ...limits, bytes, jobMs: 60, gate: { ...limits.gate, places: 1 } },
-      { line: fairPlaces(1), clock: systemClock },
+      { line: fairPlaces(1), slow: slowPulls(9), clock: systemClock },
     );
     const both = [pulls.pull(signal, readAll), pulls.pull(signal, async () => 'second')];
     await turn();
@@ -211,7 +270,12 @@ describe('a quota', () => {
   test('a job whose partition is lost while it waits leaves every line and has used up nothing', async () => {
     const clock = manualClock();
     const line = fairPlaces(1);
-    const pulls = centrePulls('c', pushedPacs().web, { ...oneAMinute, gate: { ...limits.gate, places: 1 } }, { line, clock });
+    const pulls = centrePulls(
+      'c',
+      pushedPacs().web,
+      { ...oneAMinute, gate: { ...limits.gate, places: 1 } },
+      { line, slow: slowPulls(9), clock },
+    );
     await pulls.pull(signal, async () => undefined);
     const lost = new AbortController();
     const waiting = [1, 2].map(() => pulls.pull(lost.signal, async () => undefined));
@@ -227,14 +291,14 @@ describe('a quota', () => {
 
 test('work beyond its time is a fault with that code, and its places are free again', async () => {
   const line = fairPlaces(1);
-  const pulls = centrePulls('c', pushedPacs().web, { ...limits, jobMs: 20 }, { line, clock: systemClock });
+  const pulls = centrePulls('c', pushedPacs().web, { ...limits, jobMs: 20 }, { line, slow: slowPulls(9), clock: systemClock });
   await expect(pulls.pull(signal, hang)).rejects.toMatchObject({ code: 'JOB_TIMEOUT' });
   expect([line.taken(), pulls.running('with'), pulls.running('without')]).toEqual([0, 0, 0]);
 });
 
 test('the breaker is seen from outside', async () => {
   const clock = manualClock();
-  const pulls = centrePulls('c', pushedPacs().web, limits, { line: fairPlaces(1), clock });
+  const pulls = centrePulls('c', pushedPacs().web, limits, { line: fairPlaces(1), slow: slowPulls(9), clock });
   const refused = (): Promise<never> => pulls.pull(signal, () => Promise.reject(new Fault('PACS_UNAUTHORISED', true, 'x')));
   for (let i = 0; i < 3; i += 1) await expect(refused()).rejects.toMatchObject({ code: 'PACS_UNAUTHORISED' });
   expect(pulls.breaker()).toBe('open');

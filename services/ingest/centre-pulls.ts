@@ -10,14 +10,17 @@ import { pace, pacedWeb } from './pace.ts';
 import type { PaceLimits } from './pace.ts';
 import { quota } from './quota.ts';
 import type { Quota, QuotaLimits } from './quota.ts';
+import type { SlowPulls } from './slow-pulls.ts';
 
 export interface PullLimits {
   readonly gate: GateLimits;
   readonly pace: PaceLimits;
   readonly studies?: QuotaLimits | undefined;
   readonly bytes?: QuotaLimits | undefined;
-  /** Longest time of the work itself; waiting for a turn or a quota is not part of it. */
+  /** Longest time of the work itself; waiting for a turn or a quota is not part of it, nor is the time without a place. */
   readonly jobMs: number;
+  /** Longest time of a pull with all its waits, from when it has a connection: its objects are swept some time later. */
+  readonly pullMs: number;
   /** Longest wait for a turn: then the record waits in a retry topic, where others can't stand behind it. */
   readonly waitMs: number;
 }
@@ -39,6 +42,7 @@ export interface CentrePulls {
 
 export interface PullDeps {
   readonly line: FairPlaces;
+  readonly slow: SlowPulls;
   readonly clock: Clock;
   /** Seconds that pulls waited for a quota. */
   readonly quotaWaited?: (seconds: number) => void;
@@ -59,17 +63,45 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
     if (ms > 0) deps.quotaWaited?.(ms / 1000);
   };
 
+  const timedRun = <T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T> => {
+    // A study that does not come through a thin line or a small quota is no failure of ours: it waits, and is no dead letter.
+    const tooSlow = (): Fault =>
+      new Fault(
+        bytes === undefined ? 'PACS_BUSY' : 'PACS_QUOTA',
+        true,
+        `a study did not come from centre ${centre} in ${Math.round(limits.pullMs / 60_000)} minutes`,
+      );
+    return inTime(limits.pullMs, signal, (s) => run(s, work), tooSlow);
+  };
+
   const run = <T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T> =>
     inTime(limits.jobMs, signal, async (s, uncounted) => {
       const place = line.place(centre);
+      const own = deps.slow.pull();
+      const stay = (): void => {
+        own.back();
+        goOn();
+      };
+      let goOn = (): void => undefined;
+      const leave = (): boolean => {
+        if (!own.leave()) return false;
+        goOn();
+        // Nobody waits behind it: its time is its PACS's.
+        void uncounted(() => new Promise<void>((resolve) => (goOn = resolve)));
+        return true;
+      };
       const watch = pace(limits.pace, clock, (isSlow) => {
         slow = isSlow;
-        if (!isSlow) return place.back();
+        if (!isSlow) {
+          stay();
+          return place.back();
+        }
+        if (!leave()) return;
         // First: the place is for another centre.
         line.ask(centre);
         place.leave();
       });
-      const turn = (): Promise<void> => during(waits, 'place', () => uncounted(() => place.join(s, () => slow)));
+      const turn = (): Promise<void> => during(waits, 'place', () => uncounted(() => place.join(s, () => slow && leave())));
       const payBytes =
         bytes === undefined ? undefined : (n: number): Promise<void> => during(waits, 'quota', () => uncounted(() => pay(bytes, n, s)));
       running.add(place);
@@ -79,6 +111,7 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
         return result;
       } finally {
         watch.stop();
+        stay();
         place.leave();
         running.delete(place);
       }
@@ -102,7 +135,7 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
             if (studies !== undefined) await pay(studies, 1, waiting);
             turn.at(undefined);
             began();
-            return await run(signal, work);
+            return await timedRun(signal, work);
           });
         } finally {
           turn.at(undefined);

@@ -18,6 +18,12 @@ export const ingestEnvSchema = z.object({
     .describe(
       'A pull that waits for its PACS and moves less than this gives its place among CONCURRENCY to others and goes on without one.',
     ),
+  PACS_SLOW_PULLS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(24)
+    .describe('Most such pulls of all centres at a time, about 24 MB each; further ones keep their places.'),
   PACS_STUDIES_PER_MINUTE: z.coerce
     .number()
     .positive()

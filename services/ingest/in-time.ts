@@ -7,22 +7,25 @@ const ABORT_GRACE_MS = 5000;
 /** Does a wait that is not the work's own: its time does not count. */
 export type Uncounted = <T>(wait: () => Promise<T>) => Promise<T>;
 
-/** @throws Fault JOB_TIMEOUT, or the work's own error */
+/** @throws Fault JOB_TIMEOUT, or the one that is given instead, or the work's own error */
 export async function inTime<T>(
   limitMs: number,
   signal: AbortSignal,
   work: (signal: AbortSignal, uncounted: Uncounted) => Promise<T>,
+  timeoutOf: () => Fault = () => new Fault('JOB_TIMEOUT', true, `longer than ${limitMs} ms`),
 ): Promise<T> {
-  const timeout = new Fault('JOB_TIMEOUT', true, `longer than ${limitMs} ms`);
   const late = new AbortController();
   let giveUp: (error: Error) => void = () => undefined;
   const abandoned = new Promise<never>((_, reject) => {
     giveUp = reject;
   });
   let grace: NodeJS.Timeout | undefined;
+  let timeout: Fault | undefined;
   const timer = stoppableTimer(limitMs, () => {
-    late.abort(timeout);
-    grace = setTimeout(() => giveUp(timeout), ABORT_GRACE_MS);
+    const fault = timeoutOf();
+    timeout = fault;
+    late.abort(fault);
+    grace = setTimeout(() => giveUp(fault), ABORT_GRACE_MS);
   });
   const uncounted: Uncounted = async (wait) => {
     timer.hold();
@@ -35,7 +38,7 @@ export async function inTime<T>(
   try {
     return await Promise.race([work(AbortSignal.any([signal, late.signal]), uncounted), abandoned]);
   } catch (error) {
-    throw late.signal.aborted ? timeout : error;
+    throw timeout ?? error;
   } finally {
     timer.end();
     clearTimeout(grace);

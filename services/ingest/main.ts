@@ -3,6 +3,7 @@ import { openCodec } from '../adapters/schema-registry.ts';
 import { dicomWebClient } from '../adapters/dicomweb-client.ts';
 import { openBus } from '../adapters/event-bus.ts';
 import { s3Store } from '../adapters/s3-store.ts';
+import { LONGEST_ATTEMPT_MS } from '../kernel/sweep.ts';
 import { readCentresFile } from '../runtime/centres-file.ts';
 import { kafkaOptions, storeOptions } from '../runtime/env.ts';
 import { describeError } from '../runtime/log.ts';
@@ -16,6 +17,8 @@ import { readIngestEnv } from './env.ts';
 import { fairPlaces } from './fair-places.ts';
 import { HEADER_BYTES } from './instance-header.ts';
 import { centrePacs, limitedWork } from './ports.ts';
+import { slowPulls } from './slow-pulls.ts';
+
 import { ingestStage } from './stage.ts';
 import { CLINICAL_BUCKET } from './store-series.ts';
 
@@ -38,7 +41,6 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
       store,
       bucket: CLINICAL_BUCKET,
       clock: ctx.clock,
-      random: ctx.random,
       budgetBytes: env.CLINICAL_BUDGET_BYTES,
       spillFolder: env.SPILL_FOLDER,
       spillFreeBytes: env.SPILL_FREE_BYTES,
@@ -76,10 +78,12 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
           gate: { places: env.PACS_CONNECTIONS, failures: 3, openMs: env.PACS_BREAKER_MS },
           pace: { slowBytesPerSecond: env.PACS_SLOW_BYTES_PER_S, judgeMs: JUDGE_MS },
           jobMs,
+          pullMs: LONGEST_ATTEMPT_MS - jobMs,
           waitMs: WAIT_MS,
         },
         quota: { studiesPerMinute: env.PACS_STUDIES_PER_MINUTE, bytesPerSecond: env.PACS_BYTES_PER_S },
         line,
+        slow: slowPulls(env.PACS_SLOW_PULLS),
         clock: ctx.clock,
         metrics: ctx.telemetry,
       },

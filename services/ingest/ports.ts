@@ -6,6 +6,7 @@ import type { CentrePulls, PullLimits } from './centre-pulls.ts';
 import type { FairPlaces } from './fair-places.ts';
 import { inTime } from './in-time.ts';
 import type { QuotaLimits } from './quota.ts';
+import type { SlowPulls } from './slow-pulls.ts';
 import type { IngestPorts } from './stage.ts';
 
 /** What a centre's entry in the centres file may say. */
@@ -29,6 +30,7 @@ export interface CentresOptions {
   /** For centres whose entry does not say. */
   readonly quota: CentreQuota;
   readonly line: FairPlaces;
+  readonly slow: SlowPulls;
   readonly clock: Clock;
   readonly metrics: Metrics;
 }
@@ -39,15 +41,16 @@ export function centrePacs<C extends CentreEntry>(
   connect: (centre: C) => DicomWeb,
   o: CentresOptions,
 ): (centre: string) => CentrePulls | undefined {
-  const { line, clock, metrics } = o;
+  const { line, slow, clock, metrics } = o;
   const pullsOf = (c: C): CentrePulls => {
     const limits = { ...o.limits, ...quotaLimits({ ...o.quota, ...c.quota }) };
     const quotaWaited = (s: number): void => metrics.counter('ingest_quota_wait_seconds_total', s, { centre: c.id });
-    return centrePulls(c.id, connect(c), limits, { line, clock, quotaWaited });
+    return centrePulls(c.id, connect(c), limits, { line, slow, clock, quotaWaited });
   };
   const byId = new Map<string, CentrePulls>(centres.map((c) => [c.id, pullsOf(c)]));
   for (const [centre, pulls] of byId) measure(metrics, centre, pulls);
   metrics.gauge('ingest_places_taken', line.taken, {});
+  metrics.gauge('ingest_slow_pulls', slow.count, {});
   return (centre) => byId.get(centre);
 }
 

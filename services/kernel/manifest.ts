@@ -101,7 +101,7 @@ const ageOf = ({ steadyMs, wallMs }: Moment): number => Math.max(performance.now
  * publish *its* event, so every attempt tells the same.
  * @param began `momentNow()` before the attempt wrote its first object
  * @throws Fault JOB_TIMEOUT when that is too long ago: a process that was stopped in between may wake after the sweeper has
- * taken the attempt's objects. Clocks decide, so a timer that fires late changes nothing. What remains is a stop of an hour between this check and the signing of the request, some microseconds later: later than that,
+ * taken the attempt's objects. Clocks decide, so a timer that fires late changes nothing. What remains is a stop of hours between this check and the signing of the request, some microseconds later: later than that,
  * the server refuses a request that was signed so long ago.
  */
 export async function publishManifest<M>(

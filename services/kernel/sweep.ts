@@ -3,8 +3,11 @@
 // An attempt may publish its manifest for LONGEST_ATTEMPT_MS and no longer (publishManifest refuses). So an object of twice
 // that age belongs to an attempt that has published or never will, and a manifest that is read after the listing says which.
 
-/** Most time from the begin of an attempt to its manifest, by the process's monotonic clock. Every JOB_TIMEOUT_MS is shorter. */
-export const LONGEST_ATTEMPT_MS = 60 * 60_000;
+/**
+ * Most time from the begin of an attempt to its manifest, by the process's monotonic clock. Every JOB_TIMEOUT_MS is shorter.
+ * A study of 1 GB over a line or a quota of 60 KB a second has to fit.
+ */
+export const LONGEST_ATTEMPT_MS = 6 * 60 * 60_000;
 /** Age from which an object that no manifest names is removed. */
 export const SWEEP_AFTER_MS = 2 * LONGEST_ATTEMPT_MS;
 
