@@ -60,6 +60,10 @@ describe('the file vault', () => {
     expect(statSync(`${file}.key`).mode & 0o077).toBe(0);
   });
 
+  test('says which folder can not be made, instead of trying for ever', () => {
+    expect(() => openSqliteVault('/proc/none/such/vault.sqlite')).toThrow(/BAD_CONFIG|\/proc\/none/);
+  });
+
   test('does not open with another key, or without one', async () => {
     const path = join(folder, 'other.db');
     await openSqliteVault(path).close();

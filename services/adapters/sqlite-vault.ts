@@ -1,7 +1,7 @@
 // The identity vault in one SQLite file, for `ctstream deid` on a centre's own machine. Its key lies in
 // a file beside it (mode 0600); keep both, and away from the de-identified folder.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { randomBytes } from 'node:crypto';
 import { Fault } from '../kernel/fault.ts';
@@ -72,10 +72,21 @@ const readOrMakeKey = (file: string): Uint8Array => {
     return key;
   }
   if (existsSync(file)) throw new Fault('BAD_CONFIG', false, `${keyFile} is missing: without it the vault can't be read`);
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(resolve(file)));
   const key = randomBytes(VAULT_KEY_BYTES);
   writeFileSync(keyFile, `${key.toString('hex')}\n`, { mode: 0o600, flag: 'wx' });
   return key;
+};
+
+/** One after the other: where none can be made, as under /proc, mkdir's own `recursive` tries for ever. */
+const makeFolder = (folder: string): void => {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    if (!existsSync(folder)) throw new Fault('BAD_CONFIG', false, `${folder} can not be made`, { cause: error });
+  }
 };
 
 const guarded = <T>(work: () => T): T => {
