@@ -114,8 +114,24 @@ describe('values of closed lists', () => {
       'Thorax 64 Slice',
       'Biograph40_mCT 4R',
       'Aquilion ONE',
+      'Aquilion CXL',
+      'Emotion 16 (2007)',
+      'NeuViz 64 In',
+      'Gemini TF TOF 64',
+      'CT/e',
+      'RHAPSODE',
     ])
       expect([model, text(run([of('ManufacturerModelName', model)]).file().dataset, TAG.ManufacturerModelName)]).toEqual([model, model]);
+  });
+
+  test.each<[keyword: 'SoftwareVersions' | 'ConvolutionKernel', values: readonly string[]]>([
+    ['SoftwareVersions', ['05', 'qin.3', 'coh.2.2', 'revo_ct_22bc.50', 'dm14hd.101', 'VA48A', '07MW18.4', 'V4.51ER014', '2.6.2']],
+    ['ConvolutionKernel', ['B70s', 'FC18-H', 'BONEPLUS', 'YA', 'EB', 'XCB', 'T20s']],
+  ])('%s as makers write them stay', (keyword, values) => {
+    for (const value of values) {
+      const one = run([of(keyword, value)]);
+      expect([value, text(one.file().dataset, TAG[keyword]), one.clean().findings]).toEqual([value, value, []]);
+    }
   });
 
   test('a character set is a defined term or is not written', () => {

@@ -97,7 +97,8 @@ const MODEL_WORDS = new Set(
   `somatom definition sensation emotion perspective force drive edge go up now all top sim open pro scope spirit confidence cite volume zoom plus smile
 balance esprit biograph mct vision horizon truepoint truev symbia naeotom alpha peak prime flash as x s t duo
 lightspeed brightspeed revolution evo hd gsi frontier act maxima apex ascend optima discovery vct ultra qx i rt xtra select hispeed ct nxi fx dx naviray
-prospeed zx ai lx elite st ste rx ls mi iq fxi
+prospeed zx ai lx elite st ste rx ls mi iq fxi rhapsode synergy pace
+cxl cardiac tof in geminigxl insitumct e
 brilliance ict ingenuity core flex tf pet iqon spectral mx mx8000 idt access incisive gemini gxl big bore precedence cx slice elite tetra
 aquilion one rxl lb lightning sp start exceed genesis vision nature multi asteion super alexion advance activion xvision xpress gx
 scenaria supria eclos presto radix pronto view grande optica
@@ -107,6 +108,8 @@ scintcare anatom precision cereto ceretom bodytom nl3000 insitum thorax phantom 
 /** Numbers of models: rows, bores, types. Three digits at most, so that no id of more fits. */
 const MODEL_NUMBER =
   /^(?:ct|tsx|sct|uct|umi|pct|mct|biograph|brilliance|lightspeed|brightspeed|neuviz|somatom|aquilion|activion|alexion|optima|sensation|emotion|supria|scenaria|anatom)?-?\d{1,3}[a-z]?\+?$/;
+/** Emotion 16 (2007). */
+const MODEL_YEAR = /^20[012]\d$/;
 const isModel = (value: string): boolean => {
   const words = fold(value)
     .split(/[ /_.,()-]+/)
@@ -117,7 +120,7 @@ const isModel = (value: string): boolean => {
   );
   return (
     numbers.length <= 2 &&
-    words.every((word) => known.includes(word) || MODEL_NUMBER.test(word) || /^\dr$/.test(word)) &&
+    words.every((word) => known.includes(word) || MODEL_NUMBER.test(word) || /^\dr$/.test(word) || MODEL_YEAR.test(word)) &&
     // A number alone is a model of nobody.
     (known.length > 0 || words.some((word) => /^[a-z]{2,}-?\d/.test(word)) || words.length === 0 || /^tsx-\d/i.test(value))
   );
@@ -133,10 +136,16 @@ const VERSION = new RegExp(
     String.raw`(?:gmp|qin|hp|sles|revo|lightspeed|dm|wtr|kl|mcq|ct)_(?:vct|hde|ct|evo|apex)(?:[_.]\d{1,3}[a-z]?){1,4}`,
     String.raw`\d{2}(?:mw|bw|hw|lw)\d{2}\.\d{1,2}`,
     String.raw`lightspeedapps\d{1,3}[a-z]?\.\d{1,2}(?:[._][a-z]?\d{1,2}[a-z]?){0,4}(?:\.\d[a-z]\d?)?`,
+    String.raw`(?:revo|evo|apex|optima)_ct_\d{2}[a-z]{2}\.\d{1,3}`,
     String.raw`coreload\.\d{1,3}`,
+    String.raw`\d{1,2}`,
     String.raw`r\d{1,3}\.\d{1,3}(?:\.\d{1,5}){0,3}`,
     String.raw`th\d{1,3} \d{1,2}(?:\.\d{1,2}){1,2}`,
     String.raw`ndp \d{1,2}(?:\.\d{1,3}){1,3}`,
+    String.raw`(?:qin|coh|wtp)(?:\.\d{1,2}){1,2}`,
+    String.raw`dm\d{2}hd\.\d{1,3}`,
+    'lightspeedverrel',
+    'ct va1 dummy',
   ]
     .join('|')
     .replace(/^(.*)$/s, '^(?:$1)$$'),
@@ -153,7 +162,7 @@ const KERNEL = new RegExp(
     // Canon and Neusoft.
     String.raw`fc\d{2}(?:-h)?|fl\d{2}|f\d{2}`,
     // Philips.
-    String.raw`[abcdefl]|y[a-d]|ec|ub|ua|ia|sb|la|ld|lc|da|db|dc|i?r[abc]|lung enhanced|l[0-9]`,
+    String.raw`[abcdefl]|y[a-d]|e[abc]|x?c[abcd]|ub|ua|ia|sb|la|ld|lc|da|db|dc|i?r[abc]|lung enhanced|l[0-9]`,
     // GE, and words of others.
     String.raw`(?:soft|standard|std|std\+|detail|lung|bone|boneplus|bone plus|edge|edge plus|chest|chst|ultra|smooth|sharp|medium|body|brain|head|abdomen|hd ?(?:standard|lung|bone|soft|edge|detail|boneplus|ultra)|(?:b|h|l|c)_(?:soft|sharp|very_sharp|vsharp|standard|lung|bone|smooth)(?:_[a-d])?)\d?`,
   ]
