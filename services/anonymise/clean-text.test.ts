@@ -59,6 +59,13 @@ describe('cleanText', () => {
     'Очаг в S3 правого лёгкого',
     'Исключить ТЭЛА',
     'MAR 1.25mm Thorax',
+    'COVID-19 protocol',
+    'Подозрение на COVID-19',
+    'CHEST/ABD/PEL W/CONT',
+    'AX LUNG 1.0',
+    'LDCT baseline',
+    'Follow-up nodule RUL 8 mm',
+    'без контрастного усиления',
     'CT MAR 5 mm',
     'очаг 8 см в S3, 1200 мАс, -1000 HU',
   ])('%p stays as it is', (text) => {

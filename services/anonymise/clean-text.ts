@@ -7,9 +7,9 @@ import { CONTRAST_MEDIA, fold, UNITS, VOCABULARY } from './vocabulary.ts';
 const KERNEL = /^(?:(?:b|br|bl|bv|bf|hr|hf|hc|qr|tr|sa|ub|ur|d|h|i|j|t|u)\d{2}[fsh]?|fc\d{2}|y[a-d])$/;
 /** Vertebrae, series and phase marks that carry no identity: c1-c7, th1-th12, l1-l5, t1. */
 const LEVEL = /^(?:c[1-7]|th?(?:[1-9]|1[0-2])|l[1-5]|s[1-5]|[234]d)$/;
-/** What has a meaning only whole: w/o, C-, б/к, L-spine, 2.5x2.5, ICD codes, Siemens' 8.0.0 (no date: there is no month 0). */
+/** What has a meaning only whole: COVID-19, w/o, C-, б/к, L-spine, 2.5x2.5, ICD codes, Siemens' 8.0.0 (no date: there is no month 0). */
 const PHRASE =
-  /(?<![\p{L}\p{M}\p{N}])(?:w ?& ?w\/?o(?![\p{L}\p{M}\p{N}])|w\/(?:wo?|o|c|iv)?(?![\p{L}\p{M}\p{N}])|w\/(?=\p{L}{3})|wo\/(?=[\s\p{L}])|[ciс][+-](?![\p{L}\p{M}\p{N}])|[бс]\/к(?![\p{L}\p{M}\p{N}])|в\/в(?![\p{L}\p{M}\p{N}])|[clts]-?spine(?![\p{L}\p{M}\p{N}])|x-ray(?![\p{L}\p{M}\p{N}])|(?:icd|мкб)(?:-1[01])?[ :]{0,2}[a-z]\d\d(?:\.\d{1,2})?(?![\p{L}\p{M}\p{N}.])|\d{1,3}(?:[.,]\d{1,3})? ?[xх×] ?\d{1,3}(?:[.,]\d{1,3})?(?= ?mm| ?мм|[^\p{L}\p{M}\p{N}.,]|$)|\d{1,2}\.0\.\d(?![\d.]))/giu;
+  /(?<![\p{L}\p{M}\p{N}])(?:(?:covid-?19|sars-?cov-?2)(?![\p{L}\p{M}\p{N}])|w ?& ?w\/?o(?![\p{L}\p{M}\p{N}])|w\/(?:wo?|o|c|iv)?(?![\p{L}\p{M}\p{N}])|w\/(?=\p{L}{3})|wo\/(?=[\s\p{L}])|[ciс][+-](?![\p{L}\p{M}\p{N}])|[бс]\/к(?![\p{L}\p{M}\p{N}])|в\/в(?![\p{L}\p{M}\p{N}])|[clts]-?spine(?![\p{L}\p{M}\p{N}])|x-ray(?![\p{L}\p{M}\p{N}])|(?:icd|мкб)(?:-1[01])?[ :]{0,2}[a-z]\d\d(?:\.\d{1,2})?(?![\p{L}\p{M}\p{N}.])|\d{1,3}(?:[.,]\d{1,3})? ?[xх×] ?\d{1,3}(?:[.,]\d{1,3})?(?= ?mm| ?мм|[^\p{L}\p{M}\p{N}.,]|$)|\d{1,2}\.0\.\d(?![\d.]))/giu;
 /**
  * Dates, times, phones, addresses of the net and the like: groups of digits tied by punctuation or spaces; whole, so
  * that no part survives.

@@ -29,6 +29,8 @@ iopamidol iomeprol ioversol iobitridol iodinated barium gastrografin water air f
 lossless lossy jpeg compression compressed ratio image images uncompressed predecessor factor quality baseline
 extended process near rle localizer topo scout lowdose ld uld hd mar imar idose asir asirv admire safire veo aidr
 iterative fbp br bl hr bf axi sag coronals thx thor abd abdo cap tap cp wc ws lungwindow mediast iec phantom dosimetry
+ax pel cont ldct nlst rul rml rll lul lll staging vol pt metastasis metastases metastatic cancer carcinoma malignancy adenopathy
+lymphadenopathy opacification inflammatory
 route intravenously injection injected injector intraarterial cm diameter effective tube current modulation
 pain artifact artifacts artefact artefacts motion poor limited stable stability unchanged increased increase decreased decrease new
 resolved progression regression improved improvement worsened worsening response treatment therapy chemotherapy radiotherapy radiation
