@@ -103,6 +103,8 @@ function databaseFault(error: unknown): unknown {
 async function migrate(pool: pg.Pool, dir: string | undefined): Promise<void> {
   const files = (dir === undefined ? [] : readdirSync(dir)).filter((name) => /^\d+.*\.sql$/.test(name)).sort();
   const client = await pool.connect();
+  const onError = (): void => undefined;
+  client.on('error', onError);
   try {
     await client.query('begin');
     await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
@@ -125,6 +127,7 @@ async function migrate(pool: pg.Pool, dir: string | undefined): Promise<void> {
     await client.query('rollback').catch(() => undefined);
     throw error;
   } finally {
+    client.off('error', onError);
     client.release();
   }
 }

@@ -51,16 +51,20 @@ export type Client = Pick<pg.Pool, 'query'>;
 
 export const transaction = async <T>(pool: pg.Pool, work: (client: Client) => Promise<T>): Promise<T> => {
   const client = await pool.connect();
+  // The pool listens to idle connections only: one that ends between two queries would end the process.
+  const onError = (): void => undefined;
+  client.on('error', onError);
+  let isWhole = false;
   try {
     await client.query('begin');
     const result = await work(client);
     await client.query('commit');
-    client.release();
+    isWhole = true;
     return result;
-  } catch (error) {
+  } finally {
+    if (isWhole) client.off('error', onError);
     // A connection in an unknown state is not used again.
-    client.release(true);
-    throw error;
+    client.release(!isWhole);
   }
 };
 

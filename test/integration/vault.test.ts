@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { createDatabase } from '../../deploy/local/postgres.ts';
+import { newPool, transaction } from '../../services/adapters/postgres-vault-session.ts';
 import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
 import { Fault } from '../../services/kernel/fault.ts';
 import { vaultContract } from '../contract/vault.ts';
@@ -55,6 +56,20 @@ describe('the vault in PostgreSQL', () => {
     expect(await both[0].siteSecret()).toEqual(await both[1].siteSecret());
     await Promise.all(both.map((vault) => vault.close()));
     await expect(openPostgresVault({ connectionString: url, key: randomBytes(32) })).rejects.toMatchObject({ code: 'BAD_CONFIG' });
+  });
+
+  test("a connection that ends between two queries of a transaction is that transaction's fault, and ends no process", async () => {
+    const pool = newPool(await open(), 2);
+    const cut = transaction(pool, async (client) => {
+      const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+      await query('select pg_terminate_backend($1)', [rows[0]?.pid]);
+      // The server's word comes while nobody waits for a query.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await client.query('select 1');
+    });
+    await expect(cut).rejects.toThrow();
+    expect(await transaction(pool, async (client) => (await client.query<{ n: number }>('select 1 as n')).rows[0]?.n)).toBe(1);
+    await pool.end();
   });
 
   test('says VAULT_UNAVAILABLE, to be tried again, when the database is away', async () => {

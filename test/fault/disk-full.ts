@@ -1,0 +1,10 @@
+// node test/fault/disk-full.ts: MinIO without room while ingest or anonymise has to write, and the table for docs/faults.md. Needs root.
+import { fillDisk } from './disk/run.ts';
+import { runOneByOne } from './one-by-one-command.ts';
+
+await runOneByOne({
+  name: 'disk-full',
+  title: "When MinIO's disk is full",
+  note: 'MinIO lay on a disk of 192 MB that held not a block more from the moment that the row names on.',
+  run: (o) => fillDisk(o),
+});
