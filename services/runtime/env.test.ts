@@ -5,7 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readCentresFile } from './centres-file.ts';
-import { ConfigError, databaseShape, kafkaOptions, kafkaShape, parseEnv, processShape, secretOf, stageShape, storeShape } from './env.ts';
+import {
+  ConfigError,
+  databaseShape,
+  erasureShape,
+  kafkaOptions,
+  kafkaShape,
+  parseEnv,
+  processShape,
+  secretOf,
+  stageShape,
+  storeShape,
+} from './env.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'ctstream-env-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -117,4 +128,12 @@ describe('the centres file', () => {
   test('others may not read it: it holds passwords', () => {
     expect(problemsOf(() => readCentresFile(write([centre], 0o644)))[0]).toMatch(/chmod 600/);
   });
+});
+
+test('a job may not outlast the second erasure of who withdrew', () => {
+  const schema = z.object({ ...stageShape, ...erasureShape });
+  const of = (erase: string, job: string) => problemsOf(() => parseEnv(schema, { ERASE_AGAIN_AFTER_MS: erase, JOB_TIMEOUT_MS: job }));
+  expect(of('1000', '1001')).toEqual([expect.stringMatching(/^ERASE_AGAIN_AFTER_MS: shorter than JOB_TIMEOUT_MS/)]);
+  expect(of('1001', '1001')).toEqual([]);
+  expect(problemsOf(() => parseEnv(schema, { ERASE_AGAIN_AFTER_MS: '1' }))).toEqual([]);
 });

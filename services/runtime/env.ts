@@ -143,7 +143,7 @@ export const erasureShape = {
     .min(0)
     .default(3_600_000)
     .describe(
-      'How long after a withdrawal a subject is erased a second time and reported; longer than the longest job (20 minutes), which may still write.',
+      'How long after a withdrawal a subject is erased a second time and reported; longer than the longest job (20 minutes, or JOB_TIMEOUT_MS), which may still write.',
     ),
 };
 
@@ -165,10 +165,22 @@ function withoutEmpty(source: NodeJS.ProcessEnv): Record<string, string> {
   return Object.fromEntries(Object.entries(source).filter((e): e is [string, string] => e[1] !== undefined && e[1] !== ''));
 }
 
+/** A job that outlasts the second erasure could write again what was erased. */
+function erasureProblem(data: unknown): string | undefined {
+  const env = data as Partial<Record<'ERASE_AGAIN_AFTER_MS' | 'JOB_TIMEOUT_MS', unknown>>;
+  const [erase, job] = [env.ERASE_AGAIN_AFTER_MS, env.JOB_TIMEOUT_MS];
+  if (typeof erase !== 'number' || typeof job !== 'number' || erase >= job) return undefined;
+  return 'ERASE_AGAIN_AFTER_MS: shorter than JOB_TIMEOUT_MS, so that a job may write what was erased';
+}
+
 /** Parses the environment. @throws ConfigError with all problems; values never stand in it. */
 export function parseEnv<T>(schema: z.ZodType<T>, source: NodeJS.ProcessEnv = process.env): T {
   const result = schema.safeParse(withoutEmpty(source));
-  if (result.success) return result.data;
+  if (result.success) {
+    const problem = erasureProblem(result.data);
+    if (problem !== undefined) throw new ConfigError([problem]);
+    return result.data;
+  }
   throw new ConfigError(result.error.issues.map((issue) => `${issue.path.join('.') || 'environment'}: ${issue.message}`));
 }
 
