@@ -344,7 +344,8 @@ const rows = {
   LOG_TRUNCATED: {
     kind: 'start',
     meaning: 'The committed offset is no longer in the log.',
-    remedy: 'Restore the topic from the event log; the stage does not jump.',
+    remedy:
+      'The stage does not jump. A research topic is restored from the event log; what to do about a clinical one stands in docs/users/operator.md.',
   },
   LOG_DIFFERS: {
     kind: 'start',
