@@ -1,9 +1,9 @@
 // npm run chaos: faults at random moments while studies flow through a pipeline of its own, and what became of every study.
-import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { commit } from '../../bench/report.ts';
 import { abortOnSignals } from '../../services/cli/demo/abort-on-signals.ts';
 import { runInFolder } from './in-folder.ts';
 import { writePage, type ChaosDocument } from './page.ts';
@@ -33,15 +33,6 @@ function number(least: number, whole: boolean): (text: string) => number {
 }
 
 const say = (line: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
-
-function commit(): string {
-  const git = (args: string[]): string => execFileSync('git', args, { encoding: 'utf8', cwd: import.meta.dirname }).trim();
-  try {
-    return git(['rev-parse', '--short', 'HEAD']) + (git(['status', '--porcelain']) === '' ? '' : ' with changes');
-  } catch {
-    return 'unknown';
-  }
-}
 
 function summary(r: ChaosResult, dir: string): string {
   const faults = r.faults.map((f) => `  ${f.fault} ${f.place}: ${f.times}`).join('\n');
