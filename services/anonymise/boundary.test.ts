@@ -120,6 +120,7 @@ describe('values of closed lists', () => {
       'Gemini TF TOF 64',
       'CT/e',
       'RHAPSODE',
+      'TSX-101A',
     ])
       expect([model, text(run([of('ManufacturerModelName', model)]).file().dataset, TAG.ManufacturerModelName)]).toEqual([model, model]);
   });
@@ -139,6 +140,17 @@ describe('values of closed lists', () => {
     expect(one.file().dataset.elements.has(TAG.SpecificCharacterSet)).toBe(false);
     expect(one.leaked(element(TAG.SpecificCharacterSet, 'CS', 'GKB52_PETROV'))).toContain('element');
     expect(run([of('SpecificCharacterSet', 'ISO_IR 100'), of('PatientID', '100')]).clean().findings).toEqual([]);
+  });
+
+  test('a patient named in an item goes, and holds nothing; a name that stays there is found', () => {
+    const named = (name: string, id: string): Element =>
+      sequence(TAG.ReferencedStudySequence, [item(of('ReferencedSOPInstanceUID', '1.2.3'), of('PatientName', name), of('PatientID', id))]);
+    for (const source of [named('Zvyagintsev^Oleg', '4471190'), named('', '')]) {
+      const one = run([source]);
+      expect(one.clean().findings).toEqual([]);
+      expect(Buffer.from(one.clean().bytes).includes('Zvyagintsev')).toBe(false);
+    }
+    expect(run([named('Zvyagintsev^Oleg', '4471190')]).leaked(named('Zvyagintsev^Oleg', '4471190'))).toContain('element');
   });
 
   test('a local code goes with its item whatever its sequence is called', () => {

@@ -98,7 +98,7 @@ const MODEL_WORDS = new Set(
 balance esprit biograph mct vision horizon truepoint truev symbia naeotom alpha peak prime flash as x s t duo
 lightspeed brightspeed revolution evo hd gsi frontier act maxima apex ascend optima discovery vct ultra qx i rt xtra select hispeed ct nxi fx dx naviray
 prospeed zx ai lx elite st ste rx ls mi iq fxi rhapsode synergy pace
-cxl cardiac tof in geminigxl insitumct e
+cxl cardiac tof in geminigxl insitumct e tsx
 brilliance ict ingenuity core flex tf pet iqon spectral mx mx8000 idt access incisive gemini gxl big bore precedence cx slice elite tetra
 aquilion one rxl lb lightning sp start exceed genesis vision nature multi asteion super alexion advance activion xvision xpress gx
 scenaria supria eclos presto radix pronto view grande optica
