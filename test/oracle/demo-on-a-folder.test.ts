@@ -33,12 +33,13 @@ async function writeStudy(name: string, index: number, defect?: Defect): Promise
   }
 }
 
-async function runNode(args: readonly string[]): Promise<{ code: number | null; stdout: string }> {
-  const child = spawn(process.execPath, ['--no-warnings', ...args], { cwd: root, stdio: ['ignore', 'pipe', 'ignore'] });
-  let stdout = '';
+async function runNode(args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, ['--no-warnings', ...args], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
-  const code = await new Promise<number | null>((done) => void child.once('exit', done));
-  return { code, stdout };
+  child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-4000)));
+  const code = await new Promise<number | null>((done) => void child.once('close', done));
+  return { code, stdout, stderr };
 }
 
 beforeAll(async () => {
@@ -67,6 +68,7 @@ beforeAll(async () => {
     json,
   ]);
   exitCode = done.code;
+  if (done.code !== 0) throw new Error(`the demo ended with ${done.code}: ${done.stderr}`);
   report = JSON.parse(await readFile(json, 'utf8')) as DemoReport;
   dataset = report.dataset;
 }, 400_000);
