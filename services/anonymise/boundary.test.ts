@@ -33,8 +33,16 @@ interface Run {
   leaked(...changes: Element[]): string[];
 }
 
-const run = (changes: readonly Element[], options: { syntax?: string; removals?: number[] } = {}): Run => {
-  const original = ctBytes({ changes: [...ivanova, ...changes], ...options });
+interface RunOptions {
+  syntax?: string;
+  removals?: number[];
+  /** What the original is before it is looked at. */
+  as?: (bytes: Uint8Array) => Uint8Array;
+}
+
+const run = (changes: readonly Element[], { as, ...options }: RunOptions = {}): Run => {
+  const whole = ctBytes({ changes: [...ivanova, ...changes], ...options });
+  const original = as === undefined ? whole : as(whole);
   const survey = newSurvey(profile, centre, DEFAULT_IDENTITY_RULES);
   const code = surveyInstance(survey, 'one', original);
   const subject = { identity, clock: studyClock(identity.shiftDays, survey.start), identifiers: survey.identifiers, profile };
@@ -77,6 +85,22 @@ describe('pixels that nobody looked at', () => {
   test('bits above HighBit in RLE are an overlay, bytes behind its runs are no image', () => {
     expect(run([rle(pixels().with(1, 0x80))], { syntax: RLE }).code).toBe('EMBEDDED_OVERLAY');
     expect(run([rle(pixels(), [...Buffer.from('Ivanova ')])], { syntax: RLE }).code).toBe('NOT_JUDGED_PIXELS');
+  });
+});
+
+describe('an original that is no whole Part 10 file', () => {
+  const metaEnd = (bytes: Uint8Array): number => 144 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(140, true);
+  test.each<[string, RunOptions]>([
+    ['without preamble', { as: (bytes) => bytes.slice(132) }],
+    ['without file meta, explicit', { as: (bytes) => bytes.slice(metaEnd(bytes)) }],
+    ['without file meta, implicit', { syntax: '1.2.840.10008.1.2', as: (bytes) => bytes.slice(metaEnd(bytes)) }],
+  ])('%s is cleaned as the whole one, and what is left in it is found', (_what, options) => {
+    const planted = of('StudyDescription', 'Thorax Ivanova');
+    const [one, whole] = [run([planted], options), run([planted], options.syntax === undefined ? {} : { syntax: options.syntax })];
+    expect(one.clean().findings).toEqual([]);
+    expect(Buffer.from(one.clean().bytes)).toEqual(Buffer.from(whole.clean().bytes));
+    expect(text(one.file().dataset, TAG.StudyDescription)).toBe('Thorax');
+    expect(one.leaked(planted)).toContain('element');
   });
 });
 

@@ -6,6 +6,7 @@ import { vrOf } from '../../dicom/dictionary.ts';
 import {
   creatorOf,
   fail,
+  isVr,
   latin1,
   NO_BYTES,
   noteCreator,
@@ -57,7 +58,10 @@ export const NOTHING_SEEN: SeenFile = { pieces: [], starts: [], fresh: [], synta
 const MAX_INFLATED = 512 * 1024 * 1024;
 const TRANSFER_SYNTAX = 0x00020010;
 const META_LENGTH = 0x00020000;
+/** Where the preamble and its prefix end. */
+const PREFIX_END = 132;
 const IMPLICIT = '1.2.840.10008.1.2';
+const EXPLICIT = '1.2.840.10008.1.2.1';
 const DEFLATED = '1.2.840.10008.1.2.1.99';
 const BIG_ENDIAN = '1.2.840.10008.1.2.2';
 
@@ -71,15 +75,22 @@ const trimmed = (text: string): string => {
 /**
  * Reads a Part 10 file, up to the first element from `until` on. Throws at what it does not understand: the
  * caller holds the file. With `like` the pieces that both have are those of `like`, and new ones own their
- * bytes; without, all are views. Pixels always are.
+ * bytes; without, all are views. Pixels always are. `form`: an original may be a bare dataset, with or without file meta.
  */
-export const seeFile = (bytes: Uint8Array, like?: SeenFile, until = Number.POSITIVE_INFINITY): SeenFile => {
-  if (textAt(bytes, 128, 132) !== 'DICM') fail('no Part 10 file');
+export const seeFile = (
+  bytes: Uint8Array,
+  like?: SeenFile,
+  until = Number.POSITIVE_INFINITY,
+  form: 'Part 10' | 'any' = 'Part 10',
+): SeenFile => {
+  const isPart10 = bytes.length >= PREFIX_END && textAt(bytes, PREFIX_END - 4, PREFIX_END) === 'DICM';
+  if (!isPart10 && form === 'Part 10') fail('no Part 10 file');
   const file = sourceOf(bytes, { little: true, explicit: true });
   const reading = readingOf(like);
-  const metaEnd = readMeta(file, reading);
-  const syntax = trimmed(latin1(reading.pieces.find(({ tag }) => tag === TRANSFER_SYNTAX)?.elements[0]?.value ?? NO_BYTES));
-  if (syntax === '') fail('no transfer syntax');
+  const metaEnd = readMeta(file, isPart10 ? PREFIX_END : 0, reading);
+  const declared = trimmed(latin1(reading.pieces.find(({ tag }) => tag === TRANSFER_SYNTAX)?.elements[0]?.value ?? NO_BYTES));
+  if (declared === '' && form === 'Part 10') fail('no transfer syntax');
+  const syntax = declared === '' ? guessedSyntax(bytes, metaEnd) : declared;
   // The same bytes read otherwise in another syntax.
   if (like !== undefined && like.syntax !== syntax) reading.like = NOTHING_SEEN;
   const isDeflated = syntax === DEFLATED;
@@ -92,6 +103,10 @@ export const seeFile = (bytes: Uint8Array, like?: SeenFile, until = Number.POSIT
   withoutPixels.push(...outside(dataset.bytes, reading, isDeflated ? 'inflated' : 'file'));
   return { pieces, starts, fresh, syntax, withoutPixels, preamble: bytes.subarray(0, 128) };
 };
+
+/** Of a dataset without file meta: little endian, explicit where its first element has a VR (PS3.5 7.1). */
+const guessedSyntax = (bytes: Uint8Array, at: number): string =>
+  bytes.length >= at + 8 && isVr(textAt(bytes, at + 4, at + 6)) ? EXPLICIT : IMPLICIT;
 
 interface Reading {
   like: SeenFile | undefined;
@@ -116,9 +131,9 @@ const readingOf = (like: SeenFile | undefined): Reading => ({
 });
 
 /** Group 0002 ends where its group ends; before a deflated stream, which has no groups, where its length says. */
-const readMeta = (file: Source, reading: Reading): number => {
+const readMeta = (file: Source, start: number, reading: Reading): number => {
   let declaredEnd = -1;
-  return readTop(file, 132, reading, (tag, at) => {
+  return readTop(file, start, reading, (tag, at) => {
     const last = reading.pieces.at(-1);
     const value = last?.elements[0]?.value;
     if (last?.tag === META_LENGTH && value?.length === 4)

@@ -22,6 +22,7 @@ export interface SeenElement {
 
 const SHORT = new Set('AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US'.split(' '));
 const LONG = new Set('OB OD OF OL OV OW SQ SV UC UN UR UT UV'.split(' '));
+export const isVr = (vr: string): boolean => SHORT.has(vr) || LONG.has(vr);
 const [ITEM, ITEM_END, SEQUENCE_END] = [0xfffee000, 0xfffee00d, 0xfffee0dd];
 export const UNDEFINED = 0xffffffff;
 const MAX_DEPTH = 64;

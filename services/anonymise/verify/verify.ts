@@ -82,7 +82,7 @@ const lastOriginals = new WeakMap<StudyIdentifiers, { seen: SeenFile; charset: s
  */
 export const collectFromOriginal = (original: Uint8Array, into: StudyIdentifiers, isNew?: FirstSight): SourceFacts | undefined => {
   const last = lastOriginals.get(into);
-  const seen = seeFile(original, last?.seen ?? NOTHING_SEEN);
+  const seen = seeFile(original, last?.seen ?? NOTHING_SEEN, undefined, 'any');
   const charset = charsetOf(seen);
   // What the file before has as well is in already, if it reads the same.
   addIdentifiers(charset.join('\\') === last?.charset ? seen.fresh : seen.pieces, charset, into, isNew);
@@ -98,7 +98,7 @@ export const verifyInstance = (original: Uint8Array, written: Uint8Array, expect
   let source: Source;
   let result: SeenFile;
   try {
-    source = facts === undefined ? sourceOf(seeFile(original)) : placedIn(original, facts);
+    source = facts === undefined ? sourceOf(seeFile(original, undefined, undefined, 'any')) : placedIn(original, facts);
     result = seeFile(written, memory.last?.seen ?? NOTHING_SEEN);
   } catch {
     return [{ check: 'unreadable', where: 'file' }];
