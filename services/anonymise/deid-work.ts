@@ -110,7 +110,8 @@ export const deidWork = ({ inDir, outDir, mayStand }: DeidFolders): DeidWork => 
         const result = surveyFile(survey, name, bytes, copy > 1);
         if (typeof result === 'string') return [{ name, code: result }];
         const shelved = shelf.kept(no, name);
-        if (shelved !== undefined) shelved.file = result;
+        // A file that became shorter while it was read left old bytes behind its own: it is read again.
+        if (shelved?.bytes.length === bytes.length) shelved.file = result;
         return [];
       });
     },
@@ -135,7 +136,8 @@ export const deidWork = ({ inDir, outDir, mayStand }: DeidFolders): DeidWork => 
       const { subject, context } = known(no);
       if (subject === undefined || context === undefined) throw new Error('a study is cleaned before it is prepared');
       return files.map((file) => {
-        const original = shelf.kept(no, file.name) ?? { bytes: readInto(join(inDir, file.name), passing) };
+        const kept = shelf.kept(no, file.name);
+        const original = kept?.file === undefined ? { bytes: readInto(join(inDir, file.name), passing) } : kept;
         return { name: file.name, result: cleanFile({ outDir, mayStand, file, original, subject, context, room, makeFolder }) };
       });
     },
