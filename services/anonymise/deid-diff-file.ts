@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 import { readDicom } from '../dicom/read.ts';
 import { diffOf } from './deid-diff.ts';
 import type { Change, DiffAction } from './deid-diff.ts';
-import { filesUnder } from './deid-folders.ts';
+import { filesUnder, originalsUnder } from './deid-folders.ts';
 import { compileProfile } from './profile/profile.ts';
 import { pairsOf, seenFile } from './verify-pairs.ts';
 
@@ -30,7 +30,7 @@ const csvCell = (value: string): string => {
 export const writeDiff = async (inDir: string, outDir: string, diffFile: string, withValues = false): Promise<DiffSummary> => {
   const isCsv = diffFile.toLowerCase().endsWith('.csv');
   const columns = withValues ? [...COLUMNS, ...VALUE_COLUMNS] : COLUMNS;
-  const [originals, written] = [await filesUnder(inDir), await filesUnder(outDir)];
+  const [originals, written] = [(await originalsUnder(inDir)).files, await filesUnder(outDir)];
   const { pairs } = pairsOf(
     originals.map((name) => seenFile(join(inDir, name))),
     written.map((name) => seenFile(join(outDir, name))),

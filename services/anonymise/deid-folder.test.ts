@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { TAG } from '../dicom/dictionary.ts';
 import { element } from '../dicom/values.ts';
 import { openSqliteVault } from '../adapters/sqlite-vault.ts';
 import { deidFolder, FolderError } from './deid-folder.ts';
+import { isWithin } from './deid-folders.ts';
 import { ctBytes, of, plantedElements } from './test-support.ts';
 
 let folder = '';
@@ -105,6 +107,61 @@ describe('deid folder', () => {
     },
     TIMEOUT_MS,
   );
+
+  test(
+    'says by check and place why a study is held, and names files of an earlier run that nothing stands for any more',
+    async () => {
+      const whole = await deid('out');
+      expect(whole.unconfirmed).toEqual([]);
+      const before = filesOf(at('out'));
+      rmSync(at('in/01.dcm'));
+      rmSync(at('in/again.dcm'));
+      // Names are compared as they are written by the de-identifier, by the verifier also in Latin letters.
+      const named = [of('SpecificCharacterSet', 'ISO_IR 192'), element(TAG.PatientName, 'PN', Buffer.from('Лунг '))];
+      const held = [...named, of('StudyInstanceUID', '1.2.3.4.5.8')];
+      writeFileSync(at('in/leaks.dcm'), ctBytes({ n: 1, changes: [...held, of('StudyDescription', 'Lung')] }));
+      writeFileSync(at('in/other-slice.dcm'), ctBytes({ n: 2, changes: held }));
+      const result = await deid('out', { resume: true });
+      expect(result.written).toBe(39);
+      expect(result.refused).toEqual([
+        { file: 'leaks.dcm', code: 'HELD_BY_VERIFIER', findings: [{ check: 'element', where: '(0008,1030)' }] },
+        { file: 'note.txt', code: 'NOT_DICOM' },
+        { file: 'other-slice.dcm', code: 'HELD_BY_VERIFIER' },
+        { file: 'other.dcm', code: 'BURNED_IN_TEXT' },
+      ]);
+      expect(result.unconfirmed).toHaveLength(2);
+      expect(before).toEqual(expect.arrayContaining(result.unconfirmed));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'follows links, once each, and refuses what it may not read',
+    async () => {
+      rmSync(at('in'), { recursive: true });
+      mkdirSync(at('in/sub'), { recursive: true });
+      mkdirSync(at('elsewhere'));
+      writeFileSync(at('elsewhere/one.dcm'), ctBytes({ n: 1 }));
+      symlinkSync(at('elsewhere'), at('in/folder'));
+      symlinkSync(at('elsewhere'), at('in/twice'));
+      symlinkSync(at('in'), at('in/sub/loop'));
+      symlinkSync(at('nowhere'), at('in/broken.dcm'));
+      const result = await deid('out');
+      expect(result).toMatchObject({ written: 1, refused: [{ file: 'broken.dcm', code: 'FILE_UNREADABLE' }] });
+    },
+    TIMEOUT_MS,
+  );
+
+  test('an IN that is none, and an OUT that a link leads into IN, are refused by name', async () => {
+    const vault = openSqliteVault(at('vault.sqlite'));
+    await expect(deidFolder(at('missing'), at('out'), { vault })).rejects.toThrow(/IN, .*missing, is no folder/);
+    await expect(deidFolder(at('in/note.txt'), at('out'), { vault })).rejects.toThrow(FolderError);
+    symlinkSync(at('in'), at('link'));
+    await expect(deidFolder(at('in'), at('link/out'), { vault })).rejects.toThrow(FolderError);
+    expect(await isWithin(at('link/vault.sqlite'), at('in'))).toBe(true);
+    expect(await isWithin(at('link-not/vault.sqlite'), at('link'))).toBe(false);
+    await vault.close();
+  });
 
   test(
     'writes both files of two studies of a patient that name the same instance',

@@ -1,12 +1,15 @@
 // De-identifies a folder of DICOM files: `ctstream deid IN OUT`. What would leave a centre, seen without
 // any of the stages. Refused files are listed with their codes; OUT holds DICOM files only.
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { join, relative } from 'node:path';
 import type { CentreId } from '../kernel/ids.ts';
 import type { Code } from '../kernel/codes.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
-import { filesUnder, refuseOverlap, removePartials } from './deid-folders.ts';
+import { filesUnder, originalsUnder, refuseOverlap, removePartials } from './deid-folders.ts';
 import { deidPool } from './deid-pool.ts';
 import type { IdentityRules } from './identity.ts';
+import type { Finding } from './verify/verify.ts';
 
 export { FolderError } from './deid-folders.ts';
 
@@ -14,6 +17,8 @@ export interface RefusedFile {
   /** Path under IN. */
   file: string;
   code: Code;
+  /** Of HELD_BY_VERIFIER, in the files that it was found in: check and place, never a value. */
+  findings?: readonly Finding[];
 }
 
 export interface DeidFolderResult {
@@ -25,6 +30,8 @@ export interface DeidFolderResult {
   bytes: number;
   /** Attributes of the files written that were emptied, since their value was none of their closed list; of this run. */
   emptied: number;
+  /** Files in OUT of an earlier run that no file of IN stands for now: what it was made from is gone, or refused since. */
+  unconfirmed: string[];
 }
 
 export interface DeidFolderOptions {
@@ -47,19 +54,22 @@ const FILES_PER_THREAD = 16;
 
 /**
  * Writes every file of `inDir` that may leave to `outDir` as `<subject>/<series>/<instance>.dcm`. Nothing of
- * a study is written when the verifier finds something in one of its files. Throws FolderError, Fault.
+ * a study is written when the verifier finds something in one of its files. Files that can't be read
+ * are refused as such. Throws FolderError, Fault.
  */
 export const deidFolder = async (inDir: string, outDir: string, options: DeidFolderOptions): Promise<DeidFolderResult> => {
   const startedMs = performance.now();
   await refuseOverlap(inDir, outDir, options.resume === true);
-  const names = await filesUnder(inDir);
-  const result: DeidFolderResult = { written: 0, refused: [], seconds: 0, bytes: 0, emptied: 0 };
+  const { files: names, unreadable } = await originalsUnder(inDir);
+  const result: DeidFolderResult = { written: 0, refused: [], seconds: 0, bytes: 0, emptied: 0, unconfirmed: [] };
+  for (const file of unreadable) result.refused.push({ file, code: 'FILE_UNREADABLE' });
+  const standing = new Set((await filesUnder(outDir)).map((name) => join(outDir, name)));
   const threads = Math.min(options.workers ?? availableParallelism(), Math.ceil(names.length / FILES_PER_THREAD));
   const pool = await deidPool({ inDir, outDir, mayStand: options.resume === true }, threads);
   try {
     // What does the work is imported while the threads start.
     const { deidStudies } = await import('./deid-studies.ts');
-    await deidStudies(names, pool, options, result);
+    await deidStudies(names, pool, options, result, standing);
   } catch (error) {
     // No file of a study that was not verified to its end stays.
     await pool.close();
@@ -69,6 +79,10 @@ export const deidFolder = async (inDir: string, outDir: string, options: DeidFol
     await pool.close();
   }
   result.refused.sort((a, b) => (a.file < b.file ? -1 : 1));
+  result.unconfirmed = [...standing]
+    .filter((path) => existsSync(path))
+    .map((path) => relative(outDir, path))
+    .sort();
   result.seconds = (performance.now() - startedMs) / 1000;
   return result;
 };

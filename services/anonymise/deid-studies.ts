@@ -13,6 +13,7 @@ import { compileProfile } from './profile/profile.ts';
 import type { Profile } from './profile/profile.ts';
 import { conclude, mergePart, newSurvey } from './study-survey.ts';
 import type { Conclusion, StudySurvey } from './study-survey.ts';
+import type { Finding } from './verify/verify.ts';
 
 interface Study {
   no: number;
@@ -27,6 +28,8 @@ interface Run {
   profile: Profile;
   result: DeidFolderResult;
   onStudyDone: (files: number) => void;
+  /** Files in OUT of an earlier run that no file of IN has accounted for so far. */
+  standing: Set<string>;
   /** Cleaned, and not yet under their names. */
   finished: Finished[];
 }
@@ -35,12 +38,13 @@ interface Run {
 const FILES_PER_TASK = 8;
 const HEADS_PER_TASK = 64;
 
-/** De-identifies the files `names`; adds to `result` what became of each. */
+/** De-identifies the files `names`; adds to `result` what became of each, and takes what it accounts for out of `standing`. */
 export const deidStudies = async (
   names: readonly string[],
   pool: DeidPool,
   options: DeidFolderOptions,
   result: DeidFolderResult,
+  standing: Set<string>,
 ): Promise<void> => {
   const studies = await groupByStudy(pool, names, result.refused);
   let done = result.refused.length;
@@ -53,6 +57,7 @@ export const deidStudies = async (
     profile: compileProfile(),
     result,
     onStudyDone,
+    standing,
     finished: [],
   });
 };
@@ -175,8 +180,16 @@ const secretOf = async ({ study, conclusion }: Surveyed, { options, centre }: Ru
   return keys.secret;
 };
 
-const refuse = ({ study, codes }: Surveyed, code: Code, result: DeidFolderResult): void => {
-  for (const { name } of study.files) result.refused.push({ file: name, code: codes.get(name) ?? code });
+const refuse = (
+  { study, codes }: Surveyed,
+  code: Code,
+  result: DeidFolderResult,
+  findings: ReadonlyMap<string, readonly Finding[]> = new Map(),
+): void => {
+  for (const { name } of study.files) {
+    const found = findings.get(name);
+    result.refused.push({ file: name, code: codes.get(name) ?? code, ...(found === undefined ? {} : { findings: found }) });
+  }
 };
 
 const cleanedStudy = async (accepted: Accepted, run: Run): Promise<void> => {
@@ -208,9 +221,12 @@ interface Finished {
   cleaned: readonly Cleaned[];
 }
 
-const publishStudy = ({ accepted, kept, cleaned }: Finished, { result }: Run): void => {
+const publishStudy = ({ accepted, kept, cleaned }: Finished, run: Run): void => {
+  const { result } = run;
   const { study, survey, codes } = accepted;
-  if (!publish(cleaned, codes, result)) return refuse(accepted, 'HELD_BY_VERIFIER', result);
+  const findings = new Map(cleaned.flatMap(({ name, result: one }) => ('held' in one ? [[name, one.held] as const] : [])));
+  publish(cleaned, findings.size > 0, codes, run);
+  if (findings.size > 0) return refuse(accepted, 'HELD_BY_VERIFIER', result, findings);
   const seriesOf = new Map(survey.kept.map(({ name, series }) => [name, series]));
   for (const { name } of study.files) {
     const code = codes.get(name) ?? (kept.has(name) ? undefined : survey.refusedSeries.get(seriesOf.get(name) ?? ''));
@@ -244,20 +260,20 @@ const forget = async ({ study, thread }: Place, pool: DeidPool): Promise<void> =
 };
 
 /** Gives the files their final names once all of the study are verified; else none of them stays. */
-const publish = (cleaned: readonly Cleaned[], codes: Map<string, Code>, result: DeidFolderResult): boolean => {
-  const isHeld = cleaned.some((one) => one.result === 'held');
+const publish = (cleaned: readonly Cleaned[], isHeld: boolean, codes: Map<string, Code>, { result, standing }: Run): void => {
   for (const { name, result: one } of cleaned) {
-    if (one === 'held') continue;
+    if ('held' in one) continue;
     if ('code' in one) {
       codes.set(name, one.code);
-    } else if (isHeld) {
-      rmSync('partial' in one ? one.partial : one.kept, { force: true });
-    } else {
+      continue;
+    }
+    standing.delete('partial' in one ? one.final : one.kept);
+    if (isHeld) rmSync('partial' in one ? one.partial : one.kept, { force: true });
+    else {
       if ('partial' in one) renameSync(one.partial, one.final);
       result.written += 1;
       result.bytes += one.bytes;
       result.emptied += 'emptied' in one ? one.emptied : 0;
     }
   }
-  return !isHeld;
 };

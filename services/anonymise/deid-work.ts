@@ -13,6 +13,7 @@ import type { Moment } from './dates.ts';
 import type { StudySubject } from './deidentify.ts';
 import { DEFAULT_IDENTITY_RULES, subjectIdentity } from './identity.ts';
 import { cleanInstance, findingsIn } from './instance.ts';
+import type { CleanInstance } from './instance.ts';
 import { compileProfile } from './profile/profile.ts';
 import type { Profile } from './profile/profile.ts';
 import { Refusal } from './refusal.ts';
@@ -25,6 +26,7 @@ import { find, latin1, NOTHING_SEEN, seeFile } from './verify/second-reader.ts';
 import type { SeenFile } from './verify/second-reader.ts';
 import type { SourceFacts } from './verify/source-facts.ts';
 import type { StudyIdentifiers } from './verify/study-identifiers.ts';
+import type { Finding } from './verify/verify.ts';
 
 export interface Head {
   name: string;
@@ -54,7 +56,12 @@ export interface StudyContext {
 export interface Cleaned {
   name: string;
   /** A verified file under its passing name, one that stood there from an earlier run, or why there is none. */
-  result: { partial: string; final: string; bytes: number; emptied: number } | { kept: string; bytes: number } | { code: Code } | 'held';
+  result:
+    | { partial: string; final: string; bytes: number; emptied: number }
+    | { kept: string; bytes: number }
+    | { code: Code }
+    /** What the verifier found. */
+    | { held: readonly Finding[] };
 }
 
 export interface DeidFolders {
@@ -106,7 +113,8 @@ export const deidWork = ({ inDir, outDir, mayStand }: DeidFolders): DeidWork => 
       const study = known(no);
       const survey = (study.survey ??= newSurvey(profile, centre, DEFAULT_IDENTITY_RULES));
       return files.flatMap(({ name, copy }) => {
-        const bytes = readInto(join(inDir, name), (size) => shelf.add(no, name, size)?.bytes ?? passing(size));
+        const bytes = originalIn(join(inDir, name), (size) => shelf.add(no, name, size)?.bytes ?? passing(size));
+        if (bytes === undefined) return [{ name, code: UNREADABLE }];
         const result = surveyFile(survey, name, bytes, copy > 1);
         if (typeof result === 'string') return [{ name, code: result }];
         const shelved = shelf.kept(no, name);
@@ -137,7 +145,9 @@ export const deidWork = ({ inDir, outDir, mayStand }: DeidFolders): DeidWork => 
       if (subject === undefined || context === undefined) throw new Error('a study is cleaned before it is prepared');
       return files.map((file) => {
         const kept = shelf.kept(no, file.name);
-        const original = kept?.file === undefined ? { bytes: readInto(join(inDir, file.name), passing) } : kept;
+        const bytes = kept?.file === undefined ? originalIn(join(inDir, file.name), passing) : kept.bytes;
+        if (bytes === undefined) return { name: file.name, result: { code: UNREADABLE } };
+        const original = kept?.file === undefined ? { bytes } : kept;
         return { name: file.name, result: cleanFile({ outDir, mayStand, file, original, subject, context, room, makeFolder }) };
       });
     },
@@ -177,6 +187,18 @@ const readInto = (path: string, room: (size: number) => Uint8Array, limitBytes =
   }
 };
 
+const UNREADABLE = 'FILE_UNREADABLE';
+
+/** A file of IN in the bytes that `room` gives; undefined when the system does not let it be read. */
+const originalIn = (path: string, room: (size: number) => Uint8Array, limitBytes?: number): Uint8Array | undefined => {
+  try {
+    return readInto(path, room, limitBytes);
+  } catch (error) {
+    if (error instanceof Error && 'syscall' in error) return undefined;
+    throw error;
+  }
+};
+
 /** Holds the UIDs of nearly every file; where it does not, the whole file is read. */
 const HEAD_BYTES = 8 * 1024;
 
@@ -186,15 +208,20 @@ type HeadOf = (path: string) => Head['uids'];
 const headReader = (): HeadOf => {
   let last = NOTHING_SEEN;
   const room = reusable();
+  const whole = (path: string): Head['uids'] => {
+    const bytes = originalIn(path, room);
+    return bytes === undefined ? UNREADABLE : wholeHead(bytes);
+  };
   return (path) => {
-    const start = readInto(path, room, HEAD_BYTES);
+    const start = originalIn(path, room, HEAD_BYTES);
+    if (start === undefined) return UNREADABLE;
     try {
       last = seeFile(start, last, TAG.SeriesInstanceUID + 1);
     } catch {
-      return wholeHead(readInto(path, room));
+      return whole(path);
     }
     const [study, series, sop] = [TAG.StudyInstanceUID, TAG.SeriesInstanceUID, TAG.SOPInstanceUID].map((tag) => firstUid(last, tag));
-    return study && series && sop ? { study, series, sop } : wholeHead(readInto(path, room));
+    return study && series && sop ? { study, series, sop } : whole(path);
   };
 };
 
@@ -220,6 +247,12 @@ const MEDIA_DIRECTORY = '1.2.840.10008.1.3.10';
 /** A bare dataset of a few elements may be any file by chance. */
 const codeWithoutUids = (sopClassUid: string | undefined, isSureDicom: boolean): Code =>
   sopClassUid === MEDIA_DIRECTORY ? 'MEDIA_DIRECTORY' : isSureDicom ? 'MISSING_UID' : 'NOT_DICOM';
+
+/** The head named other UIDs than the file has: the two readers disagree about it. */
+const otherwiseNamed = (clean: CleanInstance, { sop, series }: StudyFile, { identity }: StudySubject): Finding[] => [
+  ...(clean.sopInstanceUid === identity.mapUid(sop) ? [] : [{ check: 'uid', where: '(0008,0018)' } as const]),
+  ...(clean.seriesInstanceUid === identity.mapUid(series) ? [] : [{ check: 'uid', where: '(0020,000E)' } as const]),
+];
 
 interface Cleaning {
   outDir: string;
@@ -247,10 +280,8 @@ const cleanFile = ({ outDir, mayStand, file, original, subject, context, room, m
       rmSync(final);
     }
     const clean = cleanInstance(original.bytes, subject, context.verifierIdentifiers, facts, { room, judged: original.file });
-    // The head named other UIDs than the file has: the two readers disagree about it.
-    const isAsNamed =
-      clean.sopInstanceUid === subject.identity.mapUid(file.sop) && clean.seriesInstanceUid === subject.identity.mapUid(file.series);
-    if (clean.findings.length > 0 || !isAsNamed) return 'held';
+    const held = [...clean.findings, ...otherwiseNamed(clean, file, subject)];
+    if (held.length > 0) return { held };
     makeFolder(folder);
     writeFileSync(`${final}.partial`, clean.bytes);
     return { partial: `${final}.partial`, final, bytes: clean.bytes.length, emptied: clean.emptied };

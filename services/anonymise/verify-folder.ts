@@ -7,7 +7,7 @@ import type { Dataset } from '../dicom/model.ts';
 import { readDicom } from '../dicom/read.ts';
 import { text, texts } from '../dicom/values.ts';
 import { parseDate, parseTime } from './dates.ts';
-import { filesUnder } from './deid-folders.ts';
+import { originalsUnder } from './deid-folders.ts';
 import { compileProfile } from './profile/profile.ts';
 import { seenFile, pairsOf } from './verify-pairs.ts';
 import type { Pair, Seen } from './verify-pairs.ts';
@@ -38,8 +38,12 @@ export interface VerifyFolderResult {
   seconds: number;
 }
 
-const filesOf = async (path: string): Promise<string[]> =>
-  statSync(path).isFile() ? [path] : (await filesUnder(path)).map((name) => join(path, name));
+/** What can't be read is compared too, and fails. */
+const filesOf = async (path: string): Promise<string[]> => {
+  if (statSync(path).isFile()) return [path];
+  const { files, unreadable } = await originalsUnder(path);
+  return [...files, ...unreadable].map((name) => join(path, name));
+};
 
 /** Compares two folders, or two files. Throws what the file system throws. */
 export const verifyFolders = async (

@@ -16,6 +16,11 @@ const rows = {
     meaning: 'The file is not a DICOM Part 10 file.',
     remedy: 'Remove it from the folder, or export it again from the PACS.',
   },
+  FILE_UNREADABLE: {
+    kind: 'final',
+    meaning: "The file can't be opened or read: a broken link, or no right to it.",
+    remedy: 'Mend the link or the rights, then run the command again.',
+  },
   TRUNCATED: { kind: 'final', meaning: 'The file ends before its last element does.', remedy: 'Export or send the study again.' },
   BAD_ELEMENT: {
     kind: 'final',

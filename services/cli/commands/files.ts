@@ -98,9 +98,10 @@ async function diffOf(inDir: string, outDir: string, file: string, withValues: b
 
 async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
   const [inDir, outDir, file] = [resolve(input), resolve(out), resolve(o.vault)];
+  const { isWithin } = await import('../../anonymise/deid-folders.ts');
   for (const dir of [inDir, outDir]) {
-    if (file.startsWith(`${dir}/`)) throw new Error(`the vault ${file} may not lie in ${dir}: it links what leaves to who it was`);
-    if (o.diff !== undefined && resolve(o.diff).startsWith(`${dir}/`))
+    if (await isWithin(file, dir)) throw new Error(`the vault ${file} may not lie in ${dir}: it links what leaves to who it was`);
+    if (o.diff !== undefined && (await isWithin(resolve(o.diff), dir)))
       throw new Error(`${o.diff} may not lie in ${dir}: both hold DICOM files only`);
   }
   if (o.diffValues === true && o.diff === undefined) throw Object.assign(new Error('--diff-values needs --diff FILE'), { exitCode: 2 });
@@ -120,7 +121,11 @@ async function deid(input: string, out: string, o: DeidCommand): Promise<void> {
     const diff = o.diff === undefined ? undefined : await diffOf(inDir, outDir, resolve(o.diff), o.diffValues === true);
     print(o, diff === undefined ? result : { ...result, diff }, () =>
       [
-        ...result.refused.map((r) => `refused ${r.code}  ${r.file}`),
+        ...result.refused.flatMap((r) => [
+          `refused ${r.code}  ${r.file}`,
+          ...(r.findings ?? []).map(({ check, where }) => `        ${check} ${where}`),
+        ]),
+        ...result.unconfirmed.map((file) => `unconfirmed, from an earlier run: ${file}`),
         ...(diff === undefined ? [] : diffLines(diff)),
         `${result.written} written, ${result.refused.length} refused, ${result.seconds.toFixed(1)} s`,
       ].join('\n'),
@@ -194,10 +199,23 @@ export function addFileCommands(program: Command): void {
       'write what changed, element by element, and by which rule: CSV when it ends in .csv, else JSON lines; no values',
     )
     .option('--diff-values', 'with the values before and after: the file then identifies the patients')
-    .option('--json', 'written, refused, seconds, bytes, emptied; with --diff also diff {files, actions, rules}')
+    .option(
+      '--json',
+      'written, refused [{file, code, findings}], unconfirmed, seconds, bytes, emptied; with --diff also diff {files, actions, rules}',
+    )
     .addHelpText(
       'after',
-      '\nExamples:\n  ctstream deid scans clean\n  ctstream deid scans clean --vault /safe/vault.sqlite --json\n  ctstream deid scans clean --resume --workers 4\n  ctstream deid scans clean --diff changes.csv\n',
+      `
+A study in which the verifier found something is held whole: the check and the tag path are printed beside its files,
+never a value. Links in IN are followed. With --resume, files of OUT for which no file of IN stands any more, or whose
+study is refused now, are listed as unconfirmed and left where they are: look at them before OUT leaves.
+
+Examples:
+  ctstream deid scans clean
+  ctstream deid scans clean --vault /safe/vault.sqlite --json
+  ctstream deid scans clean --resume --workers 4
+  ctstream deid scans clean --diff changes.csv
+`,
     )
     .action(deid);
   program
