@@ -158,8 +158,7 @@ const keep = (one: Subject, walk: Walk): Element | undefined => {
   if (one.vr === 'UI') return mapUids(one, walk);
   const text = asciiOf(one.value);
   if (one.vr === 'DS' || one.vr === 'IS') {
-    const { person, other } = walk.identifiers;
-    return areNumbers(text) && !holdsDayOrId(text) && !namesByNumber(text, one.vr, person, other) ? one.original : undefined;
+    return areNumbers(text) && !holdsDayOrId(text) && !namesByNumber(text, one.vr, walk.identifiers.numbers) ? one.original : undefined;
   }
   if (isOpenImageType(one.tag, text)) return element(one.tag, 'CS', text.split('\\').slice(0, 3));
   if (isClosedTag(one.tag)) return isClosedValue(one.tag, text) ? one.original : element(one.tag, one.vr, new Uint8Array(0));

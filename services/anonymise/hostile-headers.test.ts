@@ -117,3 +117,15 @@ test('a station whose name is clinical words does not hold a description of them
   const one = study([of('StationName', 'PETCT2'), description('PET/CT')]);
   expect(one.valueOf(TAG.StudyDescription)).toBe('PET/CT');
 });
+
+test.each([
+  ['a part of a station name', of('StationName', 'CT-1000'), 1000, true],
+  ['a long part of one', of('StationName', 'CT-100000'), 100_000, false],
+  ['an accession number', of('AccessionNumber', '0001000'), 1000, false],
+  ['a part of a patient id', of('PatientID', 'P-1000'), 1000, false],
+  ['a patient id in groups', of('PatientID', '10-00'), 1000, false],
+])('an exposure time that equals %s', (_, identifier, time, stays) => {
+  const one = study([identifier, of('ExposureTime', 7)]);
+  expect(one.findingsWith(of('ExposureTime', time))).toEqual(stays ? [] : [{ check: 'element', where: '(0018,1150)' }]);
+  expect(study([identifier, of('ExposureTime', time)]).valueOf(0x00181150)).toBe(stays ? `${time}` : '');
+});

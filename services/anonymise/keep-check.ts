@@ -43,28 +43,29 @@ const [MAX_NUMBER, MAX_NUMBERS] = [32, 4096];
 export const areNumbers = (value: string): boolean =>
   value.length <= MAX_NUMBERS && value.split('\\').every((one) => one.trim() === '' || (one.length <= MAX_NUMBER && NUMBER.test(one)));
 
-const named = new WeakMap<Set<string>, { size: number; numbers: Set<string> }>();
-
-/** Numbers among the words that name, without leading zeros. */
-const numbersOf = (words: Set<string>): ReadonlySet<string> => {
-  const known = named.get(words);
-  if (known?.size === words.size) return known.numbers;
-  const numbers = new Set([...words].filter((word) => /^\d+$/.test(word)).map((word) => word.replace(/^0+/, '')));
-  named.set(words, { size: words.size, numbers });
-  return numbers;
-};
-
 /** Digits from which on a number that equals an identifier is taken for it: a shorter one is in every header. */
 const MIN_DIGITS = { IS: 4, DS: 6 } as const;
+/** The same of a number that is a part of a place's or a device's name. A shorter one is a model, a room, a row: CT-1000. */
+const MIN_DIGITS_OF_PART = 6;
 
-/** Whether a whole value of IS, or the integer part of one of DS, is a number of one of the word lists. */
-export const namesByNumber = (value: string, vr: 'IS' | 'DS', ...words: readonly Set<string>[]): boolean =>
+/** The numbers of one identifying value that no number of a header may be, as they are written and without leading zeros. */
+export const namingNumbers = (tokens: readonly string[], isPerson: boolean): string[] => {
+  const isDigits = (token: string): boolean => /^\d+$/.test(token);
+  const isWhole = tokens.every(isDigits);
+  const found = tokens.filter((token) => isDigits(token) && (isPerson || isWhole || token.length >= MIN_DIGITS_OF_PART));
+  // An id in groups: 123-456.
+  if (isPerson && isWhole && tokens.length > 1) found.push(tokens.join(''));
+  return found.flatMap((digits) => [digits, digits.replace(/^0+/, '')]);
+};
+
+/** Whether a whole value of IS, or the integer part of one of DS, is a number of `numbers`. */
+export const namesByNumber = (value: string, vr: 'IS' | 'DS', numbers: ReadonlySet<string>): boolean =>
   value.split('\\').some((one) => {
     const written = /^[ +-]*(\d*)/.exec(one)?.[1] ?? '';
     const digits = written.replace(/^0+/, '');
-    if (digits.length >= MIN_DIGITS[vr]) return words.some((list) => numbersOf(list).has(digits));
     // With its zeros, as an id is written: 000123.
-    return written.startsWith('0') && written.length >= MIN_DIGITS[vr] && words.some((list) => list.has(written));
+    const isLong = digits.length >= MIN_DIGITS[vr] || (written.startsWith('0') && written.length >= MIN_DIGITS[vr]);
+    return isLong && (numbers.has(written) || (digits.length >= MIN_DIGITS[vr] && numbers.has(digits)));
   });
 
 /** Words of code strings in CT headers that are no clinical words; a person may have such a name. */

@@ -19,17 +19,17 @@ export const safePrivateElement = (one: Element, dataset: Dataset, identifiers: 
   // Implicit VR and some archives leave UN; another VR than the maker's means another meaning.
   const stated: Vr = one.vr;
   if (stated !== known.vr && stated !== 'UN') return undefined;
-  return hasSafeForm(one.value, known.vr, identifiers.person, identifiers.other) ? one : undefined;
+  return hasSafeForm(one.value, known.vr, identifiers.numbers) ? one : undefined;
 };
 
-/** Whether a value is of the numbers that the maker documents, and none of them one of the words. */
-export const hasSafeForm = (value: Uint8Array, vr: Vr, ...words: readonly Set<string>[]): boolean => {
+/** Whether a value is of the numbers that the maker documents, and none of them one of `numbers`. */
+export const hasSafeForm = (value: Uint8Array, vr: Vr, numbers: ReadonlySet<string>): boolean => {
   if (vr === 'DS' || vr === 'IS') {
     const ascii = Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1').replace(/\0$/, '');
     // Eight digits in a row may be a date or a number of a person.
     const values = ascii.split('\\');
     const isLong = values.some((one) => /^ *\d{8}/.test(one));
-    return areNumbers(ascii) && values.length <= MAX_NUMBERS && !isLong && !namesByNumber(ascii, vr, ...words);
+    return areNumbers(ascii) && values.length <= MAX_NUMBERS && !isLong && !namesByNumber(ascii, vr, numbers);
   }
   if (!(vr in WIDTH)) return false;
   const width = WIDTH[vr as keyof typeof WIDTH];

@@ -191,8 +191,8 @@ export const mergePart = (survey: StudySurvey, part: SurveyPart): void => {
     survey.stated.set(name, { ...one, isKept: one.isKept || survey.stated.get(name)?.isKept === true });
   survey.start = earlier(survey.start, part.start);
   survey.detector.merge(part.strokes);
-  for (const kind of ['person', 'other'] as const) for (const word of part.identifiers[kind]) survey.identifiers[kind].add(word);
-  for (const kind of ['words', 'stems', 'uids', 'byteForms'] as const)
+  for (const kind of ['person', 'other', 'numbers'] as const) for (const word of part.identifiers[kind]) survey.identifiers[kind].add(word);
+  for (const kind of ['words', 'numbers', 'stems', 'uids', 'byteForms'] as const)
     for (const word of part.verifierIdentifiers[kind]) survey.verifierIdentifiers[kind].add(word);
   for (const [name, facts] of part.sources) survey.sources.set(name, facts);
   const isFirst = survey.facts === undefined || (part.facts !== undefined && part.facts.sopInstanceUid < survey.facts.sopInstanceUid);

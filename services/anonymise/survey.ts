@@ -8,7 +8,9 @@ import { tokensOf } from './clean-text.ts';
 import { ageAt, parseDate, parseTime, safeAge } from './dates.ts';
 import type { Moment } from './dates.ts';
 import { MIN_UNLIKELY, wordsOf } from './decoding.ts';
+import type { ReadWord } from './decoding.ts';
 import type { StatedIdentity } from './identity.ts';
+import { namingNumbers } from './keep-check.ts';
 import { spokenAs } from './name-forms.ts';
 import type { Profile } from './profile/profile.ts';
 import { ALWAYS_NEW } from './value-key.ts';
@@ -87,9 +89,11 @@ export interface Identifiers {
   person: Set<string>;
   /** Places, devices, numbers: gone unless they are clinical words. */
   other: Set<string>;
+  /** Digits of both that no number may be (keep-check.ts). */
+  numbers: Set<string>;
 }
 
-export const noIdentifiers = (): Identifiers => ({ person: new Set(), other: new Set() });
+export const noIdentifiers = (): Identifiers => ({ person: new Set(), other: new Set(), numbers: new Set() });
 
 /**
  * Adds the words of every attribute that does not stay, nested ones too; `isNew` says which values are not in
@@ -110,8 +114,14 @@ export const collectIdentifiers = (
     const isPerson = vr === 'PN' || element.vr === 'PN' || PERSON_TAGS.has(element.tag);
     if (!isPerson && !isIdentifying(element.tag, vr, profile)) continue;
     if (!isNew(element.tag, element.vr, dataset.charset, element.value)) continue;
-    if (isPerson) addWords(element, vr, dataset, into.person, isPersonWord, spokenAs);
-    else addWords(element, vr, dataset, into.other, isPlaceWord);
+    const words = wordsOf(element.value, dataset.charset, vr, tokensOf);
+    if (isPerson) addWords(words, into.person, isPersonWord, spokenAs);
+    else addWords(words, into.other, isPlaceWord);
+    for (const number of namingNumbers(
+      words.map(({ word }) => word),
+      isPerson,
+    ))
+      into.numbers.add(number);
   }
 };
 
@@ -124,14 +134,12 @@ const isIdentifying = (tag: number, vr: Vr, profile: Profile): boolean => {
 };
 
 const addWords = (
-  element: Element,
-  vr: Vr,
-  dataset: Dataset,
+  words: readonly ReadWord[],
   into: Set<string>,
   isWord: (word: string) => boolean,
   others: (word: string) => readonly string[] = () => [],
 ): void => {
-  for (const { word, isLikely } of wordsOf(element.value, dataset.charset, vr, tokensOf)) {
+  for (const { word, isLikely } of words) {
     if (!isWord(word) || (!isLikely && word.length < MIN_UNLIKELY)) continue;
     for (const one of [word, ...others(word)]) into.add(one);
   }

@@ -50,7 +50,8 @@ export const seenFile = (path: string): Seen => {
     );
     return { path, pixels: pixelHash(file), place, studyUid: text(file.dataset, TAG.StudyInstanceUID) ?? '' };
   } catch (error) {
-    if (error instanceof DicomError || (error instanceof Error && 'syscall' in error)) return { path, pixels: undefined, place: '', studyUid: '' };
+    if (error instanceof DicomError || (error instanceof Error && 'syscall' in error))
+      return { path, pixels: undefined, place: '', studyUid: '' };
     throw error;
   }
 };

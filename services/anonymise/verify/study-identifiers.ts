@@ -5,6 +5,7 @@ import { tagOf, vrOf } from '../../dicom/dictionary.ts';
 import { isWellKnownUid } from '../../dicom/uid.ts';
 import { tokensOf } from '../clean-text.ts';
 import { MIN_UNLIKELY, wordsOf } from '../decoding.ts';
+import { namingNumbers } from '../keep-check.ts';
 import { spokenAs } from '../name-forms.ts';
 import { ALWAYS_NEW } from '../value-key.ts';
 import type { FirstSight } from '../value-key.ts';
@@ -80,6 +81,8 @@ const MIN_DIGITS = 8;
 export interface StudyIdentifiers {
   /** Folded words, from two letters on: a single one is an initial. */
   words: Set<string>;
+  /** Digits that no number may be (keep-check.ts). */
+  numbers: Set<string>;
   /** Stems of longer names, for other endings. */
   stems: Set<string>;
   /** Original UIDs that are not well known. */
@@ -88,7 +91,13 @@ export interface StudyIdentifiers {
   byteForms: Set<string>;
 }
 
-export const noStudyIdentifiers = (): StudyIdentifiers => ({ words: new Set(), stems: new Set(), uids: new Set(), byteForms: new Set() });
+export const noStudyIdentifiers = (): StudyIdentifiers => ({
+  words: new Set(),
+  numbers: new Set(),
+  stems: new Set(),
+  uids: new Set(),
+  byteForms: new Set(),
+});
 
 /** Adds what pieces of an original say, of dropped instances too: a dose report names the patient as well. */
 export const addIdentifiers = (
@@ -120,7 +129,13 @@ const addUids = (element: SeenElement, into: StudyIdentifiers): void => {
 };
 
 const addWords = (element: SeenElement, charset: readonly string[], into: StudyIdentifiers, isPerson: boolean): void => {
-  for (const { word, isLikely } of wordsOf(element.value, charset, 'LO', tokensOf)) {
+  const read = wordsOf(element.value, charset, 'LO', tokensOf);
+  for (const number of namingNumbers(
+    read.map(({ word }) => word),
+    isPerson || PATIENT_IDS.has(element.tag),
+  ))
+    into.numbers.add(number);
+  for (const { word, isLikely } of read) {
     // A word that is in may be there as a place's, or as another form of a name.
     if ((!isPerson && into.words.has(word)) || (isPerson ? word.length < 2 : isNoName(word)) || (!isLikely && word.length < MIN_UNLIKELY))
       continue;

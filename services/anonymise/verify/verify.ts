@@ -159,10 +159,10 @@ const isAllowed = (tag: number, profile: Profile): boolean => {
   return rule !== undefined && rule.action !== 'remove';
 };
 
-const checkPrivate = (one: SeenElement, { words }: StudyIdentifiers, add: Add): void => {
+const checkPrivate = (one: SeenElement, { numbers }: StudyIdentifiers, add: Add): void => {
   const isCreator = (one.tag & 0xffff) >= 0x10 && (one.tag & 0xffff) <= 0xff;
   const known = one.creator === undefined ? undefined : safePrivate(one.tag, one.creator);
-  const isSafe = isCreator ? isSafeCreator(one.tag >>> 16, textOf(one)) : known !== undefined && hasSafeForm(one.value, known.vr, words);
+  const isSafe = isCreator ? isSafeCreator(one.tag >>> 16, textOf(one)) : known !== undefined && hasSafeForm(one.value, known.vr, numbers);
   if (!isSafe) add('private', one.path);
 };
 
@@ -204,9 +204,9 @@ const checkWords = (
 };
 
 /** No id among decimal numbers, no day, and no more binary ones than the attribute has. Private ones are checked by their form. */
-const isNumberOfNobody = (one: SeenElement, { words }: StudyIdentifiers): boolean => {
+const isNumberOfNobody = (one: SeenElement, { numbers }: StudyIdentifiers): boolean => {
   const { tag, vr } = one;
-  if (vr === 'IS' || vr === 'DS') return !namesByNumber(textOf(one), vr, words) && !holdsDayOrId(textOf(one));
+  if (vr === 'IS' || vr === 'DS') return !namesByNumber(textOf(one), vr, numbers) && !holdsDayOrId(textOf(one));
   const isOther = tag >>> 16 === 2 || (tag >>> 16) % 2 === 1;
   return isOther || areAsMany(tag, vr, one.value.length);
 };
@@ -308,8 +308,8 @@ const isSameExpectation = (a: Expected, b: Expected): boolean =>
 
 /** One per study; made anew when identifiers were added, or something else is expected. */
 const memoryOf = (expected: Expected): StudyMemory => {
-  const { words, stems, byteForms, uids } = expected.identifiers;
-  const size = words.size + stems.size + byteForms.size + uids.size;
+  const { words, numbers, stems, byteForms, uids } = expected.identifiers;
+  const size = words.size + numbers.size + stems.size + byteForms.size + uids.size;
   const known = memories.get(expected.identifiers);
   if (known?.size === size && isSameExpectation(known.expected, expected)) return known;
   const search = byteSearch([...byteForms, ...uids]);
