@@ -1,5 +1,5 @@
 // What the neighbours of a word or a number in a description make of it: a month and a day are a date, a word
-// and initials are a name.
+// and initials or a title are a name, what stands behind a ward is its number.
 import type { Piece } from './clean-text.ts';
 import { fold } from './vocabulary.ts';
 
@@ -23,7 +23,7 @@ export const dropDays = (pieces: readonly Piece[]): void => {
 const NO_INITIALS: ReadonlySet<string> = new Set(['L', 'R', 'AP', 'PA', 'IV', 'CT', 'MR', 'Л', 'П', 'КТ']);
 
 /** Words that are nobody's name, whoever is named beside them. */
-const NOBODY: ReadonlySet<string> = new Set('ct cta ctpa hrct mri mr pet кт мскт скт огк мрт пэт'.split(' '));
+const NOBODY: ReadonlySet<string> = new Set('ct cta ctpa hrct mri mr pet covid кт мскт скт огк мрт пэт ковид'.split(' '));
 
 /** A clinical word with initials is a name: Малая А.И., Sharp J.; but not in КТ И.И. Иванов. */
 export const dropNamesByInitials = (pieces: readonly Piece[], source: string): void => {
@@ -52,3 +52,66 @@ export const dropNamesByInitials = (pieces: readonly Piece[], source: string): v
   });
   for (const piece of names) piece.kind = 'drop';
 };
+
+/** Behind one of these stands a name, whatever else the word may mean: Dr. House, врач Легких. */
+const TITLE = /^(?:dr|doctor|mrs?|ms|miss|prof|professor|sir|nurse|врач|доктор|др|проф|профессор|гн|гжа|медсестра|лаборант|фельдшер)$/;
+/** MR is an image, Mr a man. */
+const isTitle = (text: string): boolean => TITLE.test(fold(text).replace(/[^\p{L}]/gu, '')) && text !== 'MR' && text !== 'MS';
+
+/** Words that say who did something: names follow them, one or several. */
+const SIGNER =
+  /^(?:by|signed|signature|reader|readers|radiologist|radiologists|radiographer|technologist|technician|tech|operator|physician|surgeon|consultant|referrer|attending|resident|fellow|attn|рентгенолог|рентгенолаборант|рентгенлаборант|оператор|исполнитель|исполнил|исполнила|выполнил|выполнила|описал|описала|подпись|направил|направила|хирург|терапевт|пульмонолог|онколог|зав|заведующий|заведующая)$/;
+/** Before BY in capitals: FOLLOWED BY CT says nobody. */
+const SIGNS =
+  /^(?:read|signed|reported|dictated|approved|verified|reviewed|performed|interpreted|scanned|ordered|requested|referred|done)$/;
+const AND = /^(?:and|und|и)$/;
+/** Clinical words among the names behind a title: a first and a last name; what comes then is the text again. */
+const MAX_NAMES = 2;
+
+/**
+ * Names that are clinical words, behind titles and behind who signed: Dr. Ray Hand; Read by Small and Young. Words that
+ * are none went by themselves.
+ */
+export const dropNamesBehindTitles = (pieces: readonly Piece[], source: string): void => {
+  pieces.forEach((piece, i) => {
+    if (isTitle(piece.text)) {
+      piece.kind = 'drop';
+      dropNames(pieces, i, /^[\s/.\-(:_^]*$/, source);
+    } else if (isSigner(pieces, i)) dropNames(pieces, i, /^[\s,:(_^&/-]*$/, source);
+  });
+};
+
+const isSigner = (pieces: readonly Piece[], i: number): boolean => {
+  const text = pieces[i]?.text ?? '';
+  return SIGNER.test(fold(text)) && (text !== 'BY' || SIGNS.test(fold(pieces[i - 1]?.text ?? '')));
+};
+
+const dropNames = (pieces: readonly Piece[], title: number, tie: RegExp, source: string): void => {
+  let names = 0;
+  for (let i = title + 1; names < MAX_NAMES && i < pieces.length; i++) {
+    const [before, piece] = [pieces[i - 1], pieces[i]];
+    if (before === undefined || piece === undefined || !tie.test(source.slice(before.end, piece.start))) return;
+    if (AND.test(fold(piece.text))) continue;
+    if (!/^\p{Lu}[\p{L}\p{M}-]*$/u.test(piece.text) || NOBODY.has(fold(piece.text))) return;
+    if (piece.kind !== 'drop') names += 1;
+    piece.kind = 'drop';
+  }
+};
+
+/** Behind one of these stands the number of a bed, a card or a room, though a kernel may look the same: ward B12. */
+const PLACE =
+  /^(?:id|mrn|no|nr|acc|ward|room|bed|bay|box|unit|case|card|file|floor|building|block|палата|палате|корпус|корпусе|отд|отделение|отделении|каб|кабинет|койка|карта|этаж|иб|ид)$/;
+
+/** What stands behind a word for a place, as far as it has digits. */
+export const dropPlaces = (pieces: readonly Piece[], source: string): void => {
+  pieces.forEach((piece, i) => {
+    if (!PLACE.test(fold(piece.text))) return;
+    for (let at = i + 1; /\d/.test(pieces[at]?.text ?? '') && isTiedTo(pieces, at, source); at++) {
+      const one = pieces[at];
+      if (one !== undefined) one.kind = 'drop';
+    }
+  });
+};
+
+const isTiedTo = (pieces: readonly Piece[], i: number, source: string): boolean =>
+  /^[\s.,:#№-]*$/.test(source.slice(pieces[i - 1]?.end, pieces[i]?.start));

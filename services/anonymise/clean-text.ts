@@ -1,25 +1,13 @@
 // Clean Descriptors (PS3.15 E.3.5): what is left of a free text is clinical words and numbers with a
 // unit. An allow-list, so a name that nobody foresaw goes; words that name this patient go as well.
-import { dropDays, dropNamesByInitials, MONTH } from './clean-neighbours.ts';
+import { dropDays, dropNamesBehindTitles, dropNamesByInitials, dropPlaces, MONTH } from './clean-neighbours.ts';
+import { CHAIN, PHRASE } from './clean-phrases.ts';
 import { CONTRAST_MEDIA, fold, UNITS, VOCABULARY } from './vocabulary.ts';
 
 /** Reconstruction kernels as Siemens, GE, Canon and Philips name them. */
 const KERNEL = /^(?:(?:b|br|bl|bv|bf|hr|hf|hc|qr|tr|sa|ub|ur|d|h|i|j|t|u)\d{2}[fsh]?|fc\d{2}|y[a-d])$/;
-/** Vertebrae, series and phase marks that carry no identity: c1-c7, th1-th12, l1-l5, t1. */
-const LEVEL = /^(?:c[1-7]|th?(?:[1-9]|1[0-2])|l[1-5]|s[1-5]|[234]d)$/;
-/** What has a meaning only whole: COVID-19, w/o, C-, б/к, L-spine, 2.5x2.5, ICD codes, Siemens' 8.0.0 (no date: there is no month 0). */
-const PHRASE =
-  /(?<![\p{L}\p{M}\p{N}])(?:(?:covid-?19|sars-?cov-?2)(?![\p{L}\p{M}\p{N}])|w ?& ?w\/?o(?![\p{L}\p{M}\p{N}])|w\/(?:wo?|o|c|iv)?(?![\p{L}\p{M}\p{N}])|w\/(?=\p{L}{3})|wo\/(?=[\s\p{L}])|[ciс][+-](?![\p{L}\p{M}\p{N}])|[бс]\/к(?![\p{L}\p{M}\p{N}])|в\/в(?![\p{L}\p{M}\p{N}])|[clts]-?spine(?![\p{L}\p{M}\p{N}])|x-ray(?![\p{L}\p{M}\p{N}])|(?:icd|мкб)(?:-1[01])?[ :]{0,2}[a-z]\d\d(?:\.\d{1,2})?(?![\p{L}\p{M}\p{N}.])|\d{1,3}(?:[.,]\d{1,3})? ?[xх×] ?\d{1,3}(?:[.,]\d{1,3})?(?= ?mm| ?мм|[^\p{L}\p{M}\p{N}.,]|$)|\d{1,2}\.0\.\d(?![\d.]))/giu;
-/**
- * Dates, times, phones, addresses of the net and the like: groups of digits tied by punctuation or spaces; whole, so
- * that no part survives.
- */
-const CHAIN =
-  /\S+@\S+|(?:https?:\/\/|www\.)\S+|\+?\d+(?:\s?[-./:\\()]+\s?\d+){2,}|\+?\d+(?:[.,]\d+)?(?:\s+\d+(?:[.,]\d+)?){2,}|\d{1,4}[-./_,;|*]\d{1,2}[-./_,;|*]\d{1,4}|\(\d+\)\s?\d[\d\s-]*|\d+[:/]\d+|\d+-\d+/gu;
-/** Behind one of these stands a name, whatever else the word may mean: Dr. House, врач Легких. */
-const TITLE = /^(?:dr|doctor|mrs?|ms|miss|prof|professor|sir|nurse|врач|доктор|др|проф|профессор|гн|гжа|медсестра|лаборант|фельдшер)$/;
-/** MR is an image, Mr a man. */
-const isTitle = (text: string): boolean => TITLE.test(fold(text).replace(/[^\p{L}]/gu, '')) && text !== 'MR' && text !== 'MS';
+/** Vertebrae and segments of the lung: c1-c7, th1-th12, l1-l5, s1-s10. */
+const LEVEL = /^(?:c[1-7]|th?(?:[1-9]|1[0-2])|l[1-5]|[sс](?:[1-9]|10)|[234]d)$/;
 /** Runs without a break; their blocks of digits and of letters; pieces of a block, each up to the next capital. */
 const RUN = /[\p{L}\p{M}\p{N}]+(?:(?<=\d)[.,]\d+[\p{L}\p{M}\p{N}]*)*%?/gu;
 const BLOCK = /\d+(?:[.,]\d+)?%?|[\p{L}\p{M}]+|\p{N}/gu;
@@ -104,6 +92,8 @@ const piecesOf = (source: string, identifiers: ReadonlySet<string>): Piece[] => 
   all.forEach((piece, i) => judgeBeside(piece, all[i - 1], all[i + 1], source, identifiers));
   dropDays(all);
   dropNamesByInitials(all, source);
+  dropNamesBehindTitles(all, source);
+  dropPlaces(all, source);
   return all;
 };
 
@@ -130,7 +120,7 @@ const blockPieces = (block: string, start: number): Piece[] => {
 const isInitial = (letter: string, at: number, source: string): boolean => {
   if (source[at + 1] === '.') return true;
   if (letter === letter.toLowerCase()) return false;
-  const next = /^ +([\p{Lu}]{2,})(?![\p{L}\p{M}])/u.exec(source.slice(at + 1))?.[1];
+  const next = /^[ _]+([\p{Lu}]{2,})(?![\p{L}\p{M}])/u.exec(source.slice(at + 1))?.[1];
   return next === undefined || !VOCABULARY.has(fold(next));
 };
 
@@ -155,8 +145,8 @@ const judgeNumber = ([, whole = '', fraction = '', percent = '']: RegExpExecArra
   if (whole.length + fraction.length > 6) return 'drop';
   if (percent !== '') return whole.length <= 3 ? 'word' : 'drop';
   if (next !== undefined && UNITS.has(fold(next))) return isVolts(next, whole) && isOfUnit(next, whole) ? 'amount' : 'drop';
-  // 1.03 may be the first of March.
-  return whole.length === 1 && fraction.length <= 2 && !/^(?:0[1-9]|1[0-2])$/.test(fraction) ? 'digit' : 'drop';
+  // 1.03 may be the first of March; 0.625 is a slice.
+  return whole.length === 1 && fraction.length <= (whole === '0' ? 3 : 2) && !/^(?:0[1-9]|1[0-2])$/.test(fraction) ? 'digit' : 'drop';
 };
 
 /** Units of which there may be thousands; of the others three digits at most. A year is an amount of nothing. */
@@ -171,7 +161,7 @@ const isNoUnit = (unit: string, behind: string): boolean =>
 /** кв is kV behind a tube voltage, else somebody's flat. */
 const isVolts = (unit: string, number: string): boolean => fold(unit) !== 'кв' || /^(?:70|80|90|1[0-5]0|135)$/.test(number);
 
-/** What a piece's neighbours make of it: units behind numbers, concentrations behind contrast media, names behind titles. */
+/** What a piece's neighbours make of it: units behind numbers, concentrations behind contrast media. */
 const judgeBeside = (
   piece: Piece,
   before: Piece | undefined,
@@ -182,11 +172,6 @@ const judgeBeside = (
   const folded = fold(piece.text);
   const isBehind = before !== undefined && /^[\s/.\-(:]*$/.test(source.slice(before.end, piece.start));
   const isGone = identifiers.has(folded);
-  if (isTitle(piece.text)) piece.kind = 'drop';
-  if (before !== undefined && isBehind && isTitle(before.text)) {
-    if (/^\p{Lu}/u.test(piece.text)) piece.kind = 'drop';
-    return;
-  }
   if (/^\d/.test(piece.text) && piece.kind !== 'word') {
     const number = /^(\d+)(?:[.,](\d+))?$/.exec(folded);
     if (number === null) return;

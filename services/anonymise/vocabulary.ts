@@ -63,6 +63,10 @@ portovenous nephrographic excretory corticomedullary equilibrium arterialphase v
 kev monoenergetic virtual noncalcium iodinemap mono spectral material decomposition effectivez mixed blended
 portable decubitus upright standing lying position positioned
 lungbone bonelung softtissue mediastinalwindow bonewindow lungthin thinlung thoraxroutine chestroutine abdomenroutine
+failure failed unable able clear disease diseases ards ild uip nsip ipf hp dlp ctd bronchopneumonia bronchitis bronchiolitis mesothelioma melanoma sarcoma
+hamartoma granuloma granulomas granulomatous myeloma leukemia leukaemia thymoma teratoma schwannoma ce nce cect ncct pulmonology
+day days week weeks month months onset duration woman man female male smear swab saturation oxygen ventilated intubated intubation icu
+halo reversed perihilar crazy vacuolar organizing organising pneumocystis aspergillosis mycobacterial miliary
 corrected uncorrected attenuationcorrected nac ac wholebody skullbase base mid midthigh vertex
 `;
 
@@ -82,7 +86,7 @@ iobitridol ультравист омнипак йопамиро визипак �
 
 /** Units that make a number worth keeping. Ages and dates have none here: years, лет, г are left out. */
 export const UNITS: ReadonlySet<string> = new Set(
-  words(`mm cm ml mg kv kvp kev ma mas mgy msv s sec ms min hu deg mgi cc bit bpm
+  words(`mm slices slice images срезов среза phases cm ml mg kv kvp kev ma mas mgy msv s sec ms min hu deg mgi cc bit bpm
 мм см мл мг кв кэв ма мас мзв мгр с сек мс мин`),
 );
 
