@@ -15,7 +15,11 @@ const BODY_PARTS = list(
 CHEST_ABDOMEN|CHEST ABDOMEN|CHEST/ABD|CHEST_TO_PELVIS|COLON|CORONARYARTERY|CSPINE|CTSPINE|EXTREMITY|FACE|FOOT|HAND|HEAD|HEADNECK|HEAD_NECK|
 HEAD NECK|HEART|HIP|KIDNEY|KNEE|LEG|LIVER|LSPINE|LSSPINE|LUNG|LUNGS|MEDIASTINUM|NECK|NECKCHEST|NECKCHESTABDOMEN|NECKCHESTABDPELV|PANCREAS|
 PARTIALBODY|PELVIS|PHANTOM|RIB|SHOULDER|SINUS|SKULL|SPINE|SPLEEN|SSPINE|STERNUM|THORAX|THORAX_ABDOMEN|TLSPINE|TORSO|TSPINE|WHOLEBODY|
-WHOLE BODY|WHOLE_BODY`.replaceAll('\n', ''),
+WHOLE BODY|WHOLE_BODY|CHEST/ABD/PELVIS|CHEST ABD PELVIS|CHEST_ABD_PELVIS|CHEST/ABDOMEN/PELVIS|CHEST_PELVIS|CHEST/PELVIS|CHEST-ABDOMEN|CHESTPELVIS|
+ABD|ABD/PELVIS|ABDOMEN/PELVIS|ABD_PELVIS|ABDOMINAL|C-SPINE|T-SPINE|L-SPINE|C SPINE|T SPINE|L SPINE|CERVICAL SPINE|THORACIC SPINE|LUMBAR SPINE|TORAX|TRUNK|
+NECK_CHEST|NECK/CHEST|NECK CHEST|NECK THORAX|HEART/CORONARY|CORONARY|AIRWAY|TRACHEA|LARYNX|CLAVICLE|SCAPULA|HUMERUS|ELBOW|WRIST|FOREARM|FEMUR|THIGH|
+ANKLE|CALCANEUS|TEMPORAL|ORBIT|ORBITS|MANDIBLE|MAXILLA|JAW|TMJOINT|UTERUS|PROSTATE|RENAL|LOWER LIMB|UPPER LIMB|LOWEREXTREMITY|UPPEREXTREMITY|SACRUM|
+COCCYX|BILEDUCT|GALLBLADDER|ADRENAL|SPECIAL|VASCULAR|THORACICAORTA|ABDOMINALAORTA|PULMONARYARTERY`.replaceAll('\n', ''),
 );
 
 const CODE_STRINGS: ReadonlyMap<number, ReadonlySet<string>> = new Map(
@@ -47,7 +51,12 @@ const CODE_STRINGS: ReadonlyMap<number, ReadonlySet<string>> = new Map(
         list(
           `HELICAL MODE|HELICAL_CT|HELICAL|HELIX|SPIRAL|AXIAL MODE|AXIAL|AXIAL_CT|SEQUENTIAL|SEQUENCE|NORMAL_CT|CINE MODE|CINE|SCOUT MODE|SURVIEW|
 VOLUME|VOLUME_CT|DYNAMIC|FS|PER|RG|SP|SAT1|SAT2|FC|PFF|PFP|TAG_SPI_AVE|TAGGING|CARDIAC|CARDIAC_HELICAL|CARDIAC_GATING|HELICAL_PITCH|ULTRA_FAST|
-FAST|DOSE_MODULATION|HALF_SCAN|FULL_SCAN|NONE`.replaceAll('\n', ''),
+FAST|DOSE_MODULATION|HALF_SCAN|FULL_SCAN|NONE|HELICAL SCAN|HELICAL SHUTTLE|AXIAL SHUTTLE|SHUTTLE MODE|VOLUME AXIAL MODE|VOLUME SHUTTLE|SNAPSHOT|
+SNAPSHOT PULSE|SNAPSHOT SEGMENT|SNAPSHOT BURST|CARDIAC MODE|CARDIAC HELICAL|SMARTPREP|SMARTSTEP|BIOPSY MODE|SMART SCORE|GSI|GSI MODE|GSI HELICAL|
+CCT|CLUSTER_AXIAL|CLUSTER AXIAL|CONT_AXIAL|CONTINUOUS|DUAL_ENERGY|DUAL ENERGY|DE|DUAL|FLASH|TOPOGRAM|SCANOGRAM|SCANOSCOPY|SCANO|S&S|S&V|S&D|
+DVOLUME|DVOLUME_CT|D_VOLUME_CT|HELICAL_CTA|VARIABLE HELICAL|SURESTART|STEP_AND_SHOOT|STEP AND SHOOT|TRACKER|BOLUS|PERFUSION|JOG|ECG|ECG_GATED|
+ECGGATED|RETRO|PROSP|RETROSPECTIVE|PROSPECTIVE|RESP|RESP_GATED|SFOV|LARGE|MEDIUM|SMALL|TILT|NORMAL|ROUTINE|HIGH_RES|HIGH RESOLUTION|LOW_DOSE|
+LOW DOSE|SS|FW|CG|PPG|EDR|STD|SEQ|INTERMITTENT`.replaceAll('\n', ''),
         ),
       ],
       ['AcquisitionType', list('SEQUENCED|SPIRAL|CONSTANT_ANGLE|STATIONARY|FREE')],
@@ -62,6 +71,7 @@ FAST|DOSE_MODULATION|HALF_SCAN|FULL_SCAN|NONE`.replaceAll('\n', ''),
       ['ConstantVolumeFlag', YES_NO],
       ['FluoroscopyFlag', YES_NO],
       ['MultienergyCTAcquisition', YES_NO],
+      ['PositionReferenceIndicator', list('SN|OM|XY|IC|XP|SM|IL|MS|TRAGUS|NASION|STERNAL NOTCH|XIPHOID|ILIAC CREST|NONE|UNKNOWN')],
       ['ContrastBolusIngredient', list('IODINE|GADOLINIUM|CARBON DIOXIDE|BARIUM')],
     ] as const
   ).map(([keyword, terms]) => [tagOf(keyword), terms]),
@@ -71,7 +81,7 @@ const IMAGE_TYPE = tagOf('ImageType');
 /** Words of ImageType's further values, which the standard leaves to the makers. */
 const IMAGE_TYPE_WORDS = list(
   `|AXIAL|HELIX|HELICAL|CT_SOM5|CT_SOM7|CT_SOM8|CT_SOM10|SPI|SEQ|MON|TOP|DUAL|VOLUME|ADD|NORMAL|NORM|STANDARD|AVERAGE|AVG|CT|M|ND|DC|CENTER|SOURCE|VMI|KEV|
-LOW|HIGH|DE|DS|MIX|MIXED|SAMPLED|NONE|RECON|ORIGINAL|PRIMARY|ECG|GATED|PHASE|CARD|CARDIAC|LUNG|HU|IMAR|MAR|FBP|ITERATIVE|SAFIRE|ADMIRE|ASIR|QUANTITY`.replaceAll(
+LOW|HIGH|DE|DS|MIX|STD|SNRG|DET_A|DET_B|DET_AB|FLASH|CARE|CSA|TT|BOLUS|REFORMATTED|LOCALIZER|MIXED|SAMPLED|NONE|RECON|ORIGINAL|PRIMARY|ECG|GATED|PHASE|CARD|CARDIAC|LUNG|HU|IMAR|MAR|FBP|ITERATIVE|SAFIRE|ADMIRE|ASIR|QUANTITY`.replaceAll(
     '\n',
     '',
   ),
@@ -103,13 +113,18 @@ brilliance ict ingenuity core flex tf pet iqon spectral mx mx8000 idt access inc
 aquilion one rxl lb lightning sp start exceed genesis vision nature multi asteion super alexion advance activion xvision xpress gx
 scenaria supria eclos presto radix pronto view grande optica
 neuviz glory extra essence ace classic epoch dual uct umi omega astound atlas orion
-scintcare anatom precision cereto ceretom bodytom nl3000 insitum thorax phantom ctstream synthetic syngo emi mobile`.split(/\s+/),
+expert photon ctdi scenaria64 lightning64 scintcare anatom precision cereto ceretom bodytom nl3000 insitum thorax phantom ctstream synthetic syngo emi mobile`.split(
+    /\s+/,
+  ),
 );
 /** Numbers of models: rows, bores, types. Three digits at most, so that no id of more fits. */
 const MODEL_NUMBER =
   /^(?:ct|tsx|sct|uct|umi|pct|mct|biograph|brilliance|lightspeed|brightspeed|neuviz|somatom|aquilion|activion|alexion|optima|sensation|emotion|supria|scenaria|anatom)?-?\d{1,3}[a-z]?\+?$/;
 /** Emotion 16 (2007). */
 const MODEL_YEAR = /^20[012]\d$/;
+/** Four digits only where the maker's name for it is known: Siemens' numbers of Biograph, Philips' and Canon's series. */
+const BIOGRAPHS: ReadonlySet<string> = new Set('1023 1024 1048 1062 1080 1093 1094 1104 1123 1512'.split(' '));
+const MODEL_TYPES: ReadonlySet<string> = new Set('5000 5100 5300 7500 6000 8000 3500 mx8000 rt16 rt4 ct850'.split(' '));
 const isModel = (value: string): boolean => {
   const words = fold(value)
     .split(/[ /_.,()-]+/)
@@ -120,9 +135,21 @@ const isModel = (value: string): boolean => {
   );
   return (
     numbers.length <= 2 &&
-    words.every((word) => known.includes(word) || MODEL_NUMBER.test(word) || /^\dr$/.test(word) || MODEL_YEAR.test(word)) &&
-    // A number alone is a model of nobody.
-    (known.length > 0 || words.some((word) => /^[a-z]{2,}-?\d/.test(word)) || words.length === 0 || /^tsx-\d/i.test(value))
+    words.every(
+      (word) =>
+        known.includes(word) ||
+        MODEL_TYPES.has(word) ||
+        BIOGRAPHS.has(word) ||
+        MODEL_NUMBER.test(word) ||
+        /^\dr$/.test(word) ||
+        MODEL_YEAR.test(word),
+    ) &&
+    // Another number alone is a model of nobody.
+    (BIOGRAPHS.has(value) ||
+      known.length > 0 ||
+      words.some((word) => /^[a-z]{2,}-?\d/.test(word)) ||
+      words.length === 0 ||
+      /^tsx-\d/i.test(value))
   );
 };
 
@@ -134,7 +161,7 @@ const VERSION = new RegExp(
     String.raw`v[abcdegrx]\d{2}[a-z](?:[_ -]?(?:sp|su|hf)\d{1,2}[a-z]?)?`,
     String.raw`syngo ct (?:vb|va|20)\d{2}[a-z](?:[_ -]?(?:sp|su|hf)\d{1,2})?`,
     String.raw`(?:gmp|qin|hp|sles|revo|lightspeed|dm|wtr|kl|mcq|ct)_(?:vct|hde|ct|evo|apex)(?:[_.]\d{1,3}[a-z]?){1,4}`,
-    String.raw`\d{2}(?:mw|bw|hw|lw)\d{2}\.\d{1,2}`,
+    String.raw`\d{2}(?:mw|bw|hw|lw)\d{2}\.\d{1,2}(?:_[a-z]_[a-z]\d{1,2})?`,
     String.raw`lightspeedapps\d{1,3}[a-z]?\.\d{1,2}(?:[._][a-z]?\d{1,2}[a-z]?){0,4}(?:\.\d[a-z]\d?)?`,
     String.raw`(?:revo|evo|apex|optima)_ct_\d{2}[a-z]{2}\.\d{1,3}`,
     String.raw`coreload\.\d{1,3}`,
@@ -162,9 +189,9 @@ const KERNEL = new RegExp(
     // Canon and Neusoft.
     String.raw`fc\d{2}(?:-h)?|fl\d{2}|f\d{2}`,
     // Philips.
-    String.raw`[abcdefl]|y[a-d]|e[abc]|x?c[abcd]|ub|ua|ia|sb|la|ld|lc|da|db|dc|i?r[abc]|lung enhanced|l[0-9]`,
+    String.raw`[abcdefl]|y[a-d]|e[abc]|x?c[abcd]|ub|ua|ia|sb|la|ld|lc|da|db|dc|i?r[abc]|lung ?enhanced|l[0-9]|imr[123]|sharp plus|s[abc]|brain routine|body (?:routine|soft tissue|sharp ?plus)`,
     // GE, and words of others.
-    String.raw`(?:soft|standard|std|std\+|detail|lung|bone|boneplus|bone plus|edge|edge plus|chest|chst|ultra|smooth|sharp|medium|body|brain|head|abdomen|hd ?(?:standard|lung|bone|soft|edge|detail|boneplus|ultra)|(?:b|h|l|c)_(?:soft|sharp|very_sharp|vsharp|standard|lung|bone|smooth)(?:_[a-d])?)\d?`,
+    String.raw`(?:soft|standard|std|std\+|detail|lung|bone|boneplus|bone plus|edge|edge plus|chest|chst|ultra|smooth|sharp|medium|body|brain|head|abdomen|hd ?(?:standard|lung|bone|soft|edge|detail|boneplus|ultra)|[rxk]-(?:standard|soft|detail|lung|bone|edge|chest)|lung[_ ][abc]|(?:body|standard)[_ ][abc]|(?:b|h|l|c)_(?:soft|sharp|very_sharp|vsharp|standard|lung|bone|smooth)(?:_[a-d])?)\d?`,
   ]
     .join('|')
     .replace(/^(.*)$/s, '^(?:$1)$$'),
@@ -179,6 +206,8 @@ const GRAMMARS: ReadonlyMap<number, (value: string) => boolean> = new Map([
   [tagOf('SoftwareVersions'), (value: string) => VERSION.test(value) && !DAY.test(value)],
   [tagOf('ConvolutionKernel'), (value: string) => KERNEL.test(value)],
   [tagOf('FilterType'), (value: string) => FILTER.test(value)],
+  // Phases of a dynamic or gated acquisition count from 1; a stack is one acquisition.
+  [tagOf('StackID'), (value: string) => /^\d{1,3}$/.test(value)],
   [tagOf('RescaleType'), (value: string) => /^(?:HU|US|OD|HU_MOD|MGML|PCT|Z_EFF|ED|EDW)$/.test(value)],
   [tagOf('CodingSchemeVersion'), (value: string) => /^(?:\d{8}|\d{4}|\d{1,2}(?:\.\d{1,2})?[A-Za-z]?)$/.test(value)],
 ]);

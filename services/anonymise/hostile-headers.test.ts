@@ -11,6 +11,7 @@ import type { Element } from '../dicom/model.ts';
 import { studyClock } from './dates.ts';
 import { DEFAULT_IDENTITY_RULES, subjectIdentity } from './identity.ts';
 import { cleanInstance } from './instance.ts';
+import { creatorTagOf } from './profile/private-tags.ts';
 import { compileProfile } from './profile/profile.ts';
 import { newSurvey, surveyInstance } from './study-survey.ts';
 import { ctBytes, FRAME_UID, item, of } from './test-support.ts';
@@ -79,6 +80,25 @@ describe('a date, a name or an id among numbers', () => {
     const one = study([creator, planted]);
     expect(one.valueOf(planted.tag)).toBe('');
     expect(one.findingsWith(creator, planted)).not.toEqual([]);
+  });
+
+  test.each([
+    ['a pitch', 0x00431027, 'GEMS_PARM_01', '0.562:1 Li Wei'],
+    ['a kind of acquisition', 0x01f11001, 'ELSCINT1', 'LI'],
+  ])('%s does not stay with a name in it', (_, tag, maker, value) => {
+    const creator = element(creatorTagOf(tag), 'LO', maker);
+    const planted = element(tag, 'UN', bytes(value));
+    const one = study([named('Li^Wei'), creator, planted]);
+    expect(one.valueOf(tag)).toBe('');
+    expect(one.findingsWith(creator, planted)).toContainEqual(expect.objectContaining({ check: 'private' }));
+  });
+
+  test('a private word of a closed list stays, also under a patient whose name it is', () => {
+    const creator = element(0x01e10010, 'LO', 'ELSCINT1');
+    const planted = element(0x01e11026, 'CS', 'BODY');
+    const one = study([named('Body^Anna'), creator, planted]);
+    expect(one.valueOf(planted.tag)).toBe('BODY');
+    expect(one.findingsWith(creator, planted)).toEqual([]);
   });
 });
 

@@ -24,6 +24,13 @@ const GENERAL = [
   'ImagePositionPatient',
   'ImageOrientationPatient',
   'SliceLocation',
+  'PositionReferenceIndicator',
+  'StackID',
+  'InStackPositionNumber',
+  'TemporalPositionIndex',
+  'AcquisitionsInSeries',
+  'NumberOfSlices',
+  'IsocenterPosition',
   'TemporalPositionIdentifier',
   'NumberOfTemporalPositions',
   'TemporalResolution',
@@ -140,14 +147,7 @@ const CODES = ['CodeValue', 'CodingSchemeDesignator', 'CodingSchemeVersion', 'Lo
 /** UI attributes outside Table E.1-1 that keep their value when well known and are mapped when not. */
 const UIDS = ['ReferencedSOPClassUID', 'ContextUID', 'MappingResourceUID', 'CodingSchemeUID'] as const;
 
-const CLEAN = [
-  'SequenceName',
-  'PositionReferenceIndicator',
-  'WindowCenterWidthExplanation',
-  'CodeMeaning',
-  'LUTExplanation',
-  'ContrastBolusRoute',
-] as const;
+const CLEAN = ['SequenceName', 'WindowCenterWidthExplanation', 'CodeMeaning', 'LUTExplanation', 'ContrastBolusRoute'] as const;
 
 const ENTER = [
   'CTDIPhantomTypeCodeSequence',
@@ -164,6 +164,7 @@ const ENTER = [
   'ContrastBolusAgentSequence',
   'ContrastBolusIngredientCodeSequence',
   'ContrastBolusAdministrationRouteSequence',
+  'ReasonForPerformedProcedureCodeSequence',
   'ProcedureCodeSequence',
   'RequestedProcedureCodeSequence',
   'PerformedProtocolCodeSequence',

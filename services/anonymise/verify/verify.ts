@@ -162,7 +162,7 @@ const isAllowed = (tag: number, profile: Profile): boolean => {
 const checkPrivate = (one: SeenElement, { numbers }: StudyIdentifiers, add: Add): void => {
   const isCreator = (one.tag & 0xffff) >= 0x10 && (one.tag & 0xffff) <= 0xff;
   const known = one.creator === undefined ? undefined : safePrivate(one.tag, one.creator);
-  const isSafe = isCreator ? isSafeCreator(one.tag >>> 16, textOf(one)) : known !== undefined && hasSafeForm(one.value, known.vr, numbers);
+  const isSafe = isCreator ? isSafeCreator(one.tag >>> 16, textOf(one)) : known !== undefined && hasSafeForm(one.value, known, numbers);
   if (!isSafe) add('private', one.path);
 };
 
