@@ -47,6 +47,15 @@ describe('dates and times', () => {
     );
   });
 
+  test.each([
+    ['101112.1234567', '120000.123456'],
+    ['9:16', '110448'],
+    ['10:11:12', '120000'],
+    ['916', undefined],
+  ])('a time that some consoles write: %s', (time, moved) => {
+    expect(shiftTime(studyClock(0, { day: 1, timeUs: parseTime('101112') ?? 0n }), time)).toBe(moved);
+  });
+
   test('the study starts at 12:00:00 and its date moves by whole weeks', () => {
     fc.assert(
       fc.property(day, second, weeks, (d, s, shift) => {

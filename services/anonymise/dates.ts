@@ -40,13 +40,16 @@ const dayOf = (year: number, month: number, day: number): number | undefined => 
   return date.getUTCMonth() === month - 1 && date.getUTCDate() === day ? date.getTime() / DAY_MS : undefined;
 };
 
-/** Microseconds since midnight of HH[MM[SS[.F{1,6}]]], also with colons; a leap second counts as 59. */
+/**
+ * Microseconds since midnight of HH[MM[SS[.F{1,9}]]], also with colons and then with one digit of hours; a leap second counts
+ * as 59, and what is finer than a microsecond as nothing.
+ */
 export const parseTime = (text: string): bigint | undefined => {
-  const match = /^(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?$/.exec(text.trim());
+  const match = /^(\d{2}|\d(?=:))(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,9}))?)?)?$/.exec(text.trim());
   if (!match) return undefined;
   const [hours, minutes, seconds] = [Number(match[1]), Number(match[2] ?? 0), Math.min(Number(match[3] ?? 0), 59)];
   if (hours > 23 || minutes > 59 || Number(match[3] ?? 0) > 60) return undefined;
-  const fraction = BigInt((match[4] ?? '').padEnd(6, '0'));
+  const fraction = BigInt((match[4] ?? '').slice(0, 6).padEnd(6, '0'));
   return BigInt((hours * 60 + minutes) * 60 + seconds) * 1_000_000n + fraction;
 };
 
@@ -98,7 +101,7 @@ export const shiftTime = (clock: StudyClock, text: string): string | undefined =
 
 /** A DT value moved, in the precision that it had; the zone's offset is left out (it tells the place). */
 export const shiftDateTime = (clock: StudyClock, text: string): string | undefined => {
-  const match = /^(\d{4})(\d{2})?(\d{2})?(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?$/.exec(text.trim());
+  const match = /^(\d{4})(\d{2})?(\d{2})?(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,9})?)?)?)?(?:[+-]\d{4})?$/.exec(text.trim());
   if (!match) return undefined;
   const [, year, month, dayText, time] = match;
   const day = dayOf(Number(year), Number(month ?? 1), Number(dayText ?? 1));

@@ -177,7 +177,7 @@ const textElement = (one: Subject, text: string, walk: Walk): Element => {
 /** Age, sex, size and weight only (113108, restricted); age is set with the patient's other attributes. */
 const characteristic = (one: Subject, source: Dataset): Element | undefined => {
   const value = texts(source, one.tag)[0] ?? '';
-  if (one.tag === TAG.PatientSex) return /^[MFO]$/.test(value) ? element(one.tag, 'CS', value) : undefined;
+  if (one.tag === TAG.PatientSex) return /^[MFO]$/i.test(value) ? element(one.tag, 'CS', value.toUpperCase()) : undefined;
   if (one.tag === TAG.PatientAge) return undefined;
   return areNumbers(value) && Number(value) > 0 && Number(value) < 700 ? element(one.tag, 'DS', value) : undefined;
 };

@@ -149,3 +149,18 @@ test.each([
   expect(one.findingsWith(of('ExposureTime', time))).toEqual(stays ? [] : [{ check: 'element', where: '(0018,1150)' }]);
   expect(study([identifier, of('ExposureTime', time)]).valueOf(0x00181150)).toBe(stays ? `${time}` : '');
 });
+
+test('a name in the place of a private number whose VR nobody states goes', () => {
+  const cp1251 = Uint8Array.from([0xca, 0xf3, 0xe7, 0xfc, 0xec, 0xe8, 0xed, 0x20]);
+  const one = study(
+    [
+      of('SpecificCharacterSet', 'ISO_IR 100'),
+      element(TAG.PatientName, 'PN', cp1251),
+      element(0x00430010, 'LO', 'GEMS_PARM_01'),
+      element(0x00431025, 'SS', cp1251),
+      element(0x00431026, 'US', [1, 2, 3, 4]),
+    ],
+    '1.2.840.10008.1.2',
+  );
+  expect([one.valueOf(0x00431025), one.valueOf(0x00431026)]).toEqual(['', expect.stringMatching(/./)]);
+});

@@ -2,6 +2,8 @@
 // safe and its value has the form that the maker documents: numbers, or a text of a closed grammar.
 import { text } from '../dicom/values.ts';
 import type { Dataset, Element, Vr } from '../dicom/model.ts';
+import { tokensOf } from './clean-text.ts';
+import { wordsOf } from './decoding.ts';
 import { areNumbers, namesByNumber } from './keep-check.ts';
 import type { TextForm } from './profile/private-tags.gen.ts';
 import { creatorTagOf, safePrivate } from './profile/private-tags.ts';
@@ -29,9 +31,15 @@ export const safePrivateElement = (one: Element, dataset: Dataset, identifiers: 
   if (known === undefined) return undefined;
   // Implicit VR and some archives leave UN; another VR than the maker's means another meaning.
   const stated: Vr = one.vr;
-  if (!known.vrs.includes(stated) && stated !== 'UN') return undefined;
+  if (!known.vrs.includes(stated) && (stated !== 'UN' || namesSomebody(one.value, dataset, identifiers))) return undefined;
   return hasSafeForm(one.value, known, identifiers.numbers) ? one : undefined;
 };
+
+/** Whether bytes whose VR nobody states are a text with a name or an id in it: letters of other scripts look like any number. */
+const namesSomebody = (value: Uint8Array, { charset }: Dataset, { person, other }: Identifiers): boolean =>
+  wordsOf(value, charset, 'LO', tokensOf).some(
+    ({ word }) => word.length > 1 && !/^\d+$/.test(word) && (person.has(word) || other.has(word)),
+  );
 
 /** Whether a value is what the maker documents, and no number in it one of `numbers`. */
 export const hasSafeForm = (value: Uint8Array, { vrs: [vr], form }: SafePrivate, numbers: ReadonlySet<string>): boolean => {

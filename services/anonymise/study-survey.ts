@@ -229,7 +229,7 @@ const noteFacts = (survey: StudySurvey, file: DicomFile): void => {
   const { dataset } = file;
   const sopInstanceUid = text(dataset, TAG.SOPInstanceUID) ?? '';
   if (survey.facts !== undefined && survey.facts.sopInstanceUid <= sopInstanceUid) return;
-  const sex = text(dataset, TAG.PatientSex) ?? '';
+  const sex = (text(dataset, TAG.PatientSex) ?? '').toUpperCase();
   survey.facts = {
     sopInstanceUid,
     ageBand: ageBandOf(ageOf(dataset)),

@@ -246,11 +246,13 @@ const isRebuilt = (source: PydicomFile, result: PydicomFile): boolean => {
 };
 
 /** By hand, for the creators of these series: PS3.15 Table E.3.10-1, and the scanners' acquisition numbers. */
-const KNOWN_SAFE = new Set(['SIEMENS CT VA0  COAD', 'ELSCINT1', 'SIEMENS MED', 'SIEMENS CT VA0  GEN']);
+const KNOWN_SAFE = new Set(['SIEMENS CT VA0  COAD', 'ELSCINT1', 'SIEMENS MED', 'SIEMENS CT VA0  GEN', 'GEMS_PARM_01', 'TOSHIBA_MEC_CT3']);
+/** Texts that are no text of anybody's: a pitch, a word of the scanner's own. */
+const SAFE_TEXT = /^(?:[-+\d.eE\\ ]*|\/?\d\.\d+:1|AXIAL|HELIX|BODY|HEAD|[RLAPSI])$/;
 const isKnownSafe = ({ creator, vr, value, path }: PydicomRow): boolean =>
   /,00[1-9A-F][0-9A-F]\)$/.test(path)
     ? KNOWN_SAFE.has(value)
-    : creator !== null && KNOWN_SAFE.has(creator) && (vr !== 'LO' || /^[-+\d.eE\\ ]*$/.test(value));
+    : creator !== null && KNOWN_SAFE.has(creator) && (!TEXT.has(vr) || SAFE_TEXT.test(value.trim()));
 
 const needles = new Map<string, readonly string[]>();
 
