@@ -84,7 +84,8 @@ export function recordOf(place: PartitionName, message: KafkaMessage): BusRecord
     partition: place.partition,
     offset: BigInt(message.offset),
     key: message.key?.toString('utf8') ?? '',
-    value: message.value ?? new Uint8Array(),
+    // kafkajs gives a view of the whole answer to a fetch: a record that waits for hours would keep all of it.
+    value: new Uint8Array(message.value ?? []),
     headers: Object.fromEntries(headers),
     timestampMs: Number(message.timestamp),
   };

@@ -29,8 +29,6 @@ interface State {
   checked: Promise<void>;
   /** Where each partition of the assignment must go on. */
   readonly expected: Map<string, bigint>;
-  /** Where a partition was sent back to, because records were stepped over. */
-  readonly sentBack: Map<string, bigint>;
   committing: Promise<void> | undefined;
   /** The look for new topics, or the joining again, that is under way. */
   following: Promise<void> | undefined;
@@ -79,7 +77,6 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
     assignment: 0,
     checked: Promise.resolve(),
     expected: new Map(),
-    sentBack: new Map(),
     committing: undefined,
     following: undefined,
     running: false,
@@ -154,7 +151,6 @@ async function check(state: State, ours: readonly PartitionName[], assignment: n
         state.expected.set(partitionId(point), point.offset);
         if (committed) state.board.committedBefore(point);
       }
-      state.sentBack.clear();
       state.joining = false;
       return commitSoon(state);
     } catch (error) {
@@ -261,21 +257,20 @@ async function handOver(state: State, payload: EachBatchPayload): Promise<void> 
 }
 
 /**
- * Whether a batch begins where the last one ended. If it steps over records that the log still has (kafkajs may hand
- * over a batch from before a rejoin), the partition is sent back once; a gap that stays is a compacted log.
+ * Whether a batch was fetched from where the last one ended, so that what it steps over the log does not have. One from
+ * further on (kafkajs may hand over a batch from before a rejoin) is not taken: the partition is sent back.
  */
 async function goesOn(state: State, name: PartitionName, { batch }: EachBatchPayload): Promise<boolean> {
   const id = partitionId(name);
   const next = state.board.nextOffset(name) ?? state.expected.get(id);
-  const first = BigInt(batch.firstOffset() ?? batch.lastOffset());
-  if (next === undefined || (first <= next && BigInt(batch.highWatermark) >= next)) return true;
+  // kafkajs' types do not name it.
+  const { fetchedOffset } = batch as typeof batch & { readonly fetchedOffset: string };
+  if (next === undefined || (BigInt(fetchedOffset) <= next && BigInt(batch.highWatermark) >= next)) return true;
   const fault = await truncation(state.parts, { ...name, offset: next });
   if (fault !== undefined) {
     fail(state, fault);
     throw fault;
   }
-  if (state.sentBack.get(id) === next) return true;
-  state.sentBack.set(id, next);
   state.consumer.seek({ topic: batch.topic, partition: batch.partition, offset: next.toString() });
   return false;
 }

@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { BusRecord, Lease } from '../ports/event-bus.ts';
-import { leaseBoard, WINDOW_BYTES } from './lease-board.ts';
+import { BOARD_BYTES, leaseBoard, WINDOW_BYTES } from './lease-board.ts';
 
 const never = new AbortController().signal;
 const T = { topic: 't', partition: 0 };
@@ -159,4 +159,35 @@ test('large records fill a partition long before its window does, and every one 
   for (const lease of open) lease.ack();
   expect(board.commits()).toEqual([{ ...T, offset: BigInt(count) }]);
   expect([board.isFull(T), told]).toEqual([false, ['full', 'room']]);
+});
+
+test('many partitions of large records have a bound together, none waits for the others, and every record is taken in the end', async () => {
+  const size = WINDOW_BYTES / 4;
+  const partitions = (2 * BOARD_BYTES) / WINDOW_BYTES;
+  const each = 6;
+  const board = leaseBoard({ ...quiet, window: 2048 });
+  const names = Array.from({ length: partitions }, (_, partition) => ({ topic: 't', partition }));
+  board.assign(names);
+  for (const name of names) for (let i = 0; i < each; i++) board.offer({ ...record(i, String(i)), ...name, value: new Uint8Array(size) });
+  expect(board.inHand() * size).toBeLessThanOrEqual(BOARD_BYTES + partitions * size);
+  const open: Lease[] = [];
+  const started = new Set<number>();
+  for (let taken = 0; taken < partitions * each;) {
+    const soon = new AbortController();
+    const taking = board.take(soon.signal);
+    soon.abort();
+    const lease = await taking;
+    if (lease === undefined) {
+      expect(started.size).toBe(partitions);
+      expect(open.length * size).toBeLessThanOrEqual(BOARD_BYTES + partitions * size);
+      open.pop()?.ack();
+    } else {
+      taken += 1;
+      started.add(lease.record.partition);
+      open.push(lease);
+    }
+  }
+  for (const lease of open) lease.ack();
+  expect(board.commits()).toHaveLength(partitions);
+  expect(names.map((name) => board.isFull(name))).toEqual(names.map(() => false));
 });

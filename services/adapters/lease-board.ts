@@ -42,6 +42,8 @@ interface Held extends PartitionName {
  * that wait for hours would fill the memory. Ours have a few hundred bytes, so that only the strange ones meet this.
  */
 export const WINDOW_BYTES = 4 * 1024 * 1024;
+/** The same of all partitions together; each may still have one record in hand, so that none waits for the others. */
+export const BOARD_BYTES = 64 * 1024 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 export interface LeaseBoard {
@@ -84,11 +86,14 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
   let turn: string[] = [];
   let closed: { error?: Error } | undefined;
 
-  const hasRoom = (p: Held): boolean => p.entries.size < o.window && p.bytes < WINDOW_BYTES;
+  let bytes = 0;
+
+  const hasRoom = (p: Held): boolean =>
+    p.entries.size < o.window && (p.entries.size === 0 || (p.bytes < WINDOW_BYTES && bytes < BOARD_BYTES));
 
   const finish = (p: Held, entry: Entry): void => {
     entry.state = 'done';
-    p.bytes -= entry.record.value.byteLength;
+    weigh(p, -entry.record.value.byteLength);
     entry.record = { ...entry.record, value: NO_BYTES };
     const queue = p.keys.get(entry.record.key) ?? [];
     queue.splice(queue.indexOf(entry), 1);
@@ -100,12 +105,23 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
       p.entries.delete(offset);
       moved = true;
     }
-    while (hasRoom(p) && p.backlog.length > 0) admit(p, p.backlog.shift());
     if (moved) o.onProgress();
-    if (p.full && p.backlog.length === 0 && p.entries.size <= o.window / 2 && p.bytes <= WINDOW_BYTES / 2) {
-      p.full = false;
-      o.onRoom(p);
-    }
+    refill(p);
+    // What this one made room for may be another partition's.
+    for (const one of held.values()) if (one.full && one !== p) refill(one);
+  };
+
+  const weigh = (p: Held, change: number): void => {
+    p.bytes += change;
+    bytes += change;
+  };
+
+  const refill = (p: Held): void => {
+    while (hasRoom(p) && p.backlog.length > 0) admit(p, p.backlog.shift());
+    const isHalfFree = p.entries.size <= o.window / 2 && p.bytes <= WINDOW_BYTES / 2 && bytes <= BOARD_BYTES / 2;
+    if (!p.full || p.backlog.length > 0 || !(isHalfFree || p.entries.size === 0)) return;
+    p.full = false;
+    o.onRoom(p);
   };
 
   const makeReady = (p: Held, entry: Entry | undefined): void => {
@@ -118,7 +134,7 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
     if (record === undefined) return;
     const entry: Entry = { record, abort: new AbortController(), state: 'queued' };
     p.entries.set(record.offset, entry);
-    p.bytes += record.value.byteLength;
+    weigh(p, record.value.byteLength);
     p.next = record.offset + 1n;
     // Where a group starts that has committed nothing is nothing to commit.
     if (p.committed < 0n) p.committed = record.offset;
@@ -177,6 +193,7 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
       for (const [id, p] of held) {
         if (ours.has(id)) continue;
         held.delete(id);
+        bytes -= p.bytes;
         drop(p);
       }
       for (const { topic, partition } of partitions) {
@@ -197,6 +214,8 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
           });
       }
       turn = [...held.keys()];
+      // What was lost left room.
+      for (const p of held.values()) refill(p);
     },
     committedBefore: (point) => {
       const p = held.get(idOf(point));
