@@ -1,6 +1,7 @@
 // The environment of ingest.
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
+import { LEAST_BYTES_PER_S } from '../kernel/sweep.ts';
 import { kafkaShape, processShape, readEnv, stageShape, storeShape } from '../runtime/env.ts';
 
 const positive = z.coerce.number().int().min(1);
@@ -32,6 +33,7 @@ export const ingestEnvSchema = z.object({
       'Most studies begun per minute for a centre whose entry in CENTRES_FILE has no quota.studiesPerMinute; no limit when not set.',
     ),
   PACS_BYTES_PER_S: positive
+    .min(LEAST_BYTES_PER_S, `is less than ${LEAST_BYTES_PER_S}, with which a study of 1 GB does not come in the longest attempt`)
     .optional()
     .describe('Most bytes per second taken from a centre whose entry in CENTRES_FILE has no quota.bytesPerSecond; no limit when not set.'),
   PACS_BREAKER_MS: positive.default(15_000).describe('How long a PACS that did not answer 3 times in a row is left alone.'),

@@ -5,9 +5,12 @@
 
 /**
  * Most time from the begin of an attempt to its manifest, by the process's monotonic clock. Every JOB_TIMEOUT_MS is shorter.
- * A study of 1 GB over a line or a quota of 60 KB a second has to fit.
+ * A study of LARGE_STUDY_BYTES over a line or a quota of 60 KB a second has to fit.
  */
 export const LONGEST_ATTEMPT_MS = 6 * 60 * 60_000;
+const LARGE_STUDY_BYTES = 1_000_000_000;
+/** Bytes a second below which a quota lets no large study come, however often it is tried. */
+export const LEAST_BYTES_PER_S = Math.ceil((LARGE_STUDY_BYTES / LONGEST_ATTEMPT_MS) * 1000);
 /** Age from which an object that no manifest names is removed. */
 export const SWEEP_AFTER_MS = 2 * LONGEST_ATTEMPT_MS;
 

@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { centreId, type CentreId } from '../kernel/ids.ts';
+import { LEAST_BYTES_PER_S } from '../kernel/sweep.ts';
 import { ConfigError } from './env.ts';
 
 const date = z.string().regex(/^\d{8}$/, 'is a DICOM date, YYYYMMDD');
@@ -20,7 +21,11 @@ const scopeSchema = z.strictObject({
 
 const quotaSchema = z.strictObject({
   studiesPerMinute: z.number().positive().optional().describe('Most studies begun per minute.'),
-  bytesPerSecond: z.int().min(1).optional().describe('Most bytes taken per second.'),
+  bytesPerSecond: z
+    .int()
+    .min(LEAST_BYTES_PER_S, `is less than ${LEAST_BYTES_PER_S}, with which a study of 1 GB does not come in the longest attempt`)
+    .optional()
+    .describe('Most bytes taken per second.'),
 });
 
 const centreSchema = z.strictObject({
