@@ -68,7 +68,11 @@ export function receiptShown(receipt: Receipt | 'denied'): ReceiptShown {
 
 export function receiptText(r: ReceiptShown): string {
   if (r.state === 'denied')
-    return 'Nothing of this person is known (any more). Later studies are refused.\nA receipt from before is shown by its request id: ctstream withdraw receipt REQUEST_ID';
+    return [
+      'Nothing of this person is known under this id (any more). Later studies under it are refused.',
+      'Who is known by an id of the whole city is known by that alone: withdraw that id too (--patient CITY-ISSUER:ID --city-issuers FILE).',
+      'A receipt from before is shown by its request id: ctstream withdraw receipt REQUEST_ID',
+    ].join('\n');
   return [
     `request ${r.requestId ?? ''}, ${r.requestedAt ?? ''}: ${r.state === 'complete' ? `complete ${r.completedAt ?? ''}` : 'being erased'}`,
     ...r.stages.map((s) => `  ${s.stage.padEnd(12)} ${s.state.padEnd(8)} ${s.objects} objects, ${s.rows} rows  ${s.at ?? ''}`),
