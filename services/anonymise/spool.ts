@@ -1,18 +1,17 @@
-// De-identified series as tars on local disk, until the whole study is verified: before that not a byte
+// De-identified series as tars on local disk, in files without names, until the whole study is verified: before that not a byte
 // goes to ct-research. Names are research UIDs, times are 0, so equal files give equal bytes.
-import { createReadStream } from 'node:fs';
-import { mkdtemp, open, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
 import { sha256Hex } from '../kernel/digest.ts';
 import type { ManifestInstance } from '../kernel/manifest.ts';
 import type { CleanInstance } from './instance.ts';
+import { openUnnamed, readUnnamed } from '../kernel/unnamed-file.ts';
 import { TAR_END, TAR_HEADER_BYTES, tarHeader, tarPadding } from '../kernel/tar.ts';
 
 export interface SpooledSeries {
   seriesInstanceUid: string;
   modality: string;
-  path: string;
+  /** The tar as a stream, until the spool is disposed of. */
+  read(): AsyncIterable<Uint8Array>;
   sizeBytes: number;
   instances: ManifestInstance[];
 }
@@ -21,7 +20,7 @@ export interface Spool {
   add(instance: CleanInstance): Promise<void>;
   /** Ends every tar. */
   finish(): Promise<readonly SpooledSeries[]>;
-  /** Removes the files; called in any case. */
+  /** Frees the disk; called in any case. */
   dispose(): Promise<void>;
 }
 
@@ -29,9 +28,8 @@ interface OpenSeries extends SpooledSeries {
   file: FileHandle;
 }
 
-/** A spool in a new folder under `parent`. */
-export const openSpool = async (parent: string): Promise<Spool> => {
-  const folder = await mkdtemp(join(parent, 'ctstream-anonymise-'));
+/** A spool on the file system of `folder`. */
+export const openSpool = (folder: string): Spool => {
   const opened = new Map<string, OpenSeries>();
   return {
     add: async (instance) => {
@@ -53,14 +51,12 @@ export const openSpool = async (parent: string): Promise<Spool> => {
       for (const series of all) {
         // Two empty blocks end a tar.
         series.sizeBytes += await appendAll(series.file, [TAR_END]);
-        await series.file.close();
         series.instances.sort((a, b) => (a.sopInstanceUid < b.sopInstanceUid ? -1 : 1));
       }
       return all.sort((a, b) => (a.seriesInstanceUid < b.seriesInstanceUid ? -1 : 1));
     },
     dispose: async () => {
       for (const series of opened.values()) await series.file.close().catch(() => undefined);
-      await rm(folder, { recursive: true, force: true });
     },
   };
 };
@@ -75,12 +71,11 @@ const appendAll = async (file: FileHandle, parts: readonly Uint8Array[]): Promis
 };
 
 const openSeries = async (folder: string, instance: CleanInstance, into: Map<string, OpenSeries>): Promise<OpenSeries> => {
-  const path = join(folder, `${into.size}.tar`);
-  const file = await open(path, 'wx', 0o600);
+  const file = await openUnnamed(folder);
   const series: OpenSeries = {
     seriesInstanceUid: instance.seriesInstanceUid,
     modality: instance.modality,
-    path,
+    read: () => readUnnamed(file),
     sizeBytes: 0,
     instances: [],
     file,
@@ -95,6 +90,3 @@ const tarEntry = (name: string, bytes: Uint8Array): readonly Uint8Array[] => [
   bytes,
   tarPadding(bytes.length),
 ];
-
-/** The tar of a series as a stream. */
-export const readSpooled = (series: SpooledSeries): AsyncIterable<Uint8Array> => createReadStream(series.path, { highWaterMark: 1 << 20 });

@@ -34,7 +34,7 @@ import { anonymisedEvent, RESEARCH_BUCKET, researchManifestKey } from './researc
 import type { ResearchManifest } from './research-events.ts';
 import { reusable } from './shelf.ts';
 import type { Shelf } from './shelf.ts';
-import { openSpool, readSpooled } from './spool.ts';
+import { openSpool } from './spool.ts';
 import type { Spool, SpooledSeries } from './spool.ts';
 import { codeOfDicomError, conclude, newSurvey } from './study-survey.ts';
 import type { Conclusion, StudySurvey } from './study-survey.ts';
@@ -192,7 +192,7 @@ interface CrossingIds {
 async function publishOrHold(crossing: Crossing, ids: CrossingIds, ports: AnonymisePorts, signal: AbortSignal): Promise<Outcome> {
   const { value } = crossing;
   const manifestKey = researchManifestKey(ids.study, ids.revision);
-  const spool = await openSpool(ports.spoolFolder);
+  const spool = openSpool(ports.spoolFolder);
   try {
     const cleaned = await cleanStudy(crossing, ports, spool, signal);
     if ('kind' in cleaned) return cleaned;
@@ -287,7 +287,7 @@ async function upload(
   for (const series of spooled) {
     const { seriesInstanceUid, modality, sizeBytes, instances } = series;
     const object = `${prefix}/${seriesInstanceUid}.tar`;
-    await store.put(RESEARCH_BUCKET, object, readSpooled(series), { sizeBytes, contentType: 'application/x-tar', signal });
+    await store.put(RESEARCH_BUCKET, object, series.read(), { sizeBytes, contentType: 'application/x-tar', signal });
     uploaded.push({ seriesInstanceUid, modality, object, sizeBytes, instances });
   }
   return uploaded;

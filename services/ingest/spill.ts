@@ -1,8 +1,6 @@
 // Holds one instance until its size is known: in memory up to a limit, then in a file. Hashes on the way.
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdtemp, open, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { openUnnamed, readUnnamed } from '../kernel/unnamed-file.ts';
 
 export interface Held {
   readonly sizeBytes: number;
@@ -51,7 +49,6 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
       if (spill === undefined) chunks.push(chunk);
       else await spill.write(chunk);
     }
-    await spill?.finish();
   } catch (error) {
     await spill?.dispose();
     throw error;
@@ -81,27 +78,16 @@ function joined(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
 
 interface Spill {
   write(chunk: Uint8Array): Promise<void>;
-  finish(): Promise<void>;
   read(): AsyncIterable<Uint8Array>;
   dispose(): Promise<void>;
 }
 
 async function startSpill(folder: string): Promise<Spill> {
-  const own = await mkdtemp(join(folder, 'ctstream-ingest-'));
-  const path = join(own, 'instance');
-  const file = await open(path, 'wx', 0o600);
-  let closed = false;
-  const finish = async (): Promise<void> => {
-    if (!closed) await file.close();
-    closed = true;
-  };
+  const file = await openUnnamed(folder);
+  let closing: Promise<void> | undefined;
   return {
     write: (chunk) => file.writeFile(chunk),
-    finish,
-    read: () => createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>,
-    dispose: async () => {
-      await finish();
-      await rm(own, { recursive: true, force: true });
-    },
+    read: () => readUnnamed(file),
+    dispose: () => (closing ??= file.close()),
   };
 }
