@@ -1,7 +1,7 @@
 // Steps of kafkajs: what is taken, published and committed.
 import kafkajs from 'kafkajs';
 import type { Consumer, Kafka as KafkaClient, Producer } from 'kafkajs';
-import { step, write } from './step.ts';
+import { take, write } from './step.ts';
 
 /** `study-stored` of `<prefix>ct.clinical.study-stored.v1`; `retry` of a retry topic. */
 const shortName = (topic: string): string => topic.split('.').at(-2) ?? topic;
@@ -25,7 +25,8 @@ function steppedConsumer(consumer: Consumer, isRetry: boolean): Consumer {
       ...config,
       eachBatch: (payload) => {
         const commit = payload.commitOffsetsIfNecessary.bind(payload);
-        if (payload.batch.messages.length > 0) step(`after take${of}`);
+        // Studies are sent one by one: with a batch a job begins.
+        if (payload.batch.messages.length > 0) take(`take${of}`);
         return eachBatch({ ...payload, commitOffsetsIfNecessary: (offsets) => write(`commit${of}`, () => commit(offsets)) });
       },
     });

@@ -7,25 +7,22 @@ export const STEPS_FILE = 'steps';
 export const SIGNAL_FILE = 'signal-at';
 export const atStep = (signal: 'SIGKILL' | 'SIGSTOP', step: string): string => `${signal} ${step}`;
 
-const folder = process.env['CTSTREAM_STEPS'] ?? '.';
+const fileOf = (name: string): string => join(process.env['CTSTREAM_STEPS'] ?? '.', name);
 const seen = new Map<string, number>();
-let published = false;
 
-/** The first read after a publish belongs to the next job. */
-export function read(what: string): void {
-  if (published) {
-    seen.clear();
-    published = false;
-  }
+/** A job begins. The counts start anew, so that a step has the same name in every job, whatever a job does first. */
+export function take(what: string): void {
+  seen.clear();
   step(`after ${what}`);
 }
+
+export const read = (what: string): void => step(`after ${what}`);
 
 /** Does a write, with a step on both sides. */
 export async function write<T>(what: string, work: () => Promise<T>): Promise<T> {
   step(`before ${what}`);
   const result = await work();
   step(`after ${what}`);
-  published ||= what.startsWith('publish');
   return result;
 }
 
@@ -33,18 +30,18 @@ export function step(what: string): void {
   const n = (seen.get(what) ?? 0) + 1;
   seen.set(what, n);
   const name = n === 1 ? what : `${what}, time ${n}`;
-  appendFileSync(join(folder, STEPS_FILE), `${name}\n`);
+  appendFileSync(fileOf(STEPS_FILE), `${name}\n`);
   const at = wanted();
   for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
     if (at !== atStep(signal, name)) continue;
-    rmSync(join(folder, SIGNAL_FILE));
+    rmSync(fileOf(SIGNAL_FILE));
     process.kill(process.pid, signal);
   }
 }
 
 function wanted(): string | undefined {
   try {
-    return readFileSync(join(folder, SIGNAL_FILE), 'utf8');
+    return readFileSync(fileOf(SIGNAL_FILE), 'utf8');
   } catch {
     return undefined;
   }
