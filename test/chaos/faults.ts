@@ -1,6 +1,7 @@
 // Does one fault of the plan to the running system, and mends it again.
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Platform } from '../../deploy/local/platform.ts';
 import { processStart } from '../../deploy/local/processes.ts';
 import { signalStage } from '../../deploy/local/stage-records.ts';
 import { startStages, STAGE_NAMES, type StageName } from '../../deploy/local/stages.ts';
@@ -29,17 +30,17 @@ function partName({ pipeline }: Arena, place: PartPlace): string {
 
 const PART_UP_WITHIN_MS = 300_000;
 
-/** Kills a part and starts it again. What it leaves behind may hold its folder for a moment (PostgreSQL's sessions), so the start is repeated. */
-async function killPart(arena: Arena, place: PartPlace): Promise<void> {
-  const { platform } = arena.pipeline;
-  const name = partName(arena, place);
+/**
+ * Kills a part, by its name on the platform, and starts it again. What it leaves behind may hold its folder for a moment
+ * (PostgreSQL's sessions), so the start is repeated.
+ */
+export async function killPart(platform: Platform, name: string): Promise<void> {
   const restart = (signal?: NodeJS.Signals): Promise<void> => {
     if (name === 'kafka') return platform.kafka.restart(signal);
     if (name === 'minio') return platform.minio.restart(signal);
     if (name === 'postgres') return platform.postgres.restart(signal);
     return platform.restartOrthanc(name.slice('orthanc/'.length), signal);
   };
-  arena.killed(place);
   const deadline = Date.now() + PART_UP_WITHIN_MS;
   for (;;) {
     try {
@@ -112,5 +113,6 @@ export async function applyFault(arena: Arena, fault: Fault): Promise<void> {
   if (fault.kind === 'pause') return await pause(arena, fault.place, fault.forMs);
   if (fault.kind === 'second consumer') return await secondConsumer(arena, fault);
   if (isStage(fault.place)) return await killStage(arena, fault.place);
-  await killPart(arena, fault.place);
+  arena.killed(fault.place);
+  await killPart(arena.pipeline.platform, partName(arena, fault.place));
 }

@@ -1,5 +1,5 @@
-// Kills ingest and anonymise at chosen steps of a job, or stops them there until another process has done their work, one study each,
-// in a whole pipeline; then checks that nothing is lost or doubled.
+// Kills ingest and anonymise at chosen steps of a job, or stops them there until another process has done their work, or kills
+// the part that the step uses, one study each, in a whole pipeline; then checks that nothing is lost or doubled.
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,6 +11,8 @@ import type { Account } from '../../../services/kernel/accounting.ts';
 import { startPipeline, until, type Pipeline } from '../../integration/pipeline.ts';
 import { committedTooFar, restAndCheck, type Verdict } from '../verdict.ts';
 import { sendStudy, type SentStudy } from '../../chaos/sender.ts';
+import { keepUp } from '../one-by-one.ts';
+import { killPartAt, partAt } from './part-kill.ts';
 import { atStep, SIGNAL_FILE, STEPS_FILE } from './step.ts';
 import { takeOverAt, TAKE_OVERS } from './take-over.ts';
 
@@ -31,6 +33,8 @@ export interface StepRun {
   readonly kills: readonly StepKill[];
   /** Steps before which the process was stopped until another had finished its study. */
   readonly takeOvers: readonly { readonly stage: Stepped; readonly step: string }[];
+  /** Steps at which a part that they use was killed. */
+  readonly partKills: readonly { readonly stage: Stepped; readonly step: string; readonly part: string }[];
   readonly studies: number;
   readonly verdict: Verdict;
 }
@@ -43,6 +47,8 @@ export interface StepRunOptions {
   readonly most?: number;
   /** Most take-overs per stage; all without it. */
   readonly mostTakeOvers?: number;
+  /** Most parts killed per stage, drawn by the seed; one at each kind of step without it. */
+  readonly mostPartKills?: number;
   readonly platform?: Platform;
   readonly say: (line: string) => void;
 }
@@ -72,11 +78,11 @@ async function stepsOf(folder: string): Promise<string[]> {
   return [...new Set(lines.slice(lines.indexOf('after take')))];
 }
 
-function choose(steps: readonly string[], o: StepRunOptions, stage: Stepped): string[] {
-  if (o.most === undefined || steps.length <= o.most) return [...steps];
-  const draw = random(o.seed, 'step', stage);
+function choose(steps: readonly string[], most: number | undefined, seed: number, ...what: string[]): string[] {
+  if (most === undefined || steps.length <= most) return [...steps];
+  const draw = random(seed, 'step', ...what);
   const left = [...steps];
-  const chosen = Array.from({ length: o.most }, () => left.splice(draw.whole(0, left.length - 1), 1)).flat();
+  const chosen = Array.from({ length: most }, () => left.splice(draw.whole(0, left.length - 1), 1)).flat();
   return steps.filter((s) => chosen.includes(s));
 }
 
@@ -86,8 +92,10 @@ const stepsBefore = (steps: readonly string[]): string[] =>
 export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
   const folderOf = (stage: Stepped): string => join(o.dir, 'steps', stage);
   for (const stage of STEPPED) for (const name of [stage, `${stage}-second`]) await mkdir(join(o.dir, 'steps', name), { recursive: true });
+  const keeper = keepUp();
   const p = await startPipeline({
     name: 'steps',
+    onExit: keeper.onExit,
     centres: 1,
     dir: join(o.dir, 'stages'),
     ...(o.platform === undefined ? {} : { platform: o.platform }),
@@ -104,7 +112,7 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
     const kills: StepKill[] = [];
     const tooFar = new Set<string>();
     for (const stage of STEPPED) {
-      for (const step of choose(steps[stage], o, stage)) {
+      for (const step of choose(steps[stage], o.most, o.seed, stage)) {
         await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep('SIGKILL', step));
         await send();
         const hit = await untilKilled(p, stage, sent.length, join(folderOf(stage), SIGNAL_FILE));
@@ -135,8 +143,25 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
         takeOvers.push({ stage, step });
       }
     }
-    return { steps, kills, takeOvers, studies: sent.length, verdict: await restAndCheck(p, sent, [...tooFar]) };
+    // From here on a process that gives up because a part is away is started again.
+    keeper.attach(p, {});
+    const [centre] = p.pacs;
+    const partKills: StepRun['partKills'][number][] = [];
+    for (const stage of STEPPED) {
+      const kinds = steps[stage].filter((step) => !step.includes(', time ') && partAt(step, '') !== undefined);
+      for (const step of choose(kinds, o.mostPartKills, o.seed, 'part', stage)) {
+        const part = partAt(step, centre?.centre ?? '') ?? '';
+        await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep('SIGSTOP', step));
+        await send();
+        await killPartAt(p, { stage, step, part, milestone: MILESTONE[stage], sent: sent.length });
+        for (const one of await committedTooFar(p)) tooFar.add(one);
+        o.say(`${stage}, ${step}: ${part} killed`);
+        partKills.push({ stage, step, part: part.replace(/\/.*/, '') });
+      }
+    }
+    return { steps, kills, takeOvers, partKills, studies: sent.length, verdict: await restAndCheck(p, sent, [...tooFar]) };
   } finally {
+    await keeper.stop();
     await p.stop();
   }
 }

@@ -38,15 +38,21 @@ const isStopped = (pid: number): boolean => {
   }
 };
 
-/** The step's file names the step already, and the study was sent. @throws Error when the process does not come to it */
-export async function takeOverAt(p: Pipeline, o: TakeOver): Promise<void> {
-  const pid = p.stages.pid(o.stage);
-  if (pid === undefined) throw new Error(`${o.stage} is not running`);
+/** The process once it has stopped at the step that its file names. @throws Error when it does not come to it */
+export async function untilStopped(p: Pipeline, stage: Stepped, step: string): Promise<number> {
+  const pid = p.stages.pid(stage);
+  if (pid === undefined) throw new Error(`${stage} is not running`);
   const deadline = Date.now() + WITHIN_MS;
   while (!isStopped(pid)) {
-    if (Date.now() > deadline) throw new Error(`${o.stage} did not come to '${o.step}'`);
+    if (Date.now() > deadline) throw new Error(`${stage} did not come to '${step}'`);
     await sleep(50);
   }
+  return pid;
+}
+
+/** The step's file names the step already, and the study was sent. @throws Error when the process does not come to it */
+export async function takeOverAt(p: Pipeline, o: TakeOver): Promise<void> {
+  const pid = await untilStopped(p, o.stage, o.step);
   const { platform, provisioned } = p;
   const second = await startStages({ platform, provisioned, dir: o.dir, only: [o.stage], env: { [o.stage]: o.env } });
   try {
