@@ -67,6 +67,8 @@ const SIGNS =
 const AND = /^(?:and|und|и)$/;
 /** Clinical words among the names behind a title: a first and a last name; what comes then is the text again. */
 const MAX_NAMES = 2;
+/** Pieces behind a title that may be of its names: a text of titles alone would take as long as its square. */
+const MAX_LOOK = 12;
 
 /**
  * Names that are clinical words, behind titles and behind who signed: Dr. Ray Hand; Read by Small and Young. Words that
@@ -88,7 +90,7 @@ const isSigner = (pieces: readonly Piece[], i: number): boolean => {
 
 const dropNames = (pieces: readonly Piece[], title: number, tie: RegExp, source: string): void => {
   let names = 0;
-  for (let i = title + 1; names < MAX_NAMES && i < pieces.length; i++) {
+  for (let i = title + 1; names < MAX_NAMES && i <= title + MAX_LOOK; i++) {
     const [before, piece] = [pieces[i - 1], pieces[i]];
     if (before === undefined || piece === undefined || !tie.test(source.slice(before.end, piece.start))) return;
     if (AND.test(fold(piece.text))) continue;
