@@ -113,6 +113,28 @@ test('a store that refuses for lack of room stops it, until it takes as much as 
   expect(memory.keys('b')).toEqual([]);
 });
 
+test('probes that can not be removed again are one object at most, and the store is believed', async () => {
+  const memory = memoryStore();
+  let room = 0;
+  const store: ObjectStore = {
+    ...memory,
+    put: async (bucket, key, body, options) => {
+      if (body instanceof Uint8Array && body.byteLength > room) throw new Fault('STORE_FULL', true, 'full');
+      return memory.put(bucket, key, body, options);
+    },
+    remove: async () => Promise.reject(new Fault('STORE_UNAVAILABLE', true, 'away')),
+  };
+  const { it } = lab({ store });
+  for (let i = 0; i < 3; i++) {
+    room = 0;
+    await expect(it.watched.put('b', 'k', new Uint8Array(1))).rejects.toMatchObject({ code: 'STORE_FULL' });
+    room = 64 * MiB;
+    await it.look(signal);
+    expect(it.isOpen()).toBe(true);
+  }
+  expect(memory.keys('b')).toHaveLength(1);
+});
+
 test('a wait of hours ends as STORE_FULL, which waits for ever; an abort ends it at once', async () => {
   const { it, clock } = lab({ budgetBytes: 1 });
   it.measured(1);

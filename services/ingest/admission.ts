@@ -133,7 +133,6 @@ async function freeBytesOf(folder: string): Promise<number> {
   return bavail * bsize;
 }
 
-/** Whether the store takes what a study needs at once. A store that does not answer has not said that it has room. */
 /** One name for all probes: whatever becomes of its removal, there is one such object at most. */
 const PROBE_KEY = '.admission/0000000000000000';
 
