@@ -2,6 +2,7 @@
 // process goes on while the part is away. Then the part comes back as an orchestrator would start it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { signalStage } from '../../../deploy/local/stage-records.ts';
+import { Fault } from '../../../services/kernel/fault.ts';
 import { killPart } from '../../chaos/faults.ts';
 import { until, type Pipeline } from '../../integration/pipeline.ts';
 import { untilStopped } from './take-over.ts';
@@ -41,7 +42,20 @@ export async function killPartAt(p: Pipeline, o: PartKill): Promise<void> {
     signalStage(pid, 'SIGCONT');
     await up;
   }
-  await until(p, (a) => a.reached[o.milestone] === o.sent, WITHIN_MS).catch((error: unknown) => {
+  await patiently(() => until(p, (a) => a.reached[o.milestone] === o.sent, WITHIN_MS)).catch((error: unknown) => {
     throw new Error(`after ${o.part} was killed at ${o.stage}, ${o.step}`, { cause: error });
   });
+}
+
+/** Asks again while a part that has just come back is not ready for questions: a broker answers before it has its groups. */
+export async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  const deadline = Date.now() + WITHIN_MS;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof Fault && error.retryable) || Date.now() > deadline) throw error;
+      await sleep(200);
+    }
+  }
 }

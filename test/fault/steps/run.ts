@@ -12,7 +12,7 @@ import { startPipeline, until, type Pipeline } from '../../integration/pipeline.
 import { committedTooFar, restAndCheck, type Verdict } from '../verdict.ts';
 import { sendStudy, type SentStudy } from '../../chaos/sender.ts';
 import { keepUp } from '../one-by-one.ts';
-import { killPartAt, partAt } from './part-kill.ts';
+import { killPartAt, partAt, patiently } from './part-kill.ts';
 import { atStep, SIGNAL_FILE, STEPS_FILE } from './step.ts';
 import { takeOverAt, TAKE_OVERS } from './take-over.ts';
 
@@ -154,7 +154,7 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
         await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep('SIGSTOP', step));
         await send();
         await killPartAt(p, { stage, step, part, milestone: MILESTONE[stage], sent: sent.length });
-        for (const one of await committedTooFar(p)) tooFar.add(one);
+        for (const one of await patiently(() => committedTooFar(p))) tooFar.add(one);
         o.say(`${stage}, ${step}: ${part} killed`);
         partKills.push({ stage, step, part: part.replace(/\/.*/, '') });
       }
