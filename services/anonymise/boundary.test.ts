@@ -205,7 +205,7 @@ describe('times', () => {
   });
 
   test('a time that can not be read, and one of unknown offset, does not stay', () => {
-    const one = run([of('StudyTime', '9:15')], { removals: NO_TIMES.slice(1) });
+    const one = run([of('StudyTime', '9h15')], { removals: NO_TIMES.slice(1) });
     expect(one.file().dataset.elements.get(TAG.StudyTime)?.value).toHaveLength(0);
     expect(one.clean().findings).toEqual([]);
     expect(one.leaked(of('StudyTime', '091500'))).toContain('date');
