@@ -122,8 +122,9 @@ const MODEL_NUMBER =
   /^(?:ct|tsx|sct|uct|umi|pct|mct|biograph|brilliance|lightspeed|brightspeed|neuviz|somatom|aquilion|activion|alexion|optima|sensation|emotion|supria|scenaria|anatom)?-?\d{1,3}[a-z]?\+?$/;
 /** Emotion 16 (2007). */
 const MODEL_YEAR = /^20[012]\d$/;
-/** Four digits only where the maker's name for it is known: Siemens' numbers of Biograph, Philips' and Canon's series. */
+/** Siemens' numbers of Biograph, which stand alone too. */
 const BIOGRAPHS: ReadonlySet<string> = new Set('1023 1024 1048 1062 1080 1093 1094 1104 1123 1512'.split(' '));
+/** Numbers of four digits, and what else has no form, that stand beside a word of the maker's. */
 const MODEL_TYPES: ReadonlySet<string> = new Set('5000 5100 5300 7500 6000 8000 3500 mx8000 rt16 rt4 ct850'.split(' '));
 const isModel = (value: string): boolean => {
   const words = fold(value)

@@ -6,7 +6,7 @@ import { join, relative } from 'node:path';
 import type { CentreId } from '../kernel/ids.ts';
 import type { Code } from '../kernel/codes.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
-import { filesUnder, originalsUnder, refuseOverlap, removePartials } from './deid-folders.ts';
+import { originalsUnder, removePartials, standingIn } from './deid-folders.ts';
 import { deidPool } from './deid-pool.ts';
 import type { IdentityRules } from './identity.ts';
 import type { Finding } from './verify/verify.ts';
@@ -59,11 +59,10 @@ const FILES_PER_THREAD = 16;
  */
 export const deidFolder = async (inDir: string, outDir: string, options: DeidFolderOptions): Promise<DeidFolderResult> => {
   const startedMs = performance.now();
-  await refuseOverlap(inDir, outDir, options.resume === true);
+  const standing = new Set((await standingIn(inDir, outDir, options.resume === true)).map((name) => join(outDir, name)));
   const { files: names, unreadable } = await originalsUnder(inDir);
   const result: DeidFolderResult = { written: 0, refused: [], seconds: 0, bytes: 0, emptied: 0, unconfirmed: [] };
   for (const file of unreadable) result.refused.push({ file, code: 'FILE_UNREADABLE' });
-  const standing = new Set((await filesUnder(outDir)).map((name) => join(outDir, name)));
   const threads = Math.min(options.workers ?? availableParallelism(), Math.ceil(names.length / FILES_PER_THREAD));
   const pool = await deidPool({ inDir, outDir, mayStand: options.resume === true }, threads);
   try {

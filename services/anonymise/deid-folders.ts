@@ -3,12 +3,15 @@ import { rmSync } from 'node:fs';
 import { mkdir, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 
+const PARTIAL = '.partial';
+
 /** IN is none, IN and OUT overlap, or OUT holds something already. */
 export class FolderError extends Error {
   override name = 'FolderError';
 }
 
-export const refuseOverlap = async (inDir: string, outDir: string, mayHoldFiles: boolean): Promise<void> => {
+/** Makes OUT where it is missing. Gives the files of an earlier run that stand in it; what it left half done is removed. */
+export const standingIn = async (inDir: string, outDir: string, mayHoldFiles: boolean): Promise<string[]> => {
   if ((await stat(inDir).catch(() => undefined))?.isDirectory() !== true)
     throw new FolderError(`IN, ${inDir}, is no folder that can be read`);
   await mkdir(outDir, { recursive: true }).catch((error: Error) => {
@@ -20,6 +23,7 @@ export const refuseOverlap = async (inDir: string, outDir: string, mayHoldFiles:
   if (!mayHoldFiles && (await readdir(outDir)).length > 0) throw new FolderError('OUT must be empty');
   if (!standing.every((name) => OWN_FILE.test(name))) throw new FolderError('OUT holds files that de-identifying did not write');
   await removePartials(outDir);
+  return standing.filter((name) => !name.endsWith(PARTIAL));
 };
 
 /** Whether a path is `outer` or lies in it, links followed; neither has to exist. */
@@ -36,7 +40,7 @@ const realPlace = async (path: string): Promise<string> => {
 };
 
 export const removePartials = async (dir: string): Promise<void> => {
-  for (const name of await filesUnder(dir)) if (name.endsWith('.partial')) rmSync(join(dir, name));
+  for (const name of await filesUnder(dir)) if (name.endsWith(PARTIAL)) rmSync(join(dir, name));
 };
 
 /** What this command writes: <subject>/<series>/<instance>.dcm, and its passing form. */

@@ -21,6 +21,15 @@ function lab(o: Partial<AdmissionOptions> = {}) {
   return { clock, said, store, it };
 }
 
+/** A store that takes no object of more than `room` bytes. */
+const smallStore = (store: ObjectStore, room: () => number): ObjectStore => ({
+  ...store,
+  put: async (bucket, key, body, options) => {
+    if (body instanceof Uint8Array && body.byteLength > room()) throw new Fault('STORE_FULL', true, 'full');
+    return store.put(bucket, key, body, options);
+  },
+});
+
 test('between the two marks it stays as it is: to change twice, the use must cross from one mark to the other', () => {
   fc.assert(
     fc.property(
@@ -92,16 +101,9 @@ test('a spill folder without room stops it, and a quarter more than the least ma
 });
 
 test('a store that refuses for lack of room stops it, until it takes as much as a part of an upload', async () => {
-  const memory = memoryStore();
   let room = 0;
-  const store: ObjectStore = {
-    ...memory,
-    put: async (bucket, key, body, options) => {
-      if (body instanceof Uint8Array && body.byteLength > room) throw new Fault('STORE_FULL', true, 'full');
-      return memory.put(bucket, key, body, options);
-    },
-  };
-  const { it } = lab({ store });
+  const memory = memoryStore();
+  const { it } = lab({ store: smallStore(memory, () => room) });
   await expect(it.watched.put('b', 'k', new Uint8Array(1))).rejects.toMatchObject({ code: 'STORE_FULL' });
   expect(it.pauses()).toEqual(['store']);
   room = MiB;
@@ -114,14 +116,10 @@ test('a store that refuses for lack of room stops it, until it takes as much as 
 });
 
 test('probes that can not be removed again are one object at most, and the store is believed', async () => {
-  const memory = memoryStore();
   let room = 0;
+  const memory = memoryStore();
   const store: ObjectStore = {
-    ...memory,
-    put: async (bucket, key, body, options) => {
-      if (body instanceof Uint8Array && body.byteLength > room) throw new Fault('STORE_FULL', true, 'full');
-      return memory.put(bucket, key, body, options);
-    },
+    ...smallStore(memory, () => room),
     remove: async () => Promise.reject(new Fault('STORE_UNAVAILABLE', true, 'away')),
   };
   const { it } = lab({ store });
