@@ -74,9 +74,9 @@ let drawn = 0;
 const run = async ({ platform: { kafka } }: BenchPlatform, client: BusClient, events: number): Promise<BusFigures> => {
   const prefix = `bench-${(drawn += 1)}-`;
   await createTopics(kafka, [`${prefix}work.v1`, `${prefix}held.v1`]);
-  const open = (): EventBus =>
+  const open = (): Promise<EventBus> =>
     openBus({ client, brokers: kafka.brokers, ...kafka.admin, prefix, clientId: 'bench', log: pino({ level: 'silent' }) });
-  const [one, two] = [open(), open()];
+  const [one, two] = await Promise.all([open(), open()]);
   try {
     const records = Array.from({ length: events }, (_, i) => recordOf('work.v1', i));
     const single = await timed(() => publishSingly(one, records));

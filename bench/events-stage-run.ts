@@ -28,7 +28,7 @@ const contractOf = <T extends EventType, P>({ name: stage, zone, consumes, produ
 });
 
 const loop = async (env: Parameters<typeof kafkaOptions>[0] & Parameters<typeof loopOptions>[0], ctx: ProcessContext) => {
-  const bus = openBus({ ...kafkaOptions(env), clientId: name, log: ctx.log });
+  const bus = await openBus({ ...kafkaOptions(env), clientId: name, log: ctx.log });
   ctx.onStop(() => bus.close());
   return { bus, codec: await openCodec(undefined), ctx, ...loopOptions(env) };
 };

@@ -10,7 +10,8 @@ import { retrieveStream } from './dicomweb-stream.ts';
 import { FetchXhr } from './dicomweb-xhr.ts';
 
 const LIMIT_BYTES = 128 * 1024 * 1024;
-const INSTANCE_PAGE = 1000;
+/** Instances of a QIDO-RS answer. An answer as JSON and its objects take some 40 MB for a thousand. */
+const INSTANCE_PAGE = 250;
 const STUDY_FIELDS = '00080061,00081030,00201208';
 /** A server that ignores `offset` and one that never ends both stop here. */
 const MAX_PAGES = 20_000;

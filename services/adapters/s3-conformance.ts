@@ -3,19 +3,12 @@
 import { randomBytes } from 'node:crypto';
 import { Fault } from '../kernel/fault.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-
-/** The least part that S3 takes; only the last one may be smaller. */
-export const LEAST_PART_BYTES = 5 * 1024 * 1024;
-
-export interface ConformanceStore extends ObjectStore {
-  /** A stream as parts of `LEAST_PART_BYTES`. */
-  putInSmallParts(bucket: string, key: string, body: AsyncIterable<Uint8Array>): Promise<void>;
-}
+import { PART_BYTES } from './s3-upload.ts';
 
 /** What failed, as words that end "the object store ..."; undefined when it did what it should. */
-type Check = (store: ConformanceStore, bucket: string, key: string) => Promise<string | undefined>;
+type Check = (store: ObjectStore, bucket: string, key: string) => Promise<string | undefined>;
 
-async function conditionalPut(store: ConformanceStore, bucket: string, key: string): Promise<string | undefined> {
+async function conditionalPut(store: ObjectStore, bucket: string, key: string): Promise<string | undefined> {
   const put = (text: string): Promise<'created' | 'exists'> =>
     store.put(bucket, key, Buffer.from(text), { ifNoneMatch: true, contentType: 'text/plain' });
   const answers = [await put('first'), await put('second')];
@@ -31,19 +24,12 @@ async function read(chunks: AsyncIterable<Uint8Array> | undefined): Promise<Buff
   return Buffer.concat(parts);
 }
 
-async function rangeOf(
-  store: ConformanceStore,
-  bucket: string,
-  key: string,
-  bytes: Buffer,
-  start: number,
-  length: number,
-): Promise<boolean> {
+async function rangeOf(store: ObjectStore, bucket: string, key: string, bytes: Buffer, start: number, length: number): Promise<boolean> {
   return (await read(await store.get(bucket, key, { range: [start, length] }))).equals(bytes.subarray(start, start + length));
 }
 
 /** One slice is one range of a series' object. */
-async function rangeGet(store: ConformanceStore, bucket: string, key: string): Promise<string | undefined> {
+async function rangeGet(store: ObjectStore, bucket: string, key: string): Promise<string | undefined> {
   const bytes = randomBytes(4096);
   await store.put(bucket, key, bytes);
   for (const [start, length] of [
@@ -59,24 +45,24 @@ async function rangeGet(store: ConformanceStore, bucket: string, key: string): P
 const REFUSED = /: (?:NotImplemented|MethodNotAllowed|InvalidRequest|InvalidArgument|MalformedXML|BadRequest|UnknownError)$/;
 
 /** A series has no known size before its last slice came. */
-async function multipart(store: ConformanceStore, bucket: string, key: string): Promise<string | undefined> {
-  const bytes = Buffer.concat([Buffer.alloc(LEAST_PART_BYTES, randomBytes(64)), randomBytes(512)]);
+async function multipart(store: ObjectStore, bucket: string, key: string): Promise<string | undefined> {
+  const bytes = Buffer.concat([Buffer.alloc(PART_BYTES, randomBytes(64)), randomBytes(512)]);
   async function* source(): AsyncGenerator<Uint8Array> {
     yield bytes;
   }
   const refusal = 'does not take an upload in parts (multipart), or gives back other bytes';
   try {
-    await store.putInSmallParts(bucket, key, source());
+    await store.put(bucket, key, source());
   } catch (error) {
     if (error instanceof Fault && REFUSED.test(error.message)) return refusal;
     throw error;
   }
   const isWhole = (await read(await store.get(bucket, key))).equals(bytes);
-  return isWhole && (await rangeOf(store, bucket, key, bytes, LEAST_PART_BYTES - 100, 200)) ? undefined : refusal;
+  return isWhole && (await rangeOf(store, bucket, key, bytes, PART_BYTES - 100, 200)) ? undefined : refusal;
 }
 
 /** The sweeper, withdrawals and the archive's resumption go by the listing. */
-async function listing(store: ConformanceStore, bucket: string, key: string): Promise<string | undefined> {
+async function listing(store: ObjectStore, bucket: string, key: string): Promise<string | undefined> {
   const names: string[] = [];
   await store.put(bucket, key, Buffer.from('listed'));
   for await (const item of store.list(bucket, key)) names.push(`${item.key} ${item.sizeBytes}`);
@@ -84,7 +70,7 @@ async function listing(store: ConformanceStore, bucket: string, key: string): Pr
 }
 
 /** What is withdrawn must be gone. */
-async function removal(store: ConformanceStore, bucket: string, key: string): Promise<string | undefined> {
+async function removal(store: ObjectStore, bucket: string, key: string): Promise<string | undefined> {
   await store.put(bucket, key, Buffer.from('removed'));
   await store.remove(bucket, [key]);
   return (await store.getBytes(bucket, key, 64)) === undefined ? undefined : 'still gives an object after its removal (DeleteObjects)';
@@ -96,7 +82,7 @@ const CHECKS: Readonly<Record<string, Check>> = { conditionalPut, rangeGet, mult
  * Tries everything and names all that failed. Needs the right to read, list, write and remove in the bucket.
  * @throws Fault BAD_CONFIG when the server lacks something; STORE_... when it can't be asked.
  */
-export async function checkConformance(store: ConformanceStore, bucket: string): Promise<void> {
+export async function checkConformance(store: ObjectStore, bucket: string): Promise<void> {
   const run = `.conformance/${randomBytes(8).toString('hex')}`;
   const failed: string[] = [];
   try {

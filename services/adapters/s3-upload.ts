@@ -13,8 +13,11 @@ export interface S3Link {
   readonly freeParts: Buffer[];
 }
 
-/** S3 takes 10,000 parts: 80 GB an object. */
-const PART_BYTES = 8 * 1024 * 1024;
+/**
+ * The least that S3 takes for a part that is not the last: buffers of it are most of what a series needs in memory. 10,000
+ * parts make an object of 52 GB at most.
+ */
+export const PART_BYTES = 5 * 1024 * 1024;
 /** A stream holds one buffer more: the one that is being filled. */
 const PARTS_AT_A_TIME = 2;
 /** Most part buffers kept while nothing uses them: those of two uploads. */
@@ -39,7 +42,6 @@ export async function uploadStream(
   to: Destination,
   body: AsyncIterable<Uint8Array>,
   options: Pick<PutOptions, 'signal' | 'sizeBytes'>,
-  partBytes = PART_BYTES,
 ): Promise<void> {
   const { client } = link;
   const { bucket, key, headers } = to;
@@ -70,7 +72,7 @@ export async function uploadStream(
   };
 
   try {
-    for await (const { part, isLast } of partsOf(body, partBytes, link.freeParts, signal)) {
+    for await (const { part, isLast } of partsOf(body, link.freeParts, signal)) {
       sent += part.byteLength;
       if (isLast && options.sizeBytes !== undefined && sent !== options.sizeBytes)
         throw new Error(`the body has ${sent} bytes, not ${options.sizeBytes}`);
@@ -96,32 +98,26 @@ export async function uploadStream(
 
 /** Keeps the whole buffer that a part is the start of. Only for what the server has answered to: a failed request may still read it. */
 function giveBack(free: Buffer[], part: Buffer): void {
-  if (part.buffer.byteLength === PART_BYTES && free.length < FREE_PARTS) free.push(Buffer.from(part.buffer));
+  if (free.length < FREE_PARTS) free.push(Buffer.from(part.buffer));
 }
 
-/** Parts of another size are for the conformance check alone, and not kept. */
-function takePart(free: Buffer[], partBytes: number): Buffer {
-  return (partBytes === PART_BYTES ? free.pop() : undefined) ?? Buffer.allocUnsafeSlow(partBytes);
-}
-
-/** Copies chunks into parts of `partBytes`, in buffers from `free` where there is one; the last part is shorter, or empty. */
+/** Copies chunks into parts of `PART_BYTES`, in buffers from `free` where there is one; the last part is shorter, or empty. */
 async function* partsOf(
   body: AsyncIterable<Uint8Array>,
-  partBytes: number,
   free: Buffer[],
   signal: AbortSignal | undefined,
 ): AsyncGenerator<{ part: Buffer; isLast: boolean }> {
-  const take = (): Buffer => takePart(free, partBytes);
+  const take = (): Buffer => free.pop() ?? Buffer.allocUnsafeSlow(PART_BYTES);
   let buffer = take();
   let size = 0;
   for await (const chunk of body) {
     signal?.throwIfAborted();
     for (let from = 0; from < chunk.byteLength;) {
-      const fits = Math.min(partBytes - size, chunk.byteLength - from);
+      const fits = Math.min(PART_BYTES - size, chunk.byteLength - from);
       buffer.set(chunk.subarray(from, from + fits), size);
       size += fits;
       from += fits;
-      if (size < partBytes) continue;
+      if (size < PART_BYTES) continue;
       yield { part: buffer, isLast: false };
       buffer = take();
       size = 0;

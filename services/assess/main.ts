@@ -14,7 +14,7 @@ const env = readEnv(assessEnv);
 await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
   const store = s3Store(storeOptions(env));
   await store.conformance();
-  const bus = openBus({ ...kafkaOptions(env), clientId: assess.name, log: ctx.log });
+  const bus = await openBus({ ...kafkaOptions(env), clientId: assess.name, log: ctx.log });
   ctx.onStop(() => bus.close());
   const ports = { store, random: ctx.random, clock: ctx.clock, limits: limitsOf(env), eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS };
   const { signal, log, clock, random } = ctx;

@@ -28,7 +28,7 @@ import { watchCentre } from './watch.ts';
 const env = readGatewayEnv();
 
 /** Each centre publishes and reads as itself, so the broker keeps centres apart also within one process. */
-function busOf(centre: Centre, ctx: ProcessContext): EventBus {
+function busOf(centre: Centre, ctx: ProcessContext): Promise<EventBus> {
   return openBus({
     brokers: env.KAFKA_BROKERS,
     username: centre.kafkaUsername ?? '',
@@ -102,16 +102,16 @@ await runProcess({ name: 'centre-gateway', zone: 'clinical', env }, async (ctx) 
   await serveApi(state, served, ctx);
   up = true;
   await Promise.all(
-    served.flatMap(({ centre, link, watch }) => {
-      const bus = busOf(centre, ctx);
+    served.map(async ({ centre, link, watch }) => {
+      const bus = await busOf(centre, ctx);
       ctx.onStop(() => bus.close());
-      return [
+      await Promise.all([
         watch.run(ctx.signal),
         superviseCentre(ctx, centre.id, 'outbox', () =>
           runOutbox(outboxOf(state, centre.id), { bus, codec, ctx, sourceName: sourceOf(state, centre.id) }),
         ),
         superviseCentre(ctx, centre.id, 'status', () => followStatus(state, link, bus, codec, ctx.signal)),
-      ];
+      ]);
     }),
   );
 });

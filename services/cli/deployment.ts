@@ -80,7 +80,7 @@ export interface OperatorPorts {
 }
 
 export async function operatorPorts(platform: Platform, p: Provisioned): Promise<OperatorPorts> {
-  const bus = openBus({
+  const bus = await openBus({
     brokers: platform.kafka.brokers,
     ...(platform.tls === undefined ? {} : { ssl: { ca: platform.tls.ca } }),
     username: 'account',

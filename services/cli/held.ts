@@ -38,8 +38,8 @@ export interface HeldPorts {
   close(): Promise<void>;
 }
 
-export function heldPorts(platform: Platform, p: Provisioned): HeldPorts {
-  const bus = openBus({
+export async function heldPorts(platform: Platform, p: Provisioned): Promise<HeldPorts> {
+  const bus = await openBus({
     brokers: platform.kafka.brokers,
     username: 'operator',
     password: p.secretOf('operator'),

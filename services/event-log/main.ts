@@ -32,7 +32,7 @@ async function openTokens(): Promise<{ vault: IdentityVault; tokens: TokenSource
 }
 
 await runProcess({ name, zone: env.ZONE, env }, async (ctx) => {
-  const bus = openBus({ ...kafkaOptions(env), clientId: name, log: ctx.log });
+  const bus = await openBus({ ...kafkaOptions(env), clientId: name, log: ctx.log });
   ctx.onStop(() => bus.close());
   const db = await openDuckDb();
   ctx.onStop(() => db.closeSync());

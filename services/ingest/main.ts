@@ -34,7 +34,7 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
   const centres = readCentresFile(env.CENTRES_FILE);
   const store = s3Store(storeOptions(env));
   await store.conformance(CLINICAL_BUCKET);
-  const bus = openBus({ ...kafkaOptions(env), clientId: 'ingest', log: ctx.log });
+  const bus = await openBus({ ...kafkaOptions(env), clientId: 'ingest', log: ctx.log });
   ctx.onStop(() => bus.close());
   const room = admission(
     {

@@ -27,7 +27,7 @@ await runProcess({ name: labelQueueStage.name, zone: labelQueueStage.zone, env }
     log: ctx.log,
   });
   ctx.onStop(() => database.close());
-  const bus = openBus({ ...kafkaOptions(env), clientId: labelQueueStage.name, log: ctx.log });
+  const bus = await openBus({ ...kafkaOptions(env), clientId: labelQueueStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
 
   const readers = await registerReaders(entries, database, ctx.random);

@@ -27,7 +27,7 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
     log: ctx.log,
   });
   ctx.onStop(() => database.close());
-  const bus = openBus({ ...kafkaOptions(env), clientId: releaseStage.name, log: ctx.log });
+  const bus = await openBus({ ...kafkaOptions(env), clientId: releaseStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
 
   const store = s3Store(storeOptions(env));

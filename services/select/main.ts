@@ -35,7 +35,7 @@ await runProcess({ name: selectStage.name, zone: selectStage.zone, env }, async 
     log: ctx.log,
   });
   ctx.onStop(() => database.close());
-  const bus = openBus({ ...kafkaOptions(env), clientId: selectStage.name, log: ctx.log });
+  const bus = await openBus({ ...kafkaOptions(env), clientId: selectStage.name, log: ctx.log });
   ctx.onStop(() => bus.close());
 
   const rounds: RoundDeps = {

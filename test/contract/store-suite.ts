@@ -66,7 +66,7 @@ export function storeSuite(name: string, make: () => Promise<StoreWorld>): void 
       await expect(store.getBytes(bucket, 'a/b c/ü.bin', 299_999)).rejects.toThrow(/larger/);
     });
 
-    test.each([0, 1, 5_000_000, 16 * 1024 * 1024, 40_000_001])('a stream of unknown size comes back: %i bytes', async (size) => {
+    test.each([0, 1, 5_000_000, 15 * 1024 * 1024, 40_000_001])('a stream of unknown size comes back: %i bytes', async (size) => {
       const { store, bucket } = world;
       const bytes = Buffer.alloc(size, 'ct');
       if (size > 0) bytes.writeUInt8(7, size - 1);

@@ -58,7 +58,7 @@ beforeAll(async () => {
     const truth = await sendPhantom(pacs, { seed: 31, index, defect: 'burned-in-text-undeclared' });
     identifiers = [...identifiers, truth.studyInstanceUid, ...truth.identifiers.filter((word) => word.length >= 5)];
   }
-  ports = heldPorts(p.platform, p.provisioned);
+  ports = await heldPorts(p.platform, p.provisioned);
   const { tokenFile } = p.provisioned.people.find(({ roles }) => roles.includes('security')) ?? { tokenFile: '' };
   person = personOf(readPeopleFile(p.provisioned.file('people.json')), readTokenFile(tokenFile), 'security');
 }, 180_000);

@@ -3,6 +3,8 @@ import { afterAll, expect, jest, test } from '@jest/globals';
 import kafkajs from 'kafkajs';
 import pino from 'pino';
 import { openBus, type BusClient } from '../../services/adapters/event-bus.ts';
+import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
+import { platformaticBus } from '../../services/adapters/platformatic-bus.ts';
 import type { EventBus, Lease, Subscription } from '../../services/ports/event-bus.ts';
 import { busSuite } from '../contract/bus-suite.ts';
 import { until } from '../shared/test-context.ts';
@@ -52,7 +54,7 @@ export function busWorld(usual: BusClient): BusWorld {
       const { kafka } = await testPlatform();
       const user = username === undefined ? kafka.admin : { username, password: `pw-${username}` };
       const access = { brokers: kafka.brokers, ...user, prefix, clientId: user.username, log };
-      const bus = openBus({ ...access, client, sessionTimeoutMs: 6000, metadataPollMs: 1000 });
+      const bus = await openBus({ ...access, client, sessionTimeoutMs: 6000, metadataPollMs: 1000 });
       opened.push(bus);
       return bus;
     },
@@ -66,12 +68,13 @@ export function busWorld(usual: BusClient): BusWorld {
 
 /** The suite. */
 export function kafkaBusSuite(name: BusClient, { prefix, busAs, createTopic }: BusWorld): void {
+  const openNow = { kafkajs: kafkaBus, platformatic: platformaticBus }[name];
   busSuite(`${name} on Kafka`, async () => {
     const { kafka } = await testPlatform();
     const opened: EventBus[] = [];
     const make = (): EventBus => {
       const access = { brokers: kafka.brokers, ...kafka.admin, prefix, clientId: 'suite', log };
-      const bus = openBus({ ...access, client: name, sessionTimeoutMs: 6000, metadataPollMs: 1000 });
+      const bus = openNow({ ...access, sessionTimeoutMs: 6000, metadataPollMs: 1000 });
       opened.push(bus);
       return bus;
     };

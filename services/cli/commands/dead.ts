@@ -43,7 +43,7 @@ export interface DeadPorts {
 /** The two connections of a deployment's operator. */
 export async function deadPorts({ platform, provisioned }: Pick<Deployment, 'platform' | 'provisioned'>): Promise<DeadPorts> {
   const codec = await openCodec(platform.registryUrl);
-  const bus = (username: string): EventBus =>
+  const bus = (username: string): Promise<EventBus> =>
     openBus({
       brokers: platform.kafka.brokers,
       username,
@@ -52,7 +52,7 @@ export async function deadPorts({ platform, provisioned }: Pick<Deployment, 'pla
       clientId: 'ctstream-dead',
       log: pino({ level: 'silent' }),
     });
-  const [reads, writes] = [bus('account'), bus('operator')];
+  const [reads, writes] = await Promise.all([bus('account'), bus('operator')]);
   return {
     reads,
     writes,

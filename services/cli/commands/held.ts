@@ -19,7 +19,7 @@ interface PersonOptions extends HeldOptions {
 
 async function withHeld<T>(o: HeldOptions, work: (ports: HeldPorts, deployment: Deployment) => Promise<T>): Promise<T> {
   const deployment = await attachDeployment(resolve(o.dir));
-  const ports = heldPorts(deployment.platform, deployment.provisioned);
+  const ports = await heldPorts(deployment.platform, deployment.provisioned);
   try {
     return await work(ports, deployment);
   } finally {

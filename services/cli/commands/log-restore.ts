@@ -74,7 +74,7 @@ async function restore(o: RestoreFlags): Promise<void> {
   const dir = await archiveFolder(o);
   progress('topics of schemas/topics.json: made where they are missing, then verified');
   await applyTopics({ ...kafka, centres, keepRules: true, ...(o.partitions === undefined ? {} : { partitionsOverride: o.partitions }) });
-  const bus = openBus(kafka);
+  const bus = await openBus(kafka);
   const writer = await kafkaLogWriter(kafka);
   const db = await openDuckDb();
   try {

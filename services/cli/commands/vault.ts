@@ -121,7 +121,7 @@ async function replay(o: VaultOptions, signal: AbortSignal): Promise<Reanonymise
       clientId: 'ctstream-vault',
       log: pino({ level: 'silent' }),
     });
-  const [reads, writes] = [bus('account'), bus('operator')];
+  const [reads, writes] = await Promise.all([bus('account'), bus('operator')]);
   try {
     return await withCorrections(o, (corrections) => reanonymise({ corrections, codec, reads, writes }, signal));
   } finally {

@@ -49,7 +49,7 @@ async function work({ platform, provisioned }: Running, note: (line: string) => 
   const login = provisioned.people.find(({ roles }) => roles.includes('security'));
   if (login === undefined) throw new Error('this deployment has nobody with the security role');
   const person = personOf(readPeopleFile(provisioned.file('people.json')), readTokenFile(login.tokenFile), 'security');
-  const ports = heldPorts(platform, provisioned);
+  const ports = await heldPorts(platform, provisioned);
   try {
     for (;;) {
       for (const study of await ports.review.list()) {

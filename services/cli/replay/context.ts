@@ -54,7 +54,7 @@ export async function openReplay(
     s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: minio.accessKey, secretKey: minio.secretKey, bucketPrefix });
   const target = store(prefix);
   await target.ensureBuckets(BUCKETS.filter((bucket) => bucket !== 'ct-clinical' && bucket !== 'ct-event-log'));
-  const bus = openBus({
+  const bus = await openBus({
     brokers: platform.kafka.brokers,
     username: 'account',
     password: provisioned.secretOf('account'),
