@@ -85,8 +85,8 @@ function webOf(centre: string): DicomWeb {
   };
 }
 
-/** The announcement of what the centre's PACS holds now, as its gateway writes it. */
-function announced(centre = 'c1'): Available {
+/** The announcement of what the centre's PACS holds now, as its gateway writes it: with hashes when it is an Orthanc. */
+function announced(centre = 'c1', { hashes } = { hashes: true }): Available {
   const held = pacs.get(centre) ?? [];
   sequence += 10;
   return {
@@ -94,7 +94,9 @@ function announced(centre = 'c1'): Available {
     value: {
       centre: centre as CentreId,
       studyInstanceUid: STUDY,
-      revision: revisionOf(held.map((s) => ({ ...listedOf(s), hash: createHash('md5').update(s.bytes).digest('hex') }))),
+      revision: revisionOf(
+        held.map((s) => ({ ...listedOf(s), ...(hashes ? { hash: createHash('md5').update(s.bytes).digest('hex') } : {}) })),
+      ),
       sequence,
       instanceCount: new Set(held.map((s) => `${s.series}/${s.sop}`)).size,
       seriesCount: new Set(held.map((s) => s.series)).size,
@@ -145,6 +147,23 @@ async function manifests(centre = 'c1'): Promise<ClinicalManifest[]> {
 const counts = async (centre?: string): Promise<number[]> => (await manifests(centre)).map((m) => m.facts.instanceCount);
 const stored = { kind: 'emit', events: [{ type: 'ctstream.clinical.v1.StudyStored' }, { value: { state: 'stored' } }] };
 const told = (state: string, code: string) => ({ code, events: [{ type: 'ctstream.clinical.v1.StudyStatus', value: { state, code } }] });
+
+test.each([
+  ['with hashes, the very bytes', true, 'content'],
+  ['without, the instances', false, 'list'],
+])('what the revision of a PACS vouches for stands in the manifest: %s', async (_what, hashes, verified) => {
+  pacs.set('c1', [slice(1), slice(2)]);
+  expect(await ingest(announced('c1', { hashes }))).toMatchObject(stored);
+  expect((await manifests()).map((m) => m.facts.verified)).toEqual([verified]);
+});
+
+test('without hashes, an instance in the place of another is a changed study', async () => {
+  pacs.set('c1', [slice(1), slice(2)]);
+  const event = announced('c1', { hashes: false });
+  pacs.set('c1', [slice(1), slice(3)]);
+  expect(await ingest(event)).toMatchObject({ kind: 'skip', ...told('waiting', 'STUDY_CHANGED') });
+  expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
+});
 
 describe('late slices', () => {
   test('between announcement and pull: the study has changed, and its gateway is told to look again', async () => {

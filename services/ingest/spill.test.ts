@@ -30,7 +30,7 @@ test.each([
   ['empty', []],
 ])('%s: size, hashes, head and bytes are those of the body', async (_name, sizes) => {
   const expected = await joined(chunks(sizes));
-  const held = await hold(chunks(sizes), limits());
+  const held = await hold(chunks(sizes), limits(), { md5: true });
   expect(held.sizeBytes).toBe(expected.length);
   expect(held.sha256).toBe(createHash('sha256').update(expected).digest('hex'));
   expect(held.md5).toBe(createHash('md5').update(expected).digest('hex'));
@@ -41,12 +41,16 @@ test.each([
   expect(await readdir(folder)).toEqual([]);
 });
 
+test('MD5 only where it is asked for', async () => {
+  expect((await hold(chunks([400]), limits(), { md5: false })).md5).toBeUndefined();
+});
+
 test('a body that is too large, or breaks off, leaves nothing on disk', async () => {
-  await expect(hold(chunks([2000, 2000, 2000]), limits())).rejects.toThrow(TooLarge);
+  await expect(hold(chunks([2000, 2000, 2000]), limits(), { md5: true })).rejects.toThrow(TooLarge);
   async function* broken(): AsyncGenerator<Uint8Array> {
     yield Buffer.alloc(2000);
     throw new Error('broke off');
   }
-  await expect(hold(broken(), limits())).rejects.toThrow('broke off');
+  await expect(hold(broken(), limits(), { md5: true })).rejects.toThrow('broke off');
   expect(await readdir(folder)).toEqual([]);
 });

@@ -6,7 +6,8 @@ export interface Held {
   readonly sizeBytes: number;
   /** Hex. */
   readonly sha256: string;
-  readonly md5: string;
+  /** Hex; where it was asked for. */
+  readonly md5?: string;
   /** The first bytes, at most so many and at most the limits' `headBytes`. */
   head(bytes: number): Uint8Array;
   /** The bytes, once: a list of chunks as long as they are in memory, which costs a reader no promise a chunk. */
@@ -26,10 +27,10 @@ export interface SpillLimits {
 /** The body is larger than `maxBytes`. */
 export class TooLarge extends Error {}
 
-/** Takes a body in. @throws TooLarge, and whatever the body throws. */
-export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits): Promise<Held> {
+/** Takes a body in. MD5 takes more time than all else that is done to it. @throws TooLarge, and whatever the body throws. */
+export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits, o: { readonly md5: boolean }): Promise<Held> {
   const sha = createHash('sha256');
-  const md5 = createHash('md5');
+  const md5 = o.md5 ? createHash('md5') : undefined;
   const chunks: Uint8Array[] = [];
   const head: Uint8Array[] = [];
   let sizeBytes = 0;
@@ -40,7 +41,7 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
       sizeBytes += chunk.length;
       if (sizeBytes > limits.maxBytes) throw new TooLarge(`larger than ${limits.maxBytes} bytes`);
       sha.update(chunk);
-      md5.update(chunk);
+      md5?.update(chunk);
       if (spill === undefined && sizeBytes > limits.memoryBytes) {
         spill = await startSpill(limits.folder);
         for (const kept of chunks) await spill.write(kept);
@@ -57,7 +58,7 @@ export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits)
   return {
     sizeBytes,
     sha256: sha.digest('hex'),
-    md5: md5.digest('hex'),
+    ...(md5 === undefined ? {} : { md5: md5.digest('hex') }),
     head: (bytes) => joined(head, bytes),
     read: () => (file === undefined ? chunks : file.read()),
     dispose: async () => {

@@ -195,21 +195,23 @@ async function pull(
       `announced ${value.instanceCount} instances in ${value.seriesCount} series, found ${listed.length} in ${bySeries.size}`,
     );
   }
+  // An Orthanc's revision is made of the MD5 of the instances, any other of their UIDs: those are here already.
+  const isByContent = revisionOf(listed) !== value.revision;
   const stored: SeriesStored[] = [];
   for (const seriesInstanceUid of [...bySeries.keys()].sort()) {
-    stored.push(await pullSeries(event, web, ports, { job, seriesInstanceUid, listed: bySeries.get(seriesInstanceUid) ?? [] }, signal));
+    const wanted = { job, seriesInstanceUid, listed: bySeries.get(seriesInstanceUid) ?? [], md5: isByContent };
+    stored.push(await pullSeries(event, web, ports, wanted, signal));
   }
   if (hasCollision(stored)) return refused(event, 'UID_COLLISION', 'two series of the study have one SOPInstanceUID (0008,0018)');
-  const verified = verifiedBy(event, stored);
-  if (verified === undefined) return changed(event, 'the instances that came are not the announced ones');
-  return manifestOf(event, job, stored, verified);
+  if (!isAnnounced(event, stored)) return changed(event, 'the instances that came are not the announced ones');
+  return manifestOf(event, job, stored, isByContent ? 'content' : 'list');
 }
 
 async function pullSeries(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  o: { job: Job; seriesInstanceUid: string; listed: readonly FoundInstance[] },
+  o: { job: Job; seriesInstanceUid: string; listed: readonly FoundInstance[]; md5: boolean },
   signal: AbortSignal,
 ): Promise<SeriesStored> {
   const study = event.value.studyInstanceUid;
@@ -227,6 +229,7 @@ async function pullSeries(
         seriesInstanceUid: o.seriesInstanceUid,
         listed,
         objectKey: `${attemptPrefix(event, o.job)}${o.seriesInstanceUid}.tar`,
+        md5: o.md5,
         spill: ports.spill,
         signal,
       });
@@ -245,17 +248,12 @@ function hasCollision(stored: readonly SeriesStored[]): boolean {
   return new Set(sops).size < sops.length;
 }
 
-function verifiedBy(event: Available, stored: readonly SeriesStored[]): IngestFacts['verified'] | undefined {
-  if (stored.some((s) => s.unlisted > 0)) return undefined;
-  const instances = stored.flatMap((s) =>
-    s.series.instances.map((i) => ({
-      seriesInstanceUid: s.series.seriesInstanceUid,
-      sopInstanceUid: i.sopInstanceUid,
-      md5: s.md5.get(i.sopInstanceUid) ?? '',
-    })),
+function isAnnounced(event: Available, stored: readonly SeriesStored[]): boolean {
+  if (stored.some((s) => s.unlisted > 0)) return false;
+  const instances = stored.flatMap(({ series: { seriesInstanceUid, instances: all }, md5 }) =>
+    all.map(({ sopInstanceUid }) => ({ seriesInstanceUid, sopInstanceUid, hash: md5.get(sopInstanceUid) })),
   );
-  if (revisionOf(instances.map((i) => ({ ...i, hash: i.md5 }))) === event.value.revision) return 'content';
-  return revisionOf(instances) === event.value.revision ? 'list' : undefined;
+  return revisionOf(instances) === event.value.revision;
 }
 
 function manifestOf(event: Available, job: Job, stored: readonly SeriesStored[], verified: IngestFacts['verified']): ClinicalManifest {

@@ -31,13 +31,15 @@ export interface SeriesJob {
   /** What QIDO-RS lists, by SOPInstanceUID. */
   readonly listed: ReadonlyMap<string, FoundInstance>;
   readonly objectKey: string;
+  /** The revision is made of the MD5 of the instances. */
+  readonly md5: boolean;
   readonly spill: SpillLimits;
   readonly signal: AbortSignal;
 }
 
 export interface SeriesStored {
   readonly series: ManifestSeries;
-  /** MD5 per SOPInstanceUID: what an Orthanc's revision is made of. */
+  /** MD5 per SOPInstanceUID, where the job asks for it. */
   readonly md5: ReadonlyMap<string, string>;
   /** Instances that came twice with the same bytes. */
   readonly duplicates: number;
@@ -49,7 +51,7 @@ export interface SeriesStored {
 
 interface Received {
   readonly instance: ManifestInstance;
-  readonly md5: string;
+  readonly md5: string | undefined;
 }
 
 interface Progress {
@@ -93,7 +95,7 @@ export async function storeSeries(store: ObjectStore, parts: AsyncIterable<Retri
       sizeBytes: progress.position,
       instances: received.map(([, r]) => r.instance),
     },
-    md5: new Map(received.map(([sop, r]) => [sop, r.md5])),
+    md5: new Map(received.flatMap(([sop, { md5 }]) => (md5 === undefined ? [] : [[sop, md5]]))),
     duplicates: progress.duplicates,
     transcoded: progress.transcoded,
     unlisted: progress.unlisted,
@@ -104,7 +106,7 @@ async function* tarOf(parts: AsyncIterable<RetrievedPart>, job: SeriesJob, progr
   try {
     for await (const part of parts) {
       job.signal.throwIfAborted();
-      const held = await hold(part.body, job.spill);
+      const held = await hold(part.body, job.spill, job);
       try {
         const entry = entryOf(held, job, progress);
         if (entry === undefined) continue;
