@@ -3,10 +3,11 @@ import type { EventBus } from '../ports/event-bus.ts';
 import type { KafkaBusOptions } from './kafka-offsets.ts';
 
 /** Names as KAFKA_CLIENT takes them. */
-export type BusClient = 'kafkajs' | 'platformatic';
+export const BUS_CLIENTS = ['kafkajs', 'platformatic'] as const;
+export type BusClient = (typeof BUS_CLIENTS)[number];
+export const DEFAULT_CLIENT: BusClient = 'kafkajs';
 
 export interface BusOptions extends KafkaBusOptions {
-  /** kafkajs by default. */
   readonly client?: BusClient;
 }
 
@@ -18,6 +19,6 @@ const BUSES: Readonly<Record<BusClient, () => Promise<(options: KafkaBusOptions)
 
 /** The bus over the chosen client. Nothing is connected before its first use. */
 export async function openBus({ client, ...options }: BusOptions): Promise<EventBus> {
-  const open = await BUSES[client ?? 'kafkajs']();
+  const open = await BUSES[client ?? DEFAULT_CLIENT]();
   return open(options);
 }

@@ -2,6 +2,7 @@
 // reader that reports all problems at once. Documentation is derived from the descriptions.
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
+import { BUS_CLIENTS, DEFAULT_CLIENT } from '../adapters/event-bus.ts';
 import { LONGEST_ATTEMPT_MS } from '../kernel/sweep.ts';
 
 /** Exit code of a process whose configuration is unusable (EX_CONFIG of sysexits.h). */
@@ -50,8 +51,8 @@ export const kafkaShape = {
     .default(10_000)
     .describe('Silence after which the group gives the partitions of this process to another.'),
   KAFKA_CLIENT: z
-    .enum(['kafkajs', 'platformatic'])
-    .default('kafkajs')
+    .enum(BUS_CLIENTS)
+    .default(DEFAULT_CLIENT)
     .describe('Library that speaks to Kafka; members of one consumer group may differ (docs/decisions/0020).'),
   TOPIC_PREFIX: z
     .string()

@@ -2,10 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startPlatform } from '../../deploy/local/platform.ts';
+import { STAGE_NAMES } from '../../deploy/local/stages.ts';
 import { startPipeline, type Pipeline } from '../integration/pipeline.ts';
 import { keeper as makeKeeper } from './keeper.ts';
 import { planFaults } from './plan.ts';
-import { CHAOS_STAGE_ENV, runChaos, type ChaosOptions, type ChaosResult } from './run.ts';
+import { chaosEnv, runChaos, type ChaosOptions, type ChaosResult } from './run.ts';
 
 export interface FolderRun extends Omit<ChaosOptions, 'pipeline' | 'keeper' | 'plan'> {
   /** Empty; keeps the plan, the stages' state and all logs. */
@@ -27,7 +28,7 @@ export async function runInFolder(o: FolderRun): Promise<ChaosResult> {
       centres: o.centres,
       platform,
       dir: join(o.dir, 'stages'),
-      env: CHAOS_STAGE_ENV,
+      env: Object.fromEntries(STAGE_NAMES.map((name) => [name, chaosEnv(o.kafkaClient)])),
       onExit: keeper.onExit,
     });
     keeper.attach(pipeline.stages);

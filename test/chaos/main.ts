@@ -2,9 +2,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { commit } from '../../bench/report.ts';
 import { abortOnSignals } from '../../services/cli/demo/abort-on-signals.ts';
+import { BUS_CLIENTS, DEFAULT_CLIENT, type BusClient } from '../../services/adapters/event-bus.ts';
 import { runInFolder } from './in-folder.ts';
 import { writePage, type ChaosDocument } from './page.ts';
 import type { ChaosResult } from './run.ts';
@@ -15,6 +16,7 @@ interface Options {
   readonly kills?: number;
   readonly centres: number;
   readonly studyEvery: number;
+  readonly kafkaClient: BusClient;
   readonly dir?: string;
   readonly json?: string;
   readonly page?: boolean;
@@ -55,6 +57,7 @@ async function main(o: Options): Promise<void> {
     centres,
     kills,
     studyEveryMs: o.studyEvery * 1000,
+    kafkaClient: o.kafkaClient,
     restMs: REST_MS,
     say,
     signal,
@@ -64,7 +67,7 @@ async function main(o: Options): Promise<void> {
     else process.exit(130);
     throw error;
   });
-  const command = `npm run chaos -- --minutes ${minutes} --seed ${seed} --kills ${kills} --centres ${centres} --study-every ${o.studyEvery}`;
+  const command = `npm run chaos -- --minutes ${minutes} --seed ${seed} --kills ${kills} --centres ${centres} --study-every ${o.studyEvery}${o.kafkaClient === DEFAULT_CLIENT ? '' : ` --kafka-client ${o.kafkaClient}`}`;
   const document: ChaosDocument = { ...result, command, commit: commit() };
   if (o.json !== undefined) await writeFile(o.json, `${JSON.stringify(document, null, 2)}\n`);
   if (o.page === true) await writePage(document);
@@ -84,9 +87,10 @@ await new Command('npm run chaos --')
   .option('--kills <n>', `SIGKILLs; ${KILLS_A_MINUTE} a minute when not given`, number(1, true))
   .option('--centres <n>', 'centres, each with a PACS', number(1, true), 3)
   .option('--study-every <seconds>', 'a study is sent so often', number(0.5, false), 4)
+  .addOption(new Option('--kafka-client <name>', 'what every service speaks to Kafka with').choices(BUS_CLIENTS).default(DEFAULT_CLIENT))
   .option('--dir <dir>', 'an empty folder for logs and data; a temporary one that is removed after a good run when not given')
   .option('--json <file>', 'write the result as JSON')
-  .option('--page', 'make it the result in docs/faults/chaos.json and docs/faults.md')
+  .option('--page', 'make it the result in docs/faults/ (a file for each client) and docs/faults.md')
   .addHelpText(
     'after',
     `

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { DEFAULT_CLIENT, type BusClient } from '../../services/adapters/event-bus.ts';
 import type { ChaosResult } from './run.ts';
 
 const docs = join(import.meta.dirname, '../../docs');
@@ -37,13 +38,17 @@ export interface ChaosDocument extends ChaosResult {
   readonly commit: string;
 }
 
+const NAMES: Readonly<Record<BusClient, string>> = { kafkajs: 'kafkajs', platformatic: '@platformatic/kafka' };
+
+const isDefault = ({ kafkaClient }: ChaosDocument): boolean => kafkaClient === DEFAULT_CLIENT;
+
 /** The run's result as rows. What is lost or doubled can't be laid to one fault: it stands in every row. */
 export function chaosRows(r: ChaosDocument): FaultRows {
   return {
-    title: 'At random moments',
+    title: isDefault(r) ? 'At random moments' : `At random moments, over ${NAMES[r.kafkaClient]}`,
     command: r.command,
     notes: [
-      `${r.kills} SIGKILLs in ${r.minutes} minutes, seed ${r.seed}, commit ${r.commit}, while ${r.studies} studies were sent: ${r.manifests.clinical} revisions stored, ${r.manifests.research} anonymised. ${r.records} records in the log, ${r.repeated} of them repetitions under the same id.`,
+      `${r.kills} SIGKILLs in ${r.minutes} minutes, seed ${r.seed}, commit ${r.commit}, over ${NAMES[r.kafkaClient]}, while ${r.studies} studies were sent: ${r.manifests.clinical} revisions stored, ${r.manifests.research} anonymised. ${r.records} records in the log, ${r.repeated} of them repetitions under the same id.`,
       `In the end: lost ${r.lost}, doubled ${r.doubled}, unaccounted ${r.unaccounted}, other bytes ${r.hashMismatches}, dead letters ${r.deadLetters}. \`account\` was asked ${r.samples} times while faults went on and found ${r.committedTooFar} offsets committed without an outcome. All was at rest ${r.restSeconds} s after the last fault.`,
       'The seed decides what is done, where and in which order; how far each process had come at that moment it does not. Lost and doubled are counted over the whole run and stand in every row.',
     ],
@@ -85,12 +90,14 @@ function section(text: string, name: string): string {
   ].join('\n');
 }
 
+const isLong = (name: string): boolean => name.startsWith('chaos');
+
 /** The text of docs/faults.md from what docs/faults/ holds. @throws Error naming a file that is not of this shape. */
 export function faultsPage(): string {
   const names = readdirSync(folder)
     .filter((n) => n.endsWith('.json'))
-    // The long run first, the single faults by name.
-    .sort((a, b) => (a === 'chaos.json' ? -1 : b === 'chaos.json' ? 1 : a < b ? -1 : 1));
+    // The long runs first, the single faults by name.
+    .sort((a, b) => Number(isLong(b)) - Number(isLong(a)) || (a < b ? -1 : 1));
   return [HEAD, ...names.map((name) => section(readFileSync(join(folder, name), 'utf8'), name))].join('\n');
 }
 
@@ -102,5 +109,5 @@ export async function writeRows(name: string, rows: FaultRows): Promise<void> {
 }
 
 export async function writePage(result: ChaosDocument): Promise<void> {
-  await writeRows('chaos', chaosRows(result));
+  await writeRows(isDefault(result) ? 'chaos' : `chaos-${result.kafkaClient}`, chaosRows(result));
 }

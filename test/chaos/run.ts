@@ -1,6 +1,6 @@
 // One seeded run: studies flow, faults happen, everything comes to rest, and the invariants are checked.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { STAGE_NAMES } from '../../deploy/local/stages.ts';
+import type { BusClient } from '../../services/adapters/event-bus.ts';
 import type { Account } from '../../services/kernel/accounting.ts';
 import type { Pipeline } from '../integration/pipeline.ts';
 import { findFaults, type Findings } from './checks.ts';
@@ -11,9 +11,11 @@ import type { Fault, Place } from './plan.ts';
 import { sendStudies, type SentStudy } from './sender.ts';
 
 /** Environment of every stage: short waits, so that minutes are enough to see what hours bring. */
-export const CHAOS_ENV = { KAFKA_SESSION_TIMEOUT_MS: '6000', RETRY_DELAYS_MS: '1000,3000,10000' } as const;
-
-export const CHAOS_STAGE_ENV = Object.fromEntries(STAGE_NAMES.map((name) => [name, CHAOS_ENV]));
+export const chaosEnv = (client: BusClient): Readonly<Record<string, string>> => ({
+  KAFKA_SESSION_TIMEOUT_MS: '6000',
+  RETRY_DELAYS_MS: '1000,3000,10000',
+  KAFKA_CLIENT: client,
+});
 
 export interface FaultCount {
   readonly fault: Fault['kind'];
@@ -24,6 +26,7 @@ export interface FaultCount {
 export interface ChaosResult {
   readonly seed: number;
   readonly minutes: number;
+  readonly kafkaClient: BusClient;
   /** SIGKILLs that hit a running process. */
   readonly kills: number;
   readonly faults: readonly FaultCount[];
@@ -54,6 +57,8 @@ export interface ChaosOptions {
   readonly pipeline: Pipeline;
   readonly keeper: Keeper;
   readonly plan: readonly Fault[];
+  /** What every service speaks to Kafka with. */
+  readonly kafkaClient: BusClient;
   readonly seed: number;
   readonly minutes: number;
   /** A study is sent so often. */
@@ -154,7 +159,7 @@ export async function runChaos(o: ChaosOptions): Promise<ChaosResult> {
   const counts = new Map<string, FaultCount>();
   const sent: SentStudy[] = [];
   const samples: Samples = { taken: 0, tooFar: new Set() };
-  const arena: Arena = { pipeline, keeper, env: CHAOS_ENV, killed: () => void (kills += 1) };
+  const arena: Arena = { pipeline, keeper, env: chaosEnv(o.kafkaClient), killed: () => void (kills += 1) };
   const over = new AbortController();
   const stop = AbortSignal.any([over.signal, o.signal]);
   const sending = sendStudies({
@@ -184,6 +189,7 @@ export async function runChaos(o: ChaosOptions): Promise<ChaosResult> {
   return {
     seed: o.seed,
     minutes: o.minutes,
+    kafkaClient: o.kafkaClient,
     kills,
     faults: [...counts.values()].sort((a, b) => (`${a.fault} ${a.place}` < `${b.fault} ${b.place}` ? -1 : 1)),
     studies: sent.length,

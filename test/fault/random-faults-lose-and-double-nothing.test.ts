@@ -6,10 +6,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { STAGE_NAMES } from '../../deploy/local/stages.ts';
+import { DEFAULT_CLIENT } from '../../services/adapters/event-bus.ts';
 import { runInFolder } from '../chaos/in-folder.ts';
 import { planFaults } from '../chaos/plan.ts';
 
-const OPTIONS = { minutes: 0.6, kills: 12, centres: 2, seed: 5 };
+const OPTIONS = { minutes: 0.6, kills: 12, centres: 2, seed: 5, kafkaClient: DEFAULT_CLIENT };
 
 test('the seed makes the plan', () => {
   fc.assert(
