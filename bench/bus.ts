@@ -2,8 +2,15 @@
 import kafkajs from 'kafkajs';
 import pino from 'pino';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openBus, type BusClient } from '../services/adapters/event-bus.ts';
-import type { EventBus, Lease, OutgoingRecord, Subscription } from '../services/ports/event-bus.ts';
+import { openBus } from '../services/adapters/event-bus.ts';
+import {
+  BUS_CLIENTS,
+  type BusClient,
+  type EventBus,
+  type Lease,
+  type OutgoingRecord,
+  type Subscription,
+} from '../services/ports/event-bus.ts';
 import { benchPlatform, type BenchPlatform } from './platform.ts';
 import { medianOf, say } from './report.ts';
 
@@ -13,7 +20,6 @@ export interface BusOptions {
   readonly events: number;
 }
 
-export const CLIENTS = ['kafkajs', 'platformatic'] as const satisfies readonly BusClient[];
 export const PARTITIONS = 48;
 export const WINDOW = 64;
 /** Publish calls at a time, and records of one call when they come in batches. */
@@ -55,9 +61,9 @@ export const benchBus = async (o: BusOptions): Promise<BusRuns> => {
   const runs: BusRuns = { kafkajs: [], platformatic: [] };
   try {
     // Nothing of the first connections and compilations is in a figure.
-    for (const client of CLIENTS) await run(bench, client, Math.min(2000, o.events));
+    for (const client of BUS_CLIENTS) await run(bench, client, Math.min(2000, o.events));
     for (let round = 1; round <= o.rounds; round += 1) {
-      for (const client of round % 2 === 1 ? CLIENTS : CLIENTS.toReversed()) {
+      for (const client of round % 2 === 1 ? BUS_CLIENTS : BUS_CLIENTS.toReversed()) {
         const figures = await run(bench, client, o.events);
         runs[client].push(figures);
         say(`round ${round}, ${client}: ${JSON.stringify(figures)}`);

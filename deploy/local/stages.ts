@@ -121,6 +121,7 @@ export function stageEnv(name: StageName, platform: Platform, p: Provisioned, di
   const spec = SPECS[name];
   return {
     LOG_LEVEL: 'info',
+    JOBS_FOLDER: join(dir, 'jobs'),
     HTTP_PORT: String(httpPort),
     ...(spec.api === undefined ? {} : { API_PORT: String(apiPort) }),
     KAFKA_BROKERS: platform.kafka.brokers.join(','),

@@ -1,11 +1,6 @@
 // Which Kafka client carries the bus: the one place that knows both (docs/decisions/0020-two-kafka-clients.md).
-import type { EventBus } from '../ports/event-bus.ts';
+import { DEFAULT_CLIENT, type BusClient, type EventBus } from '../ports/event-bus.ts';
 import type { KafkaBusOptions } from './kafka-offsets.ts';
-
-/** Names as KAFKA_CLIENT takes them. */
-export const BUS_CLIENTS = ['kafkajs', 'platformatic'] as const;
-export type BusClient = (typeof BUS_CLIENTS)[number];
-export const DEFAULT_CLIENT: BusClient = 'kafkajs';
 
 export interface BusOptions extends KafkaBusOptions {
   readonly client?: BusClient;

@@ -131,6 +131,7 @@ describe('a study whose patient withdrew', () => {
     const lock: SubjectLock = { confirm: () => Promise.resolve(), release: () => Promise.resolve(void (isReleased = true)) };
     await handle((vault) => ({ ...vault, subjectLock: () => Promise.resolve(lock) }), {
       untilSettled: (release) => void held.push(release),
+      begin: () => undefined,
     });
     expect([held.length, isReleased]).toEqual([1, false]);
     await held[0]?.();

@@ -54,7 +54,11 @@ export async function refuseWithdrawn(
 }
 
 /** Works under the patient's lock and holds it until the event is in the log; without a job, until the work ends. */
-export async function holdUntilSettled<T>(lock: SubjectLock, job: Job | undefined, work: () => Promise<T>): Promise<T> {
+export async function holdUntilSettled<T>(
+  lock: SubjectLock,
+  job: Pick<Job, 'untilSettled'> | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
   job?.untilSettled(() => lock.release());
   try {
     return await work();

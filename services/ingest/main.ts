@@ -110,6 +110,7 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
     concurrency: Number.MAX_SAFE_INTEGER,
     window: env.WINDOW,
     retryDelaysMs: env.RETRY_DELAYS_MS,
+    jobsFolder: env.JOBS_FOLDER,
   });
   await Promise.all([sweeping, looking]);
 });

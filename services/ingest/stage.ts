@@ -6,7 +6,7 @@ import { momentNow, publishManifest, type Moment } from '../kernel/manifest.ts';
 import { emit } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import { centreOfTopic } from '../kernel/route.ts';
-import type { Stage } from '../kernel/stage.ts';
+import type { Stage, Job as StageJob } from '../kernel/stage.ts';
 import type { Clock, Randomness } from '../ports/clock.ts';
 import type { DicomWeb, FoundInstance } from '../ports/dicomweb.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
@@ -54,13 +54,14 @@ export const ingestStage: Stage<'ctstream.clinical.v1.StudyAvailable', IngestPor
   ],
   // With the wait for a place at the PACS, in which nothing is held but the record; the work itself has `ports.work`'s limit.
   jobTimeoutMs: 24 * 3_600_000,
+  beginsItself: true,
   handle: ingest,
 };
 
 const UID = /^[0-9.]{1,64}$/;
 const REVISION = /^[0-9a-f]{32}$/;
 
-async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal): Promise<Outcome> {
+async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal, job?: StageJob): Promise<Outcome> {
   const { value } = event;
   const centre = centreOfTopic(event.topic);
   if (centre === undefined) throw new Error(`${event.topic} is no centre's topic`);
@@ -77,9 +78,11 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal)
   for (;;) {
     await ports.admission.open(sinceMs, signal);
     // It may have waited for its turn while the disk ran full.
-    const outcome = await pacs.pull(signal, async (web, s) =>
-      ports.admission.isOpen() ? await store(event, before.revision, web, ports, s) : undefined,
-    );
+    const outcome = await pacs.pull(signal, async (web, s) => {
+      if (!ports.admission.isOpen()) return undefined;
+      job?.begin();
+      return await store(event, before.revision, web, ports, s);
+    });
     if (outcome !== undefined) return outcome;
   }
 }

@@ -341,6 +341,12 @@ const rows = {
     meaning: 'The job took longer than its limit.',
     remedy: 'It is tried again; then replay the dead letter.',
   },
+  PROCESS_DIED: {
+    kind: 'waiting',
+    meaning: 'The process ended without a word (out of memory, or killed) while it did this job, more than once.',
+    remedy:
+      "It is tried again later, alone if possible; then replay the dead letter. See the process's memory limit, and its last log lines before each start.",
+  },
   UNEXPECTED: {
     kind: 'waiting',
     meaning: 'An error nobody foresaw.',

@@ -23,6 +23,11 @@ export interface Job {
   /** `release` runs once the record is settled (acknowledged, handed on or let go), however the job ended; at once when
    * it is settled already. For what must be held until the event is in the log, such as a lock. Its errors are logged. */
   untilSettled(release: () => Promise<void>): void;
+  /**
+   * The work begins that may end the process. The loop calls it before the handler, unless the stage has `beginsItself`.
+   * @throws Fault PROCESS_DIED when it was begun and never ended too often
+   */
+  begin(): void;
 }
 
 export interface Stage<T extends EventType, Ports> {
@@ -34,6 +39,8 @@ export interface Stage<T extends EventType, Ports> {
   readonly produces: readonly string[];
   /** Longest time one job may take. */
   readonly jobTimeoutMs: number;
+  /** The handler waits for its turn first, with many others, and says itself when its work begins. */
+  readonly beginsItself?: true;
   /** The runtime always gives a job; a caller that settles nothing, such as a test, may leave it out. */
   handle(event: EventIn<T>, ports: Ports, signal: AbortSignal, job?: Job): Promise<Outcome>;
   /** Runs once the outcome's events are in the log, and before the record is acknowledged: for what may only be noted then.

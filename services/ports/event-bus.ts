@@ -76,3 +76,8 @@ export interface EventBus {
   ): Promise<readonly { readonly topic: string; readonly partition: number; readonly offset: bigint }[]>;
   close(): Promise<void>;
 }
+
+/** The libraries that carry the bus, as KAFKA_CLIENT names them: adapters/event-bus.ts. */
+export const BUS_CLIENTS = ['kafkajs', 'platformatic'] as const;
+export type BusClient = (typeof BUS_CLIENTS)[number];
+export const DEFAULT_CLIENT: BusClient = 'kafkajs';

@@ -1,8 +1,10 @@
 // The environment of a process: shapes that each stage composes into its own env.ts, and the one
 // reader that reports all problems at once. Documentation is derived from the descriptions.
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { z } from 'zod';
-import { BUS_CLIENTS, DEFAULT_CLIENT } from '../adapters/event-bus.ts';
+import { BUS_CLIENTS, DEFAULT_CLIENT } from '../ports/event-bus.ts';
 import { LONGEST_ATTEMPT_MS } from '../kernel/sweep.ts';
 
 /** Exit code of a process whose configuration is unusable (EX_CONFIG of sysexits.h). */
@@ -123,10 +125,19 @@ export const stageShape = {
     .pipe(z.array(z.number().int().min(1)).length(3, 'three delays are needed'))
     .optional()
     .describe('Three delays in milliseconds in place of those of the 30s, 5m and 1h retry topics, separated by commas. For tests.'),
+  JOBS_FOLDER: z
+    .string()
+    .min(1)
+    .default(join(tmpdir(), 'ctstream-jobs'))
+    .describe(
+      'Folder that outlasts a restart of the process: notes what it has begun, so that a job that ends the process again and again waits (PROCESS_DIED) and lets others go on.',
+    ),
   ...registryShape,
 };
 
-type StageEnv = z.output<z.ZodObject<Pick<typeof stageShape, 'CONCURRENCY' | 'WINDOW' | 'RETRY_DELAYS_MS' | 'JOB_TIMEOUT_MS'>>>;
+type StageEnv = z.output<
+  z.ZodObject<Pick<typeof stageShape, 'CONCURRENCY' | 'WINDOW' | 'RETRY_DELAYS_MS' | 'JOB_TIMEOUT_MS' | 'JOBS_FOLDER'>>
+>;
 
 /** What the stage loop takes from the environment. */
 export const loopOptions = (env: StageEnv) => ({
@@ -134,6 +145,7 @@ export const loopOptions = (env: StageEnv) => ({
   window: env.WINDOW,
   retryDelaysMs: env.RETRY_DELAYS_MS,
   jobTimeoutMs: env.JOB_TIMEOUT_MS,
+  jobsFolder: env.JOBS_FOLDER,
 });
 
 /** Of the stages that hold something of a subject. */

@@ -9,7 +9,8 @@ import type { EventCodec } from '../ports/event-codec.ts';
 import { describeError } from './log.ts';
 import { encodeEvents, eventsOf, InvariantViolation } from './outgoing.ts';
 import type { ProcessContext } from './process.ts';
-import { afterFailure, faultOf, originOf, wholeRecord } from './retry.ts';
+import type { Begun } from './begun.ts';
+import { afterFailure, diedBefore, faultOf, originOf, wholeRecord } from './retry.ts';
 import { traceIdOf, type OpenSpan } from './telemetry.ts';
 
 export interface JobDeps {
@@ -18,6 +19,7 @@ export interface JobDeps {
   readonly ctx: ProcessContext;
   readonly retryDelaysMs?: readonly number[] | undefined;
   readonly jobTimeoutMs: number;
+  readonly begun?: Begun | undefined;
   /** Aborted when the drain takes too long. */
   readonly giveUp: AbortSignal;
 }
@@ -39,10 +41,16 @@ export async function runJob<T extends EventType, P>(stage: Stage<T, P>, ports: 
     { parent, kind: 'consumer', attributes: { 'ctstream.stage': stage.name, 'ctstream.partition': lease.record.partition } },
     async (span) => {
       const held = holding(deps);
+      const notes = noting(lease, deps);
       try {
-        return await attempt(stage, ports, lease, deps, span, held.job);
+        return await attempt(stage, ports, lease, deps, span, { ...held.job, begin: notes.begin });
+      } catch (error) {
+        // What breaks the contract ends the process, and would do so for ever.
+        if (error instanceof InvariantViolation) notes.keep();
+        throw error;
       } finally {
         await held.release();
+        notes.end();
       }
     },
   );
@@ -51,7 +59,7 @@ export async function runJob<T extends EventType, P>(stage: Stage<T, P>, ports: 
 }
 
 /** What handlers hold until their record is settled; the newest is released first. */
-function holding(deps: JobDeps): { readonly job: Job; release(): Promise<void> } {
+function holding(deps: JobDeps): { readonly job: Pick<Job, 'untilSettled'>; release(): Promise<void> } {
   const releases: (() => Promise<void>)[] = [];
   let settled = false;
   const run = async (release: () => Promise<void>): Promise<void> => {
@@ -76,6 +84,32 @@ function holding(deps: JobDeps): { readonly job: Job; release(): Promise<void> }
   };
 }
 
+/** Ends of the process in the middle of a job before its record has to wait; one is enough when it waited for that already. */
+const DEATHS = 2;
+
+/** That the job is under way, for whoever gets its record when this process is killed. */
+function noting({ record }: Lease, { begun }: JobDeps): { begin(): void; keep(): void; end(): void } {
+  let isNoted = false;
+  let isOver = false;
+  return {
+    begin: () => {
+      // A handler that was left alone after its abort may still come here.
+      if (isNoted || isOver || begun === undefined) return;
+      isNoted = true;
+      const deaths = begun.begin(record);
+      if (deaths >= (diedBefore(record) ? 1 : DEATHS))
+        throw new Fault('PROCESS_DIED', true, `the process ended ${deaths} times in this job`);
+    },
+    keep: () => {
+      isNoted = false;
+    },
+    end: () => {
+      isOver = true;
+      if (isNoted) begun?.end(record);
+    },
+  };
+}
+
 type Result = { readonly outcome: string; readonly code: string };
 
 async function attempt<T extends EventType, P>(
@@ -89,6 +123,7 @@ async function attempt<T extends EventType, P>(
   try {
     const event = await decode(stage, lease, deps);
     span.setAttribute('ctstream.event_id', event.id);
+    if (stage.beginsItself !== true) job.begin();
     const outcome = await handleInTime(stage, ports, event, lease, deps, job);
     const records = await encode(stage, event, outcome, deps, span);
     if (lost(lease, deps)) return letGo(lease, deps);

@@ -99,6 +99,18 @@ export function faultOf(error: unknown): Fault {
   return error instanceof Fault ? error : new Fault('UNEXPECTED', true, 'an unforeseen error', { cause: error });
 }
 
+/** Its record waits because the process ended in the middle of its job. */
+export const diedBefore = (record: BusRecord): boolean => record.headers[HEADER.code] === 'PROCESS_DIED';
+
+/**
+ * Part of its delay that a record waits. One that may have ended the process and those that were done beside it would else come
+ * again together each time, and the others would go to the dead letters with it: they part, by their own places.
+ */
+function partOfDelay(fault: Fault, { topic, partition, offset }: BusRecord): number {
+  if (fault.code !== 'PROCESS_DIED') return 1;
+  return 0.5 + createHash('sha256').update(`${topic}/${partition}/${offset}`).digest().readUInt32BE(0) / 2 ** 33;
+}
+
 export interface Failure {
   readonly record: OutgoingRecord;
   readonly where: 'retry' | 'dead';
@@ -131,7 +143,9 @@ export function afterFailure(o: {
     [HEADER.originOffset]: String(origin.record.offset),
     [HEADER.attempt]: String(attempt),
     [HEADER.code]: fault.code,
-    ...(dead ? { [HEADER.stage]: stage.name } : { [HEADER.due]: String(o.nowMs + (o.delaysMs?.[step] ?? stated)) }),
+    ...(dead
+      ? { [HEADER.stage]: stage.name }
+      : { [HEADER.due]: String(o.nowMs + Math.round((o.delaysMs?.[step] ?? stated) * partOfDelay(fault, origin.record))) }),
   };
   const topic = dead ? deadTopic(stage.zone, stage.name) : retryTopic(stage.zone, stage.name, name);
   return { record: { topic, ...contentOf(record, origin, ours) }, where: dead ? 'dead' : 'retry', code: fault.code, attempt };

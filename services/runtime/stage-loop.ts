@@ -1,8 +1,10 @@
 // The loop of a stage: leases from its topics and its retry topics, into a pool with a limit, until the process stops.
+import { join } from 'node:path';
 import type { EventType } from '../../schemas/events.gen.ts';
 import type { Stage } from '../kernel/stage.ts';
 import type { EventBus, Lease, Subscription } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
+import { begunIn } from './begun.ts';
 import { runJob, type JobDeps } from './job.ts';
 import { describeError } from './log.ts';
 import type { ProcessContext } from './process.ts';
@@ -22,6 +24,8 @@ export interface StageDeps {
   readonly retryDelaysMs?: readonly number[] | undefined;
   /** In place of the stage's own limit. */
   readonly jobTimeoutMs?: number | undefined;
+  /** Folder that outlasts the process, for what it has begun; without it a job that ends the process comes again for ever. */
+  readonly jobsFolder?: string | undefined;
   /** How long running jobs may go on after the stop signal; 20 s by default. */
   readonly drainMs?: number;
 }
@@ -55,6 +59,7 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
     retryDelaysMs: deps.retryDelaysMs,
     jobTimeoutMs: deps.jobTimeoutMs ?? stage.jobTimeoutMs,
     giveUp: giveUp.signal,
+    begun: deps.jobsFolder === undefined ? undefined : begunIn(join(deps.jobsFolder, group), ctx.clock.nowMs()),
   };
   let joined = false;
   ctx.health.ready(() => joined || `${stage.name} has not joined its consumer groups yet`);

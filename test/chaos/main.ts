@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { commit } from '../../bench/report.ts';
 import { abortOnSignals } from '../../services/cli/demo/abort-on-signals.ts';
-import { BUS_CLIENTS, DEFAULT_CLIENT, type BusClient } from '../../services/adapters/event-bus.ts';
+import { BUS_CLIENTS, DEFAULT_CLIENT, type BusClient } from '../../services/ports/event-bus.ts';
 import { runInFolder } from './in-folder.ts';
 import { writePage, type ChaosDocument } from './page.ts';
 import type { ChaosResult } from './run.ts';

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { DEFAULT_CLIENT, type BusClient } from '../../services/adapters/event-bus.ts';
+import { DEFAULT_CLIENT, type BusClient } from '../../services/ports/event-bus.ts';
 import type { ChaosResult } from './run.ts';
 
 const docs = join(import.meta.dirname, '../../docs');

@@ -1,6 +1,6 @@
 // One seeded run: studies flow, faults happen, everything comes to rest, and the invariants are checked.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BusClient } from '../../services/adapters/event-bus.ts';
+import type { BusClient } from '../../services/ports/event-bus.ts';
 import type { Account } from '../../services/kernel/accounting.ts';
 import type { Pipeline } from '../integration/pipeline.ts';
 import { findFaults, type Findings } from './checks.ts';

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { STAGE_NAMES } from '../../deploy/local/stages.ts';
-import { DEFAULT_CLIENT } from '../../services/adapters/event-bus.ts';
+import { DEFAULT_CLIENT } from '../../services/ports/event-bus.ts';
 import { runInFolder } from '../chaos/in-folder.ts';
 import { planFaults } from '../chaos/plan.ts';
 

@@ -2,10 +2,10 @@
 import { afterAll, expect, jest, test } from '@jest/globals';
 import kafkajs from 'kafkajs';
 import pino from 'pino';
-import { openBus, type BusClient } from '../../services/adapters/event-bus.ts';
+import { openBus } from '../../services/adapters/event-bus.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { platformaticBus } from '../../services/adapters/platformatic-bus.ts';
-import type { EventBus, Lease, Subscription } from '../../services/ports/event-bus.ts';
+import type { BusClient, EventBus, Lease, Subscription } from '../../services/ports/event-bus.ts';
 import { busSuite } from '../contract/bus-suite.ts';
 import { until } from '../shared/test-context.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
