@@ -96,9 +96,10 @@ const isLong = (name: string): boolean => name.startsWith('chaos');
 export function faultsPage(): string {
   const names = readdirSync(folder)
     .filter((n) => n.endsWith('.json'))
+    .map((n) => n.slice(0, -'.json'.length))
     // The long runs first, the single faults by name.
     .sort((a, b) => Number(isLong(b)) - Number(isLong(a)) || (a < b ? -1 : 1));
-  return [HEAD, ...names.map((name) => section(readFileSync(join(folder, name), 'utf8'), name))].join('\n');
+  return [HEAD, ...names.map((name) => section(readFileSync(join(folder, `${name}.json`), 'utf8'), `${name}.json`))].join('\n');
 }
 
 /** Writes a result to docs/faults/<name>.json and the page anew. */
