@@ -42,6 +42,7 @@ async function openStudy(event: Selected, { database, random, store }: LabelQueu
   await database.transaction(async (tx) => {
     const v = event.value;
     await lockSubject(tx, v.subjectId);
+    await lockStudy(tx, v.studyId);
     if (!(await tx.firstSight(event.id)) || (await isWithdrawn(tx, v.subjectId))) return;
     const place = await placeOf(tx, store, v, signal);
     switch (place.kind) {
@@ -76,6 +77,11 @@ async function openStudy(event: Selected, { database, random, store }: LabelQueu
       }
     }
   }, signal);
+}
+
+/** Revisions of a study may be of two subjects (merged in the PACS) and come at once, one of them from a retry topic. */
+async function lockStudy(tx: Transaction, studyId: string): Promise<void> {
+  await tx.query("SELECT pg_advisory_xact_lock(hashtext('study'), hashtext($1))", [studyId]);
 }
 
 async function insertStudy(tx: Transaction, { id, value: v }: Selected): Promise<void> {

@@ -81,11 +81,13 @@ async function outboxOf(database: StageDatabase, studyId: string): Promise<Event
   return rows.map((r) => codec.decode({ ...r, partition: 0, offset: 0n, timestampMs: 0 }));
 }
 
-/**
- * Revision `ordinal` of study `n` with a volume of these bytes is assessed, and a round is closed. What select tells of
- * the study goes on to the reading room.
- */
-async function comes(n: number, ordinal: number, volume: string, subject?: string): Promise<StudyAssessed> {
+/** Revision `ordinal` of study `n` with a volume of these bytes is assessed, and a round is closed. What select tells of it. */
+async function chosen(
+  n: number,
+  ordinal: number,
+  volume: string,
+  subject?: string,
+): Promise<{ readonly assessed: StudyAssessed; readonly selected: readonly StudySelected[] }> {
   const names = { revision: `revision-${n}-${ordinal}` as ResearchRevision, volumeKey: `study-${n}/${ordinal}/volume.nii.gz` };
   // As assess does: the event's digest of equal volumes is another one in each revision.
   const salt = sha256Hex(`${n}|${ordinal}`);
@@ -100,9 +102,17 @@ async function comes(n: number, ordinal: number, volume: string, subject?: strin
   await kit.store('assess').put('ct-research', `study-${n}/${names.revision}/assessment.json`, Buffer.from(JSON.stringify(assessment)));
   await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
   await closeRound(select, COHORT, 0);
-  for (const told of await outboxOf(select, record.value.studyId))
-    if (told.type === 'ctstream.research.v1.StudySelected' && told.value.revision === record.value.revision) await enters(told.value);
-  return record.value;
+  const selected = (await outboxOf(select, record.value.studyId)).flatMap((told) =>
+    told.type === 'ctstream.research.v1.StudySelected' && told.value.revision === record.value.revision ? [told.value] : [],
+  );
+  return { assessed: record.value, selected };
+}
+
+/** As `chosen`, and what select tells goes on to the reading room. */
+async function comes(...of: Parameters<typeof chosen>): Promise<StudyAssessed> {
+  const told = await chosen(...of);
+  for (const value of told.selected) await enters(value);
+  return told.assessed;
 }
 
 async function enters(value: StudySelected): Promise<void> {
@@ -373,6 +383,20 @@ test('merged patient, graded: nothing is released under the former, and the stud
   expect(await memberOf(12)).toBeUndefined();
   await gradedBy(2);
   expect(await memberOf(12)).toBe('revision-12-2');
+}, 60_000);
+
+test('merged patient, both revisions at once, one of them from a retry topic: the newer one alone is read', async () => {
+  const numbers = Array.from({ length: 8 }, (_, i) => 40 + i);
+  for (const n of numbers) {
+    const before = await chosen(n, 1, 'one');
+    const after = await chosen(n, 2, 'one', `other-${n}`);
+    await Promise.all([...before.selected, ...after.selected].map(enters));
+  }
+  for (const n of numbers) {
+    expect(await studiesOf(n)).toEqual([`revision-${n}-2 reading`]);
+    expect(await tasksOf(n)).toEqual([`revision-${n}-2 grade-1 open`, `revision-${n}-2 grade-2 open`]);
+    await close(n);
+  }
 }, 60_000);
 
 test("the former subject withdraws after a merge: the other's study goes on, and what was released as the former's is withdrawn", async () => {
