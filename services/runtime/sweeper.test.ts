@@ -2,6 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { memoryStore } from '../../test/shared/memory-store.ts';
 import { testContext, until } from '../../test/shared/test-context.ts';
+import { Fault } from '../kernel/fault.ts';
 import { canonicalJson, momentNow, publishManifest } from '../kernel/manifest.ts';
 import { LONGEST_ATTEMPT_MS } from '../kernel/sweep.ts';
 import { systemRandom } from './system.ts';
@@ -55,6 +56,22 @@ test('a manifest that can not be read keeps its study, and the others are swept'
   later(5000);
   expect(await sweep(of, signal)).toMatchObject({ orphans: 1, unreadable: 1, objects: 3 });
   expect(keys()).not.toContain(tar(OTHER, 1));
+});
+
+test('an object that can not be removed keeps its study only, and is tried again in the next pass', async () => {
+  const { put, of, store, later, keys } = lab();
+  await put(tar(REVISION, 1));
+  await put(tar(OTHER, 1));
+  later(5000);
+  let isLocked = true;
+  const remove = async (bucket: string, names: readonly string[], s?: AbortSignal): Promise<void> => {
+    if (isLocked && names.includes(tar(REVISION, 1))) throw new Fault('STORE_UNAUTHORISED', true, 'removing in ct-clinical: AccessDenied');
+    await store.remove(bucket, names, s);
+  };
+  expect(await sweep({ ...of, store: { ...store, remove } }, signal)).toMatchObject({ orphans: 1, refused: 1, objects: 1 });
+  expect(keys()).toEqual([tar(REVISION, 1)]);
+  isLocked = false;
+  expect(await sweep({ ...of, store: { ...store, remove } }, signal)).toMatchObject({ orphans: 1, refused: 0, objects: 0 });
 });
 
 test('a study is freed N days after its outcome and not before; one without an outcome stays and is told of', async () => {

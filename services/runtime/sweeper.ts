@@ -44,6 +44,8 @@ export interface Swept {
   readonly unfinished: number;
   /** Studies with a manifest that can't be read: they stay as they are. */
   readonly unreadable: number;
+  /** Studies of which the store would not give or remove something: they are tried again in the next pass. */
+  readonly refused: number;
 }
 
 type Counts = { -readonly [K in keyof Swept]: Swept[K] };
@@ -51,11 +53,28 @@ type Counts = { -readonly [K in keyof Swept]: Swept[K] };
 /** One pass. @throws the store's Faults; what was removed by then was to be removed. */
 export async function sweep(o: SweepOptions, signal: AbortSignal): Promise<Swept> {
   const nowMs = await trustedNow(o, signal);
-  const counts: Counts = { objects: 0, bytes: 0, orphans: 0, orphanBytes: 0, freed: 0, freedBytes: 0, unfinished: 0, unreadable: 0 };
+  const counts: Counts = {
+    objects: 0,
+    bytes: 0,
+    orphans: 0,
+    orphanBytes: 0,
+    freed: 0,
+    freedBytes: 0,
+    unfinished: 0,
+    unreadable: 0,
+    refused: 0,
+  };
   let study: { prefix: string; objects: Listed[] } | undefined;
   const flush = async (): Promise<void> => {
-    if (study !== undefined) await sweepStudy(o, study.objects, nowMs, counts, signal);
+    const objects = study?.objects ?? [];
     study = undefined;
+    try {
+      await sweepStudy(o, objects, nowMs, counts, signal);
+    } catch (error) {
+      // One object that can't be removed must not keep those after it. A store that is away fails the listing too.
+      if (!(error instanceof Fault)) throw error;
+      counts.refused += 1;
+    }
   };
   for await (const object of o.store.list(o.bucket, '', signal)) {
     counts.objects += 1;
@@ -165,6 +184,8 @@ export async function runSweeper(o: SweepOptions, { signal, log, everyMs, swept 
       const result = await sweep(o, signal);
       swept?.(result);
       log.info({ bucket: o.bucket, ...result }, 'swept');
+      if (result.refused > 0)
+        log.warn({ bucket: o.bucket, studies: result.refused }, 'something of these studies could not be read or removed');
       if (result.unfinished > 0)
         log.warn(
           { bucket: o.bucket, studies: result.unfinished },
