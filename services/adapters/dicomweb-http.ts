@@ -29,8 +29,10 @@ export function rootOf(url: string): string {
 export function faultOfStatus(status: number, what: string): Fault | undefined {
   if ((status >= 200 && status < 300) || status === 404) return undefined;
   if (status === 401 || status === 403) return new Fault('PACS_UNAUTHORISED', true, `${what}: HTTP ${status}`);
-  // The server may be able to answer later: its own errors, 408 Request Timeout, 429 Too Many Requests.
-  return new Fault('PACS_ERROR', status >= 500 || status === 408 || status === 429, `${what}: HTTP ${status}`);
+  // The server may be able to answer later: its own errors, 408 Request Timeout, 429 Too Many Requests. A redirect is a proxy's word
+  // about the whole PACS and not about the study.
+  const isOfServer = status < 400 || status >= 500 || status === 408 || status === 429;
+  return new Fault('PACS_ERROR', isOfServer, `${what}: HTTP ${status}`);
 }
 
 /** Node's word for why a connection failed, such as ECONNREFUSED. */

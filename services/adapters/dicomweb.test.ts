@@ -92,7 +92,7 @@ describe('QIDO-RS', () => {
   test.each([
     ['an error', 500, '', { code: 'PACS_ERROR', retryable: true }],
     ['a bad request', 400, '', { code: 'PACS_ERROR', retryable: false }],
-    ['a redirect', 302, '', { code: 'PACS_ERROR', retryable: false }],
+    ['a redirect', 302, '', { code: 'PACS_ERROR', retryable: true }],
     ['forbidden', 403, '', { code: 'PACS_UNAUTHORISED', retryable: true }],
     ['no JSON', 200, '<html>', { code: 'PACS_ERROR', retryable: true }],
     ['another JSON', 200, '{"a":1}', { code: 'PACS_ERROR', retryable: true }],
