@@ -93,12 +93,19 @@ function kindsOf(error: unknown, depth = 0): string[] {
     e.type,
     e.apiId,
     e.name,
+    // @platformatic/kafka says it in a sentence of its own, without the protocol's word.
+    e.message?.startsWith('Unknown topic ') === true ? 'UNKNOWN_TOPIC_OR_PARTITION' : undefined,
     // Of a socket's error; a protocol error's code is a number, and its type says it.
     e.code,
     ...kindsOf(e.cause, depth + 1),
     ...kindsOf(e.originalError, depth + 1),
     ...(e.errors ?? []).flatMap((x) => kindsOf(x, depth + 1)),
   ].filter((k): k is string => typeof k === 'string');
+}
+
+/** Whether an error of a Kafka client says that the broker does not have a topic. It doesn't say which. */
+export function saysTopicMissing(error: unknown): boolean {
+  return kindsOf(error).some((k) => k === 'UNKNOWN_TOPIC_OR_PARTITION' || k === 'UNKNOWN_TOPIC_ID');
 }
 
 /** The fault behind an error of a Kafka client. @param what what was tried, for the log: no key, no value. */

@@ -3,7 +3,7 @@ import { afterAll, expect, jest, test } from '@jest/globals';
 import kafkajs from 'kafkajs';
 import pino from 'pino';
 import { openBus, type BusClient } from '../../services/adapters/event-bus.ts';
-import type { EventBus, Lease, Subscription } from '../../services/ports/event-bus.ts';
+import type { EventBus, Lease, OutgoingRecord, Subscription } from '../../services/ports/event-bus.ts';
 import { busSuite } from '../contract/bus-suite.ts';
 import { until } from '../shared/test-context.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
@@ -147,6 +147,40 @@ export function kafkaBusSuite(name: BusClient, { prefix, busAs, createTopic }: B
     await expect(s.take(AbortSignal.timeout(20_000))).rejects.toMatchObject({ code: 'LOG_TRUNCATED' });
     await s.stop();
   });
+
+  // Shown by order: while the one is not answered, the others are. With the clients' own tries they waited for it, 6 to 17 s each.
+  for (const was of ['never there', 'there and deleted'])
+    test(`a topic that was ${was} holds up nobody, and what waits for it goes in order once it has come`, async () => {
+      const [gone, well, fresh] = ['gone', 'well', 'fresh'].map((topic) => `${topic}-${was.replaceAll(' ', '-')}.v1`) as [
+        string,
+        string,
+        string,
+      ];
+      await createTopic(well, 2);
+      const bus = await busAs();
+      await bus.publish([event(well, 'first')]);
+      if (was === 'there and deleted') {
+        await createTopic(gone, 2);
+        await bus.publish([event(gone, 'first')]);
+        const admin = await adminClient();
+        await admin.deleteTopics({ topics: [prefix + gone] });
+        await until('the topic is gone', async () => (await bus.topics([gone])).length === 0);
+        await admin.disconnect();
+      }
+      const numbered = (n: number): OutgoingRecord => ({ ...event(gone, 'k'), value: Buffer.from(String(n)) });
+      const answered: number[] = [];
+      const waiting = [0, 1, 2].map((n) => bus.publish([numbered(n)]).then(() => answered.push(n)));
+      for (let i = 0; i < 30; i++) await bus.publish([event(well, `k${i}`)]);
+      // A client that asks about every topic that it ever sent to would get no answer about this one either.
+      await createTopic(fresh, 1);
+      await bus.publish([event(fresh, 'first')]);
+      expect(answered).toEqual([]);
+      await createTopic(gone, 2);
+      await Promise.all([...waiting, bus.publish([numbered(3)])]);
+      const values: string[] = [];
+      for await (const r of bus.read(await bus.ends([gone]))) values.push(Buffer.from(r.value).toString());
+      expect(values).toEqual(['0', '1', '2', '3']);
+    });
 }
 
 async function deleteBefore(prefix: string, topic: string, offset: string): Promise<void> {
