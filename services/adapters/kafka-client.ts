@@ -108,6 +108,16 @@ export function saysTopicMissing(error: unknown): boolean {
   return kindsOf(error).some((k) => k === 'UNKNOWN_TOPIC_OR_PARTITION' || k === 'UNKNOWN_TOPIC_ID');
 }
 
+/** Whether a commit without a member was refused since the group has some: the broker then wants to know which one it is. */
+export function saysGroupActive(error: unknown): boolean {
+  return kindsOf(error).includes('UNKNOWN_MEMBER_ID');
+}
+
+/** Whether nobody ever was in the group. */
+export function saysGroupUnknown(error: unknown): boolean {
+  return kindsOf(error).includes('GROUP_ID_NOT_FOUND');
+}
+
 /** The fault behind an error of a Kafka client. @param what what was tried, for the log: no key, no value. */
 export function busFault(error: unknown, what: string): Fault {
   if (error instanceof Fault) return error;

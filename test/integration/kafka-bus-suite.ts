@@ -126,10 +126,18 @@ export function kafkaBusSuite(name: BusClient, { prefix, busAs, createTopic }: B
     await one.stop();
     await deleteBefore(prefix, 'cut.v1', '4');
     for (let start = 0; start < 2; start++) {
-      const s = await (await busAs()).subscribe({ group: 'cut', topics: ['cut.v1'], window: 8 });
-      await expect(s.take(AbortSignal.timeout(15_000))).rejects.toMatchObject({ code: 'LOG_TRUNCATED', retryable: false });
-      await s.stop();
+      const reading = async (): Promise<unknown> => {
+        const s = await (await busAs()).subscribe({ group: 'cut', topics: ['cut.v1'], window: 8 });
+        try {
+          return await s.take(AbortSignal.timeout(15_000));
+        } finally {
+          await s.stop();
+        }
+      };
+      await expect(reading()).rejects.toMatchObject({ code: 'LOG_TRUNCATED', retryable: false });
     }
+    // What was lost can still be told: kafkajs' own reset did not come over it.
+    expect(await bus.committed('cut', ['cut.v1'])).toEqual([{ topic: 'cut.v1', partition: 0, offset: 1n }]);
   });
 
   test('LOG_TRUNCATED while consuming: records that were deleted before they were read', async () => {
