@@ -93,12 +93,29 @@ function kindsOf(error: unknown, depth = 0): string[] {
     e.type,
     e.apiId,
     e.name,
+    // @platformatic/kafka says it in a sentence of its own, without the protocol's word.
+    e.message?.startsWith('Unknown topic ') === true ? 'UNKNOWN_TOPIC_OR_PARTITION' : undefined,
     // Of a socket's error; a protocol error's code is a number, and its type says it.
     e.code,
     ...kindsOf(e.cause, depth + 1),
     ...kindsOf(e.originalError, depth + 1),
     ...(e.errors ?? []).flatMap((x) => kindsOf(x, depth + 1)),
   ].filter((k): k is string => typeof k === 'string');
+}
+
+/** Whether an error of a Kafka client says that the broker does not have a topic. It doesn't say which. */
+export function saysTopicMissing(error: unknown): boolean {
+  return kindsOf(error).some((k) => k === 'UNKNOWN_TOPIC_OR_PARTITION' || k === 'UNKNOWN_TOPIC_ID');
+}
+
+/** Whether a commit without a member was refused since the group has some: the broker then wants to know which one it is. */
+export function saysGroupActive(error: unknown): boolean {
+  return kindsOf(error).includes('UNKNOWN_MEMBER_ID');
+}
+
+/** Whether nobody ever was in the group. */
+export function saysGroupUnknown(error: unknown): boolean {
+  return kindsOf(error).includes('GROUP_ID_NOT_FOUND');
 }
 
 /** The fault behind an error of a Kafka client. @param what what was tried, for the log: no key, no value. */

@@ -4,7 +4,7 @@ import kafkajs from 'kafkajs';
 import type { Admin, Kafka, Producer } from 'kafkajs';
 import type { EventBus } from '../ports/event-bus.ts';
 import { publisher as publisherOf, type Publisher } from './bus-publisher.ts';
-import { busFault, kafkaClient, topicPattern } from './kafka-client.ts';
+import { busFault, kafkaClient, saysTopicMissing, topicPattern } from './kafka-client.ts';
 import { committedBy, endsOf, within, type KafkaBusOptions, type KafkaParts } from './kafka-offsets.ts';
 import { readRecords } from './kafkajs-reader.ts';
 import { openSubscription } from './kafkajs-subscription.ts';
@@ -42,7 +42,7 @@ export function kafkaBus(options: KafkaBusOptions): EventBus {
         .sort();
     },
   };
-  const publisher = makePublisher(kafka, options.prefix);
+  const publisher = makePublisher(kafka, options.prefix, (topics) => parts.find(topics));
   const closers: (() => Promise<void>)[] = [];
   return {
     publish: (records, signal) => publisher.publish(records, signal),
@@ -66,30 +66,57 @@ export function kafkaBus(options: KafkaBusOptions): EventBus {
 /** Longest wait for the broker to be told when the bus closes. */
 const CLOSE_MS = 5000;
 
-/** The publisher over kafkajs: one request at a time, of whatever came in meanwhile. */
-export function makePublisher(kafka: Pick<Kafka, 'producer'>, prefix: string): Publisher {
-  const producer: Producer = kafka.producer({
-    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
-    allowAutoTopicCreation: false,
-    maxInFlightRequests: 1,
-  });
-  let connected: Promise<void> | undefined;
+/** The publisher over kafkajs. @param existing those of the logical topics that are there */
+export function makePublisher(
+  kafka: Pick<Kafka, 'producer'>,
+  prefix: string,
+  existing: (topics: readonly string[]) => Promise<readonly string[]>,
+): Publisher {
+  let producer: Promise<Producer> | undefined;
+  const connect = async (): Promise<Producer> => {
+    const client = kafka.producer({
+      createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+      allowAutoTopicCreation: false,
+      maxInFlightRequests: 1,
+      // The publisher tries again. kafkajs would do so for a missing topic too, and all others would wait for that.
+      retry: { retries: 0 },
+    });
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      producer = undefined;
+      await client.disconnect().catch(() => undefined);
+      throw error;
+    }
+  };
   return publisherOf({
     send: async (records) => {
-      connected ??= producer.connect().catch((error: unknown) => {
-        connected = undefined;
-        throw error;
-      });
-      await connected;
+      const client = await (producer ??= connect());
       const byTopic = Map.groupBy(records, (r) => prefix + r.topic);
       const topicMessages = [...byTopic].map(([topic, list]) => ({
         topic,
         messages: list.map((r) => ({ key: r.key, value: Buffer.from(r.value), headers: { ...r.headers } })),
       }));
-      await producer.sendBatch({ acks: -1, timeout: 30_000, topicMessages });
+      try {
+        await client.sendBatch({ acks: -1, timeout: 30_000, topicMessages });
+      } catch (error) {
+        // It asks about every topic that it ever sent to, and takes no answer in which one is missing: after a topic
+        // was deleted it could send to no new one, and in five minutes to none at all.
+        if (saysTopicMissing(error)) {
+          producer = undefined;
+          void client.disconnect().catch(() => undefined);
+        }
+        throw error;
+      }
     },
+    existing,
     close: async () => {
-      if (connected !== undefined) await within(CLOSE_MS, producer.disconnect());
+      if (producer !== undefined)
+        await within(
+          CLOSE_MS,
+          producer.then((client) => client.disconnect()),
+        );
     },
   });
 }

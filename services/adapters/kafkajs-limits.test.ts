@@ -81,7 +81,7 @@ test('publishing ends with its signal, also while a request is on its way; what 
       await (sent.length === 1 ? first : undefined);
     },
   };
-  const publisher = makePublisher({ producer: () => producer } as unknown as Kafka, '');
+  const publisher = makePublisher({ producer: () => producer } as unknown as Kafka, '', async (topics) => topics);
   const stop = new AbortController();
   const onItsWay = publisher.publish([record('a')], stop.signal);
   await until('it is sent', () => sent.length === 1);

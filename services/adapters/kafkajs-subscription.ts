@@ -7,7 +7,7 @@ import { clockWatch } from './clock-watch.ts';
 import { busFault, isPattern } from './kafka-client.ts';
 import { committedBy, endsOf, inSteps, partitionId, recordOf, within, type KafkaParts } from './kafka-offsets.ts';
 import { stickyAssigner, type Holding } from './kafkajs-assigner.ts';
-import { startingPoints, truncation } from './kafkajs-truncation.ts';
+import { refuseBeforeJoin, startingPoints, truncation } from './kafkajs-truncation.ts';
 import { leaseBoard, type LeaseBoard, type PartitionName } from './lease-board.ts';
 
 type Commit = (offsets: Offsets) => Promise<void>;
@@ -194,6 +194,7 @@ async function start(state: State): Promise<void> {
   const found = options.topics.some(isPattern) ? await parts.find(options.topics.filter(isPattern)) : [];
   const topics = [...new Set([...options.topics.filter((t) => !isPattern(t)), ...found])].sort();
   if (topics.length === 0 || state.stopped) return;
+  await refuseBeforeJoin(parts, options.group, topics);
   await consumer.connect();
   // Stopped meanwhile: a consumer that joins now would hold partitions that nobody works on.
   if (state.stopped) return await consumer.disconnect();

@@ -1,6 +1,7 @@
 // LOG_TRUNCATED: kafkajs jumps in silence. On an offset out of range it commits -2 (the earliest there is) and goes on.
 // So what a group had committed is compared with the log before the first record of an assignment is taken.
 import { Fault } from '../kernel/fault.ts';
+import { lossOf } from '../kernel/lost-place.ts';
 import type { TopicEnd } from '../ports/event-bus.ts';
 import { committedBy, endsOf, partitionId, type KafkaParts } from './kafka-offsets.ts';
 import type { CommitPoint, PartitionName } from './lease-board.ts';
@@ -28,10 +29,28 @@ export async function startingPoints(parts: KafkaParts, group: string, ours: rea
 
 /** Where a group goes on that has committed `offset` (-1 for nothing). @throws Fault LOG_TRUNCATED when the log no longer has that place. */
 export function startOf({ topic, partition }: PartitionName, offset: bigint, end: TopicEnd): StartingPoint {
-  if (offset === -2n) throw truncated({ topic, partition, offset }, 'the group was reset to the start of the log');
-  if (offset >= 0n && (offset < end.first || offset > end.end))
-    throw truncated({ topic, partition, offset }, `the log has ${end.first} to ${end.end}`);
+  const loss = lossOf(offset, end);
+  if (loss !== undefined)
+    throw truncated(
+      { topic, partition, offset },
+      loss.reason === 'RESET' ? 'the group was reset to the start of the log' : `the log has ${end.first} to ${end.end}`,
+    );
   return { point: { topic, partition, offset: offset < 0n ? end.first : offset }, committed: offset >= 0n };
+}
+
+/**
+ * Looks at all partitions before a consumer joins: from its first fetch on, kafkajs commits its reset over a place that is
+ * gone, and nobody could tell any more what was lost (`ctstream log accept-loss`). What else is wrong the join says itself.
+ * @throws Fault LOG_TRUNCATED
+ */
+export async function refuseBeforeJoin(parts: KafkaParts, group: string, topics: readonly string[]): Promise<void> {
+  try {
+    const ends = await endsOf(parts, topics);
+    const committed = new Map((await committedBy(parts, group, topics)).map((p) => [partitionId(p), p.offset]));
+    for (const end of ends) startOf(end, committed.get(partitionId(end)) ?? -1n, end);
+  } catch (error) {
+    if (error instanceof Fault && error.code === 'LOG_TRUNCATED') throw error;
+  }
 }
 
 /** The fault when the log does not reach the place where we must go on; undefined when it does. */

@@ -13,7 +13,8 @@ const CLOSE_MS = 5000;
 /** The bus. Nothing is connected before its first use. */
 export function platformaticBus(options: KafkaBusOptions): EventBus {
   const asking = openAsking(options);
-  const producer = new Producer(clientOptions(options));
+  // The publisher tries again: the library would do so for a missing topic too, and all others would wait for that.
+  const producer = new Producer({ ...clientOptions(options), retries: 0 });
   const publishing = publisher({
     send: async (records) => {
       await producer.send({
@@ -23,6 +24,7 @@ export function platformaticBus(options: KafkaBusOptions): EventBus {
         partitioner: compatibilityPartitioner,
       });
     },
+    existing: (topics) => asking.find(topics),
     close: async () => await within(CLOSE_MS, producer.close()),
   });
   const closers: (() => Promise<void>)[] = [];

@@ -17,7 +17,14 @@ export const COMMANDS: readonly Group[] = [
     load: async (program) => (await import('./commands/files.ts')).addFileCommands(program),
   },
   { names: ['account', 'lag', 'query'], load: async (program) => (await import('./commands/log.ts')).addLogCommands(program) },
-  { names: ['log'], load: async (program) => (await import('./commands/log-restore.ts')).addLogRestoreCommands(program) },
+  {
+    names: ['log'],
+    load: async (program) => {
+      const log = program.command('log').description('the event log itself');
+      (await import('./commands/log-restore.ts')).addLogRestoreCommand(log);
+      (await import('./commands/log-accept-loss.ts')).addAcceptLossCommand(log);
+    },
+  },
   { names: ['replay'], load: async (program) => (await import('./commands/replay.ts')).addReplayCommands(program) },
   { names: ['release'], load: async (program) => (await import('./commands/release.ts')).addReleaseCommands(program) },
   { names: ['withdraw'], load: async (program) => (await import('./commands/withdraw.ts')).addWithdrawCommands(program) },

@@ -119,7 +119,11 @@ export function followLog(ports: OperatorPorts): LogFollower {
       if (since !== undefined) moved.set(place(e.topic, e.partition), since);
     }
     const fresh: TopicEnd[] = ends
-      .map((e) => ({ ...e, first: next.get(place(e.topic, e.partition)) ?? e.first }))
+      .map((e) => {
+        // What was deleted since the last look can't be waited for.
+        const from = next.get(place(e.topic, e.partition)) ?? e.first;
+        return { ...e, first: from < e.first ? e.first : from };
+      })
       .filter((e) => e.first < e.end);
     if (fresh.length === 0) return;
     for await (const record of ports.bus.read(fresh, signal)) note(record);

@@ -356,7 +356,12 @@ const rows = {
     kind: 'start',
     meaning: 'The committed offset is no longer in the log.',
     remedy:
-      'The stage does not jump. A research topic is restored from the event log; what to do about a clinical one stands in docs/users/operator.md.',
+      'The stage does not jump. A research topic is restored from the event log; of a clinical one `ctstream log accept-loss` says what is lost and lets the stage go on (docs/users/operator.md).',
+  },
+  GROUP_ACTIVE: {
+    kind: 'start',
+    meaning: "The stage's consumer group has members, so its offsets can't be set by hand; nothing was changed.",
+    remedy: 'Stop all processes of the stage. One that was killed counts until its session timeout (10 s).',
   },
   LOG_DIFFERS: {
     kind: 'start',

@@ -10,19 +10,15 @@ import { openBus } from '../../adapters/event-bus.ts';
 import { openDuckDb } from '../../event-log/parquet.ts';
 import { mirrorLog } from '../../event-log/query.ts';
 import { restoreLog, type Restored } from '../../event-log/restore.ts';
-import { ConfigError, secretOf } from '../../runtime/env.ts';
+import { ConfigError } from '../../runtime/env.ts';
 import { abortOnSignals } from '../demo/abort-on-signals.ts';
 import { attachDeployment, DEFAULT_DIR, operatorPorts } from '../deployment.ts';
+import { kafkaOfFlags, type KafkaFlags } from '../kafka-place.ts';
 import { print, progress, progressCounter, type Printable } from '../output.ts';
 
-interface RestoreFlags extends Printable {
+interface RestoreFlags extends Printable, KafkaFlags {
   readonly dir: string;
   readonly from?: string;
-  readonly brokers?: string;
-  readonly username?: string;
-  readonly passwordFile?: string;
-  readonly caFile?: string;
-  readonly prefix?: string;
   readonly centres?: string;
   readonly partitions?: number;
   readonly allowShift?: true;
@@ -43,15 +39,8 @@ async function placeOf(o: RestoreFlags): Promise<Place> {
   }
   if (o.username === undefined || o.passwordFile === undefined || o.from === undefined)
     throw new ConfigError(['with --brokers give --username, --password-file and --from too']);
-  const kafka = {
-    ...common,
-    brokers: o.brokers.split(','),
-    username: o.username,
-    password: secretOf('password', undefined, o.passwordFile),
-    ...(o.caFile === undefined ? {} : { ssl: { ca: secretOf('CA', undefined, o.caFile) } }),
-    prefix: o.prefix ?? '',
-  };
-  return { kafka, centres: o.centres?.split(',') ?? [] };
+  const { brokers, username, passwordFile } = o;
+  return { kafka: kafkaOfFlags({ ...o, brokers, username, passwordFile }, common.clientId), centres: o.centres?.split(',') ?? [] };
 }
 
 /** Folder with the archive: the one given, or the deployment's bucket copied to where `query` keeps it too. */
@@ -111,8 +100,8 @@ function whole(text: string): number {
   return n;
 }
 
-export function addLogRestoreCommands(program: Command): void {
-  const log = program.command('log').description('the event log itself');
+/** Registers `log restore`. */
+export function addLogRestoreCommand(log: Command): void {
   log
     .command('restore')
     .description('the research log from its Parquet files back into an empty Kafka; goes on where it was killed. Stages must not run')

@@ -1,0 +1,196 @@
+// Who is answered what, and in which order records are sent, with a broker that lacks topics, refuses and fails on demand.
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { until } from '../../test/shared/test-context.ts';
+import type { OutgoingRecord } from '../ports/event-bus.ts';
+import { publisher, type Publisher } from './bus-publisher.ts';
+
+const TIMES = { tryingMs: 2000, pauseMs: 1, lookMs: 1 };
+
+const record = (topic: string, text: string, key = 'k'): OutgoingRecord => ({ topic, key, value: Buffer.from(text), headers: {} });
+
+interface FakeBroker {
+  readonly publisher: Publisher;
+  readonly topics: Set<string>;
+  readonly denied: Set<string>;
+  /** What the log has, by topic. */
+  readonly log: Map<string, string[]>;
+  /** How many of the next requests fail for a reason that passes by itself. */
+  failing: number;
+  requests: number;
+  /** Set when two requests were under way at once. */
+  overlapped: boolean;
+}
+
+function fakeBroker(topics: readonly string[], times = TIMES): FakeBroker {
+  let underWay = 0;
+  const send = async (records: readonly OutgoingRecord[]): Promise<void> => {
+    broker.requests++;
+    broker.overlapped ||= underWay > 0;
+    underWay++;
+    await new Promise((resolve) => setImmediate(resolve));
+    underWay--;
+    if (broker.failing > 0) {
+      broker.failing--;
+      throw Object.assign(new Error('moved'), { type: 'NOT_LEADER_FOR_PARTITION' });
+    }
+    if (records.some((r) => broker.denied.has(r.topic))) throw Object.assign(new Error('no'), { type: 'TOPIC_AUTHORIZATION_FAILED' });
+    if (records.some((r) => !broker.topics.has(r.topic)))
+      throw Object.assign(new Error('what topic'), { type: 'UNKNOWN_TOPIC_OR_PARTITION' });
+    for (const r of records) broker.log.set(r.topic, [...(broker.log.get(r.topic) ?? []), Buffer.from(r.value).toString()]);
+  };
+  const existing = async (asked: readonly string[]): Promise<readonly string[]> => {
+    await new Promise((resolve) => setImmediate(resolve));
+    return asked.filter((t) => broker.topics.has(t));
+  };
+  const broker: FakeBroker = {
+    publisher: publisher({ send, existing, close: async () => undefined }, times),
+    topics: new Set(topics),
+    denied: new Set(),
+    log: new Map(),
+    failing: 0,
+    requests: 0,
+    overlapped: false,
+  };
+  return broker;
+}
+
+const logOf = (broker: FakeBroker, topic: string): string[] => broker.log.get(topic) ?? [];
+
+test('a topic that is not there holds up nobody else, and what waits for it goes in order once it has come', async () => {
+  const broker = fakeBroker(['well']);
+  const { publish } = broker.publisher;
+  let answered = 0;
+  const missing = ['a', 'b', 'c'].map((text) => publish([record('gone', text)]).then(() => answered++));
+  for (let i = 0; i < 50; i++) await publish([record('well', String(i))]);
+  expect(answered).toBe(0);
+  const later = publish([record('gone', 'd')]);
+  broker.topics.add('gone');
+  await Promise.all([...missing, later]);
+  expect(logOf(broker, 'gone')).toEqual(['a', 'b', 'c', 'd']);
+  expect(logOf(broker, 'well')).toEqual(Array.from({ length: 50 }, (_, i) => String(i)));
+});
+
+test('nothing is sent for a topic that is known to be missing', async () => {
+  const broker = fakeBroker(['well'], { ...TIMES, tryingMs: 50 });
+  const { publish } = broker.publisher;
+  await expect(publish([record('gone', 'a')])).rejects.toMatchObject({ code: 'BUS_UNAVAILABLE', retryable: true });
+  expect(broker.requests).toBe(1);
+  await expect(publish([record('gone', 'b')])).rejects.toThrow('gone is not there');
+  expect(broker.requests).toBe(1);
+  broker.topics.add('gone');
+  await publish([record('gone', 'c')]);
+  expect(logOf(broker, 'gone')).toEqual(['c']);
+});
+
+test('records that are handed over with those of a missing topic wait with them: nothing is sent twice meanwhile', async () => {
+  const broker = fakeBroker(['stored'], { ...TIMES, tryingMs: 50 });
+  const { publish } = broker.publisher;
+  for (let i = 0; i < 3; i++) await expect(publish([record('stored', 'x'), record('status', 'y')])).rejects.toThrow('status is not there');
+  expect(logOf(broker, 'stored')).toEqual([]);
+  broker.topics.add('status');
+  await publish([record('stored', 'x'), record('status', 'y')]);
+  expect([logOf(broker, 'stored'), logOf(broker, 'status')]).toEqual([['x'], ['y']]);
+});
+
+test('what was refused together with others and is sent alone steps aside with all others of its topic', async () => {
+  const broker = fakeBroker([]);
+  broker.denied.add('denied');
+  const { publish } = broker.publisher;
+  const first = publish([record('gone', 'a')]);
+  const denied = expect(publish([record('denied', 'x')])).rejects.toMatchObject({ code: 'DENIED_BY_BROKER' });
+  const second = publish([record('gone', 'b')]);
+  // The topic comes once the first one, sent alone, has stepped aside.
+  while (broker.requests < 2) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < 2; i++) await new Promise((resolve) => setImmediate(resolve));
+  broker.topics.add('gone');
+  await Promise.all([first, denied, second]);
+  expect(logOf(broker, 'gone')).toEqual(['a', 'b']);
+});
+
+test('of two missing topics either may come first', async () => {
+  const broker = fakeBroker([]);
+  const { publish } = broker.publisher;
+  const both = publish([record('one', 'x'), record('two', 'x')]);
+  const two = publish([record('two', 'y')]);
+  broker.topics.add('two');
+  await two;
+  broker.topics.add('one');
+  await both;
+  expect([logOf(broker, 'one'), logOf(broker, 'two')]).toEqual([['x'], ['y', 'x']]);
+});
+
+test('what passes by itself is tried again; what does not pass within the time fails each caller with a reason that names its topic', async () => {
+  const broker = fakeBroker(['one', 'two'], { ...TIMES, tryingMs: 20 });
+  const { publish } = broker.publisher;
+  broker.failing = 3;
+  await publish([record('one', 'x')]);
+  expect(broker.requests).toBe(4);
+  broker.failing = Number.POSITIVE_INFINITY;
+  const answers = await Promise.allSettled([publish([record('one', 'y')]), publish([record('two', 'y')])]);
+  expect(answers.map((a) => (a.status === 'rejected' ? (a.reason as Error).message : ''))).toEqual([
+    'BUS_UNAVAILABLE: publishing to one: NOT_LEADER_FOR_PARTITION',
+    'BUS_UNAVAILABLE: publishing to two: NOT_LEADER_FOR_PARTITION',
+  ]);
+});
+
+test('whoever leaves while it waits for a topic is not sent when the topic comes', async () => {
+  const broker = fakeBroker([]);
+  const { publish } = broker.publisher;
+  const stop = new AbortController();
+  const left = publish([record('gone', 'a')], stop.signal);
+  const stays = publish([record('gone', 'b')]);
+  await until('the topic is known to be missing', () => broker.requests > 0);
+  stop.abort(new Error('stopped'));
+  await expect(left).rejects.toThrow('stopped');
+  broker.topics.add('gone');
+  await stays;
+  expect(logOf(broker, 'gone')).toEqual(['b']);
+});
+
+test('closing answers those who wait for a topic', async () => {
+  const broker = fakeBroker([]);
+  const waiting = broker.publisher.publish([record('gone', 'a')]);
+  const answer = expect(waiting).rejects.toMatchObject({ code: 'BUS_UNAVAILABLE' });
+  await until('the topic is known to be missing', () => broker.requests > 0);
+  await broker.publisher.close();
+  await answer;
+});
+
+test('property: topics come and go, requests fail: each caller is answered for its own topic, and records of a topic keep their order', async () => {
+  const TOPICS = ['a', 'b', 'c', 'd'];
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant('publish' as const), topic: fc.constantFrom(...TOPICS, 'denied') }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('come' as const, 'go' as const), topic: fc.constantFrom(...TOPICS) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('fail' as const), topic: fc.constant('') }) },
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant('wait' as const), topic: fc.constant('') }) },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.subarray(TOPICS), fc.array(step, { minLength: 1, maxLength: 40 }), async (there, steps) => {
+      const broker = fakeBroker(there);
+      broker.denied.add('denied');
+      const asked: { topic: string; text: string; answer: Promise<string> }[] = [];
+      for (const [i, { kind, topic }] of steps.entries()) {
+        if (kind === 'come') broker.topics.add(topic);
+        else if (kind === 'go') broker.topics.delete(topic);
+        else if (kind === 'fail') broker.failing++;
+        // A request and a question last one of these: what happens meanwhile is what this is about.
+        else if (kind === 'wait') await new Promise((resolve) => setImmediate(resolve));
+        else {
+          const answer = broker.publisher.publish([record(topic, String(i))]).then(
+            () => 'ok',
+            (error: unknown) => (error as { code: string }).code,
+          );
+          asked.push({ topic, text: String(i), answer });
+        }
+      }
+      for (const topic of TOPICS) broker.topics.add(topic);
+      const answers = await Promise.all(asked.map((a) => a.answer));
+      expect(answers).toEqual(asked.map((a) => (a.topic === 'denied' ? 'DENIED_BY_BROKER' : 'ok')));
+      for (const topic of TOPICS) expect(logOf(broker, topic)).toEqual(asked.filter((a) => a.topic === topic).map((a) => a.text));
+      expect(broker.overlapped).toBe(false);
+      await broker.publisher.close();
+    }),
+    { numRuns: 1000 },
+  );
+});
