@@ -122,7 +122,7 @@ test('ingest refuses, the command says what is lost and accepts just that, and t
   expect(await places()).toEqual(before);
 
   // A member that reads something else: its own partitions are not concerned, and yet nobody may be in the group.
-  const bus = openBus(asIngest());
+  const bus = await openBus(asIngest());
   const subscription = await bus.subscribe({ group: 'ingest', topics: ['ct.clinical.ingest.retry.1h'], window: 1 });
   const offsets = kafkaGroupOffsets(asIngest());
   await untilTrue('a member', async () => (await offsets.members('ingest')) === 1);
