@@ -4,6 +4,7 @@ import { CODES, isCode } from '../kernel/codes.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
 import type { State } from './state.ts';
+import { toAnnounceAgain } from './studies.ts';
 
 export interface CentreReport {
   readonly centre: string;
@@ -24,6 +25,8 @@ export interface CentreReport {
   readonly census: { readonly takenAt: string; readonly total: number; readonly id: string } | null;
   /** Set while censuses fail although the PACS answers. */
   readonly censusFailed: { readonly code: string; readonly detail: string; readonly since: string } | null;
+  /** Studies that somebody asked to announce again, and that are not yet. */
+  readonly toAnnounceAgain: number;
   /** Events that wait for Kafka. */
   readonly outbox: number;
   /** Answers of ingest that this gateway could not read, per code. */
@@ -109,6 +112,7 @@ export function reportOf(state: State, link: CentreLink, withUids = false): Cent
         ? null
         : { takenAt: iso(row.census_ms) ?? '', total: row.census_total ?? 0, id: row.census_id ?? '' },
     censusFailed: censusFailed(state, centre),
+    toAnnounceAgain: toAnnounceAgain(state, centre),
     outbox: outboxDepth(state, centre),
     unreadAnswers: Object.fromEntries(
       state
@@ -192,6 +196,7 @@ function centreSection(report: CentreReport): string {
 <h2>${text(report.name)}</h2>
 ${pacsLine(report)}
 ${censusLine(report)}
+${report.toAnnounceAgain > 0 ? `<p>${report.toAnnounceAgain} studies wait to be announced again.</p>` : ''}
 ${report.outbox > 0 ? `<p>${report.outbox} events wait to be published.</p>` : ''}
 ${Object.entries(report.unreadAnswers)
   .map(([code, n]) => `<p class="bad">${n} answers could not be read: <b>${text(code)}</b>. ${text(explained(code))}</p>`)

@@ -10,7 +10,7 @@ import type { CentreLink } from './link.ts';
 import { reportOf, statusPage } from './report.ts';
 import { addCentre, openState } from './state.ts';
 import type { State } from './state.ts';
-import { applyStatus, dueStudies, markTouched, studyRow } from './studies.ts';
+import { announceAgain, announcedSince, applyStatus, dueStudies, markTouched, studyRow, toAnnounceAgain } from './studies.ts';
 import { watchCentre } from './watch.ts';
 
 const centre = centreId('c1');
@@ -179,6 +179,82 @@ describe('a PACS that does not list everything it has', () => {
     await watchUntil(() => pacsCode() !== null);
     expect(pacsCode()).toBe('PACS_UNREACHABLE');
     expect(failing()).toBeNull();
+  });
+});
+
+describe('studies that are to be announced again', () => {
+  const announced = () =>
+    eventsOf('StudyAvailable').map((e) => e.value as { studyInstanceUid: string; revision: string; sequence: number });
+  const look = async (): Promise<void> => {
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, link, row, signal);
+  };
+  const states = () => eventsOf('Census').map((e) => (e.type === 'ctstream.clinical.v1.Census' ? e.value.studies.map((s) => s.state) : []));
+  beforeEach(async () => {
+    for (const uid of [GOOD, BAD]) {
+      markTouched(state, centre, uid, 'poll', link.quiet);
+      now += 1000;
+      await look();
+    }
+  });
+
+  test('are, once, in their order and with higher numbers, and then known as before', async () => {
+    expect(announceAgain(state, centre, 0)).toBe(2);
+    expect(announceAgain(state, centre, 0)).toBe(2);
+    await look();
+    await look();
+    const [good, bad, ...again] = announced();
+    expect(again.map((v) => [v.studyInstanceUid, v.revision])).toEqual([
+      [GOOD, good?.revision],
+      [BAD, bad?.revision],
+    ]);
+    const numbers = announced().map((v) => v.sequence);
+    expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    expect(new Set(numbers).size).toBe(4);
+    const outbox = state.all<{ event_id: string }>('SELECT event_id FROM outbox');
+    expect(new Set(outbox.map((r) => r.event_id)).size).toBe(4);
+    expect(toAnnounceAgain(state, centre)).toBe(0);
+    expect(studyRow(state, centre, GOOD)).toMatchObject({ state: 'announced', deadline_ms: null, revision: good?.revision });
+  });
+
+  test('only those that were announced since a time, and none when it is only asked how many', async () => {
+    const since = studyRow(state, centre, BAD)?.sequence ?? 0;
+    expect([announcedSince(state, centre, since), toAnnounceAgain(state, centre)]).toEqual([1, 0]);
+    announceAgain(state, centre, since);
+    await look();
+    expect(announced().map((v) => v.studyInstanceUid)).toEqual([GOOD, BAD, BAD]);
+  });
+
+  test('wait behind what is new, and the census says so meanwhile', async () => {
+    announceAgain(state, centre, 0);
+    await takeCensus(state, link, signal);
+    const fresh = '1.3' as StudyInstanceUid;
+    pacs.add(fresh);
+    markTouched(state, centre, fresh, 'poll', link.quiet);
+    now += 1000;
+    await look();
+    await takeCensus(state, link, signal);
+    expect(announced().map((v) => v.studyInstanceUid)).toEqual([GOOD, BAD, fresh, GOOD, BAD]);
+    expect(states()).toEqual([
+      ['pending', 'pending'],
+      ['announced', 'announced', 'announced'],
+    ]);
+  });
+
+  test('are not when the PACS has them no longer', async () => {
+    announceAgain(state, centre, 0);
+    pacs.delete(BAD);
+    await look();
+    expect(announced().map((v) => v.studyInstanceUid)).toEqual([GOOD, BAD, GOOD]);
+    expect([toAnnounceAgain(state, centre), studyRow(state, centre, BAD)?.state]).toEqual([0, 'unlisted']);
+  });
+
+  test('are looked at by the next census when the gateway ended between the look and its note', async () => {
+    announceAgain(state, centre, 0);
+    state.run('UPDATE study SET deadline_ms = NULL');
+    await takeCensus(state, link, signal);
+    now += 1000;
+    await look();
+    expect(announced()).toHaveLength(4);
   });
 });
 
