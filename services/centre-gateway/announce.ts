@@ -5,7 +5,7 @@ import type { ClinicalRevision } from '../kernel/ids.ts';
 import type { FoundInstance, FoundStudy } from '../ports/dicomweb.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
-import { isUntouched, markAnnounced, nextStudySequence, postpone, settle } from './studies.ts';
+import { isToAnnounceAgain, isUntouched, markAnnounced, nextStudySequence, postpone, settle } from './studies.ts';
 
 /** The instance list twice with a pause between; undefined when the counts differ or the study still moves. */
 async function countedTwice(
@@ -52,7 +52,7 @@ export async function announceDue(state: State, link: CentreLink, row: StudyRow,
   const listed = list === undefined ? undefined : await withHashes(link, row, list, signal);
   if (list === undefined || listed === undefined) return postpone(state, centre, row, quiet);
   const revision = revisionOf(listed);
-  if (revision === row.revision) return settle(state, centre, row, 'announced', list.length);
+  if (revision === row.revision && !isToAnnounceAgain(state, centre, row.uid)) return settle(state, centre, row, 'announced', list.length);
   await announce(state, link, row, { rows, list, revision });
 }
 

@@ -10,6 +10,7 @@ import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
 import { reportOf, statusPage } from './report.ts';
 import type { State } from './state.ts';
+import { announceAgain, announcedSince } from './studies.ts';
 import type { Watch } from './watch.ts';
 
 export interface Served {
@@ -24,6 +25,7 @@ export interface ApiDeps {
   readonly token: string | undefined;
 }
 
+const NOT_SERVED = 'this gateway does not serve the centre';
 const PUBLISHED_WITHIN_MS = 30_000;
 
 const refusalsShape = z.object({
@@ -40,6 +42,17 @@ const refusalsShape = z.object({
     )
     .max(10_000),
 });
+
+const againShape = z.object({
+  centre: z.string(),
+  since: z
+    .string()
+    .refine((text) => !Number.isNaN(Date.parse(text)), 'is no time')
+    .optional(),
+  dryRun: z.boolean().default(false),
+});
+
+const problemsOf = (error: z.ZodError): string => error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ');
 
 /** Only in the header: an address with a token in it stands in logs and histories. */
 function hasToken(deps: ApiDeps, request: FastifyRequest): boolean {
@@ -73,12 +86,23 @@ export function gatewayRoutes(server: FastifyInstance, deps: ApiDeps): void {
     return reply.code(taken.every((t) => t.published) ? 200 : 503).send({ centres: taken });
   });
 
+  server.post('/announce-again', async (request, reply) => {
+    if (!(await allowed(deps, request, reply))) return reply;
+    const body = againShape.safeParse(request.body);
+    if (!body.success) return reply.code(400).send({ error: problemsOf(body.error) });
+    const { dryRun, since } = body.data;
+    const centre = deps.centres.find((c) => c.link.centre === body.data.centre)?.link.centre;
+    if (centre === undefined) return reply.code(404).send({ error: NOT_SERVED });
+    const studies = (dryRun ? announcedSince : announceAgain)(deps.state, centre, since === undefined ? 0 : Date.parse(since));
+    return reply.send({ centre, studies, dryRun });
+  });
+
   server.post('/intake-refused', { bodyLimit: 8 * 1024 * 1024 }, async (request, reply) => {
     if (!(await allowed(deps, request, reply))) return reply;
     const body = refusalsShape.safeParse(request.body);
-    if (!body.success) return reply.code(400).send({ error: body.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') });
+    if (!body.success) return reply.code(400).send({ error: problemsOf(body.error) });
     const served = deps.centres.find((c) => c.link.centre === body.data.centre);
-    if (served === undefined) return reply.code(404).send({ error: 'this gateway does not serve the centre' });
+    if (served === undefined) return reply.code(404).send({ error: NOT_SERVED });
     const accepted = deps.state.transaction(
       () => body.data.refusals.filter((r) => enqueueRefusal(deps.state, served.link.centre, r)).length,
     );

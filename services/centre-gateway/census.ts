@@ -7,7 +7,7 @@ import { countOf } from './announce.ts';
 import { refuseUnnamed } from './intake-store.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
-import { markTouched, settle, studyRow } from './studies.ts';
+import { isToAnnounceAgain, markTouched, settle, studyRow } from './studies.ts';
 
 /** Studies of one census event: far below the broker's 1 MiB. */
 const PAGE = 500;
@@ -85,17 +85,19 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
     return { studyInstanceUid: uid, instanceCount, state: 'outOfScope', code: 'OUT_OF_SCOPE' };
   }
   const known = studyRow(state, link.centre, uid);
-  if (known === undefined || needsLook(known, rows)) markTouched(state, link.centre, uid, 'census', link.quiet);
+  const isAgain = isToAnnounceAgain(state, link.centre, uid);
+  if (known === undefined || needsLook(known, rows, isAgain)) markTouched(state, link.centre, uid, 'census', link.quiet);
   const now = studyRow(state, link.centre, uid);
-  if (now?.revision !== null && now?.revision !== undefined)
+  // The log may have lost the announcement: until the next one the study waits.
+  if (now?.revision !== null && now?.revision !== undefined && !isAgain)
     return { studyInstanceUid: uid, instanceCount, state: 'announced', code: null };
   return { studyInstanceUid: uid, instanceCount, state: 'pending', code: now?.deadline_ms === null ? 'NOT_ANNOUNCED' : 'NOT_YET_STABLE' };
 }
 
 /** A study that waits already keeps its deadline; one that was announced is looked at when its count differs. */
-function needsLook(known: StudyRow, rows: readonly FoundStudy[]): boolean {
+function needsLook(known: StudyRow, rows: readonly FoundStudy[], isAgain: boolean): boolean {
   if (known.deadline_ms !== null) return false;
-  if (known.revision === null) return true;
+  if (known.revision === null || isAgain) return true;
   return rows.every((r) => r.instanceCount !== undefined) && countOf(rows) !== known.instance_count;
 }
 

@@ -21,7 +21,7 @@ export const gatewayEnvSchema = z.object({
     .min(16)
     .optional()
     .describe(
-      'Bearer token for POST /census and /intake-refused from this machine, and for StudyInstanceUIDs on the status page; without it there are none.',
+      'Bearer token for POST /census, /announce-again and /intake-refused from this machine, and for StudyInstanceUIDs on the status page; without it there are none.',
     ),
   STABLE_AFTER_MS: positive.default(60_000).describe('A study that got no instance for so long is counted and announced.'),
   STABLE_SAID_MS: positive.default(250).describe('The same once the PACS itself calls the study stable.'),

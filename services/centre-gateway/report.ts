@@ -4,6 +4,7 @@ import { CODES, isCode } from '../kernel/codes.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
 import type { State } from './state.ts';
+import { toAnnounceAgain } from './studies.ts';
 
 export interface CentreReport {
   readonly centre: string;
@@ -22,6 +23,10 @@ export interface CentreReport {
   readonly reasons: Readonly<Record<string, number>>;
   readonly pacs: { readonly usable: boolean; readonly code: string | null; readonly detail: string | null; readonly since: string | null };
   readonly census: { readonly takenAt: string; readonly total: number; readonly id: string } | null;
+  /** Set while censuses fail although the PACS answers. */
+  readonly censusFailed: { readonly code: string; readonly detail: string; readonly since: string } | null;
+  /** Studies that somebody asked to announce again, and that are not yet. */
+  readonly toAnnounceAgain: number;
   /** Events that wait for Kafka. */
   readonly outbox: number;
   /** Answers of ingest that this gateway could not read, per code. */
@@ -106,6 +111,8 @@ export function reportOf(state: State, link: CentreLink, withUids = false): Cent
       row === undefined || row.census_ms === null
         ? null
         : { takenAt: iso(row.census_ms) ?? '', total: row.census_total ?? 0, id: row.census_id ?? '' },
+    censusFailed: censusFailed(state, centre),
+    toAnnounceAgain: toAnnounceAgain(state, centre),
     outbox: outboxDepth(state, centre),
     unreadAnswers: Object.fromEntries(
       state
@@ -114,6 +121,11 @@ export function reportOf(state: State, link: CentreLink, withUids = false): Cent
     ),
     studies: openStudies(state, centre, withUids),
   };
+}
+
+function censusFailed(state: State, centre: string): CentreReport['censusFailed'] {
+  const row = state.get<{ code: string; detail: string; since_ms: number }>('SELECT * FROM census_failed WHERE centre = ?', centre);
+  return row === undefined ? null : { code: row.code, detail: row.detail, since: iso(row.since_ms) ?? '' };
 }
 
 function openStudies(state: State, centre: string, withUids: boolean): StudyReport[] {
@@ -156,6 +168,11 @@ function pacsLine(report: CentreReport): string {
   return `<p class="bad"><b>${text(report.pacs.code)}</b> since ${text(report.pacs.since ?? '')}: ${text(explained(report.pacs.code))}</p>`;
 }
 
+function censusLine({ censusFailed: failed }: CentreReport): string {
+  if (failed === null) return '';
+  return `<p class="bad">The PACS can't be counted since ${text(failed.since)} (<b>${text(failed.detail)}</b>): a study whose arrival it did not tell is not known until it can. Others go on.</p>`;
+}
+
 function centreSection(report: CentreReport): string {
   const tiles = [
     ['sent', report.sent],
@@ -178,6 +195,8 @@ function centreSection(report: CentreReport): string {
   return `<section id="${text(report.centre)}">
 <h2>${text(report.name)}</h2>
 ${pacsLine(report)}
+${censusLine(report)}
+${report.toAnnounceAgain > 0 ? `<p>${report.toAnnounceAgain} studies wait to be announced again.</p>` : ''}
 ${report.outbox > 0 ? `<p>${report.outbox} events wait to be published.</p>` : ''}
 ${Object.entries(report.unreadAnswers)
   .map(([code, n]) => `<p class="bad">${n} answers could not be read: <b>${text(code)}</b>. ${text(explained(code))}</p>`)

@@ -12,7 +12,7 @@ import { reportOf } from './report.ts';
 import { addCentre, openState } from './state.ts';
 import type { State } from './state.ts';
 import { followStatus } from './status.ts';
-import { markAnnounced, markTouched, studyRow } from './studies.ts';
+import { markAnnounced, markTouched, studyRow, toAnnounceAgain } from './studies.ts';
 
 const centre = centreId('c1');
 const [ONE, TWO] = ['1.2.3', '1.2.4'] as [StudyInstanceUid, StudyInstanceUid];
@@ -98,5 +98,25 @@ test('the status page names studies only to who shows the token in the header', 
   }
   const { centres } = JSON.parse(await get('/status.json')) as { centres: { studies: { reference: string }[] }[] };
   expect(new Set(centres[0]?.studies.map((s) => s.reference)).size).toBe(2);
+  await server.close();
+});
+
+test('studies are announced again for who shows the token, on this machine', async () => {
+  const token = 'a token that is long enough';
+  const server = Fastify();
+  gatewayRoutes(server, { state, centres: [{ link, watch: {} as never }], token });
+  const ask = async (payload: object, given = token): Promise<[number, unknown]> => {
+    const headers = { authorization: `Bearer ${given}` };
+    const answer = await server.inject({ method: 'POST', url: '/announce-again', headers, payload });
+    return [answer.statusCode, answer.json<unknown>()];
+  };
+  expect((await ask({ centre }, 'wrong'))[0]).toBe(403);
+  expect((await ask({ centre: 'c2' }))[0]).toBe(404);
+  expect((await ask({ centre, since: 'yesterday' }))[0]).toBe(400);
+  expect(await ask({ centre, dryRun: true })).toEqual([200, { centre, studies: 2, dryRun: true }]);
+  expect(await ask({ centre, since: '2026-04-01' })).toEqual([200, { centre, studies: 0, dryRun: false }]);
+  expect(toAnnounceAgain(state, centre)).toBe(0);
+  expect(await ask({ centre })).toEqual([200, { centre, studies: 2, dryRun: false }]);
+  expect([toAnnounceAgain(state, centre), reportOf(state, link).toAnnounceAgain]).toEqual([2, 2]);
   await server.close();
 });

@@ -38,10 +38,14 @@ export function markStable(state: State, centre: CentreId, uid: StudyInstanceUid
   );
 }
 
-/** Studies whose deadline is over, oldest deadline first. */
+/**
+ * Studies whose deadline is over, oldest deadline first. Those that are announced again come last, in the order in which they
+ * were announced: there may be very many of them, and what is new does not wait for what was there before.
+ */
 export function dueStudies(state: State, centre: CentreId, limit: number): StudyRow[] {
   return state.all<StudyRow>(
-    'SELECT * FROM study WHERE centre = ? AND deadline_ms <= ? ORDER BY deadline_ms LIMIT ?',
+    `SELECT study.* FROM study LEFT JOIN announce_again a ON a.centre = study.centre AND a.uid = study.uid
+     WHERE study.centre = ? AND deadline_ms <= ? ORDER BY a.uid IS NOT NULL, deadline_ms, sequence LIMIT ?`,
     centre,
     state.nowMs(),
     limit,
@@ -86,7 +90,7 @@ export function settle(
   as: 'announced' | 'outOfScope' | 'unlisted',
   instanceCount: number | null,
 ): void {
-  state.run(
+  const isSettled = state.run(
     'UPDATE study SET deadline_ms = NULL, state = ?, instance_count = coalesce(?, instance_count) WHERE centre = ? AND uid = ? AND deadline_ms IS ?',
     as,
     instanceCount,
@@ -94,6 +98,7 @@ export function settle(
     row.uid,
     row.deadline_ms,
   );
+  if (isSettled > 0) forgetAnnounceAgain(state, centre, row.uid);
 }
 
 /** True when nothing touched the study since `row` was read. */
@@ -129,6 +134,46 @@ export function markAnnounced(
     centre,
     row.uid,
   );
+  forgetAnnounceAgain(state, centre, row.uid);
+}
+
+/** Known revisions of the centre whose last announcement is not older (a study's number is the time of it, or later). */
+const ANNOUNCED_SINCE = 'FROM study WHERE centre = ? AND revision IS NOT NULL AND sequence >= ?';
+
+/** How many studies `announceAgain` would mark. */
+export function announcedSince(state: State, centre: CentreId, sinceMs: number): number {
+  return state.get<{ n: number }>(`SELECT count(*) AS n ${ANNOUNCED_SINCE}`, centre, sinceMs)?.n ?? 0;
+}
+
+/**
+ * Marks studies that were announced: each is looked at, and announced under a new number although its revision is known.
+ * Asked twice, it is announced once. Returns how many there are.
+ */
+export function announceAgain(state: State, centre: CentreId, sinceMs: number): number {
+  return state.transaction(() => {
+    state.run(`INSERT OR IGNORE INTO announce_again (centre, uid) SELECT centre, uid ${ANNOUNCED_SINCE}`, centre, sinceMs);
+    state.run(
+      'UPDATE study SET deadline_ms = ? WHERE centre = ? AND deadline_ms IS NULL AND uid IN (SELECT uid FROM announce_again WHERE centre = ?)',
+      state.nowMs(),
+      centre,
+      centre,
+    );
+    return announcedSince(state, centre, sinceMs);
+  });
+}
+
+/** True until the study is announced, or the look at it found that there is nothing to announce. */
+export function isToAnnounceAgain(state: State, centre: CentreId, uid: StudyInstanceUid): boolean {
+  return state.get('SELECT 1 FROM announce_again WHERE centre = ? AND uid = ?', centre, uid) !== undefined;
+}
+
+/** How many studies still wait for it. */
+export function toAnnounceAgain(state: State, centre: CentreId): number {
+  return state.get<{ n: number }>('SELECT count(*) AS n FROM announce_again WHERE centre = ?', centre)?.n ?? 0;
+}
+
+function forgetAnnounceAgain(state: State, centre: CentreId, uid: StudyInstanceUid): void {
+  state.run('DELETE FROM announce_again WHERE centre = ? AND uid = ?', centre, uid);
 }
 
 export interface Told {

@@ -7,9 +7,10 @@ import type { DicomWeb, FoundStudy } from '../ports/dicomweb.ts';
 import { announceDue } from './announce.ts';
 import { takeCensus } from './census.ts';
 import type { CentreLink } from './link.ts';
+import { reportOf, statusPage } from './report.ts';
 import { addCentre, openState } from './state.ts';
 import type { State } from './state.ts';
-import { applyStatus, dueStudies, markTouched, studyRow } from './studies.ts';
+import { announceAgain, announcedSince, applyStatus, dueStudies, markTouched, studyRow, toAnnounceAgain } from './studies.ts';
 import { watchCentre } from './watch.ts';
 
 const centre = centreId('c1');
@@ -24,6 +25,10 @@ let stop: AbortController;
 let pacs: Set<StudyInstanceUid>;
 let fails: (uid: StudyInstanceUid) => boolean;
 let asked: StudyInstanceUid[];
+/** What a listing of everything is refused with, and how often one was asked for. */
+let unlistable: Fault | undefined;
+let listings: number;
+let counted: string[];
 
 const found = (uid: StudyInstanceUid): FoundStudy => ({
   studyInstanceUid: uid,
@@ -35,7 +40,11 @@ const found = (uid: StudyInstanceUid): FoundStudy => ({
 });
 
 const web: DicomWeb = {
-  async *studies() {
+  async *studies(filter) {
+    if (filter.studyDateFrom === undefined) {
+      listings += 1;
+      if (unlistable !== undefined) throw unlistable;
+    }
     for (const uid of pacs) yield found(uid);
   },
   study: async (uid) => {
@@ -70,7 +79,7 @@ const link: CentreLink = {
   },
   random: { attempt: () => 'a', bytes: (n: number) => new Uint8Array(n) } as unknown as CentreLink['random'],
   span: (_name, work) => work(''),
-  count: () => undefined,
+  count: (name) => void counted.push(name),
   log: () => undefined,
 };
 
@@ -79,6 +88,9 @@ beforeEach(() => {
   pacs = new Set([BAD, GOOD]);
   fails = () => false;
   asked = [];
+  unlistable = undefined;
+  listings = 0;
+  counted = [];
   stop = new AbortController();
   state = openState({ file: ':memory:', codec, nowMs: () => now });
   addCentre(state, centre);
@@ -123,6 +135,126 @@ describe('a study that the PACS does not answer for', () => {
     await watchUntil(() => pacsCode() === 'PACS_UNREACHABLE');
     expect(pacsCode()).toBe('PACS_UNREACHABLE');
     expect([...pacs].map((uid) => studyRow(state, centre, uid)?.tries)).toEqual([0, 0]);
+  });
+});
+
+describe('a PACS that does not list everything it has', () => {
+  const tooLarge = new Fault('PACS_ERROR', false, 'QIDO-RS studies of centre c1: HTTP 413');
+  const announced = () => eventsOf('StudyAvailable').map((e) => e.key);
+  const failing = () => reportOf(state, link).censusFailed;
+
+  test('has its studies announced all the same; the census is tried later each time, and that is told', async () => {
+    unlistable = tooLarge;
+    const codes = new Set<unknown>();
+    const day = now + 24 * 3_600_000;
+    await watchUntil(() => {
+      codes.add(pacsCode());
+      return now >= day;
+    }, 30 * 3_600_000);
+    expect(announced().toSorted()).toEqual([`c1|${BAD}`, `c1|${GOOD}`]);
+    expect([...codes]).toEqual([null]);
+    expect(failing()).toEqual({ code: 'PACS_ERROR', detail: tooLarge.message, since: expect.any(String) });
+    expect(statusPage([reportOf(state, link)])).toContain('HTTP 413');
+    // 1, 2, 4 seconds and so on up to an hour: 12 in the first one, then one an hour.
+    expect(listings).toBeGreaterThan(30);
+    expect(listings).toBeLessThan(40);
+    expect(counted.filter((name) => name === 'gateway_census_failed_total')).toHaveLength(listings);
+  });
+
+  test('is counted once it does list it, at once when somebody asks; the failure is told to who asked', async () => {
+    unlistable = tooLarge;
+    const watch = watchCentre(state, link);
+    const running = watch.run(stop.signal);
+    await expect(watch.census()).rejects.toBe(tooLarge);
+    unlistable = undefined;
+    await expect(watch.census()).resolves.toMatchObject({ total: 2 });
+    stop.abort();
+    await running;
+    expect(failing()).toBeNull();
+  });
+
+  test('is called down when it answers nothing else either', async () => {
+    unlistable = tooLarge;
+    fails = () => true;
+    await watchUntil(() => pacsCode() !== null);
+    expect(pacsCode()).toBe('PACS_UNREACHABLE');
+    expect(failing()).toBeNull();
+  });
+});
+
+describe('studies that are to be announced again', () => {
+  const announced = () =>
+    eventsOf('StudyAvailable').map((e) => e.value as { studyInstanceUid: string; revision: string; sequence: number });
+  const look = async (): Promise<void> => {
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, link, row, signal);
+  };
+  const states = () => eventsOf('Census').map((e) => (e.type === 'ctstream.clinical.v1.Census' ? e.value.studies.map((s) => s.state) : []));
+  beforeEach(async () => {
+    for (const uid of [GOOD, BAD]) {
+      markTouched(state, centre, uid, 'poll', link.quiet);
+      now += 1000;
+      await look();
+    }
+  });
+
+  test('are, once, in their order and with higher numbers, and then known as before', async () => {
+    expect(announceAgain(state, centre, 0)).toBe(2);
+    expect(announceAgain(state, centre, 0)).toBe(2);
+    await look();
+    await look();
+    const [good, bad, ...again] = announced();
+    expect(again.map((v) => [v.studyInstanceUid, v.revision])).toEqual([
+      [GOOD, good?.revision],
+      [BAD, bad?.revision],
+    ]);
+    const numbers = announced().map((v) => v.sequence);
+    expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    expect(new Set(numbers).size).toBe(4);
+    const outbox = state.all<{ event_id: string }>('SELECT event_id FROM outbox');
+    expect(new Set(outbox.map((r) => r.event_id)).size).toBe(4);
+    expect(toAnnounceAgain(state, centre)).toBe(0);
+    expect(studyRow(state, centre, GOOD)).toMatchObject({ state: 'announced', deadline_ms: null, revision: good?.revision });
+  });
+
+  test('only those that were announced since a time, and none when it is only asked how many', async () => {
+    const since = studyRow(state, centre, BAD)?.sequence ?? 0;
+    expect([announcedSince(state, centre, since), toAnnounceAgain(state, centre)]).toEqual([1, 0]);
+    announceAgain(state, centre, since);
+    await look();
+    expect(announced().map((v) => v.studyInstanceUid)).toEqual([GOOD, BAD, BAD]);
+  });
+
+  test('wait behind what is new, and the census says so meanwhile', async () => {
+    announceAgain(state, centre, 0);
+    await takeCensus(state, link, signal);
+    const fresh = '1.3' as StudyInstanceUid;
+    pacs.add(fresh);
+    markTouched(state, centre, fresh, 'poll', link.quiet);
+    now += 1000;
+    await look();
+    await takeCensus(state, link, signal);
+    expect(announced().map((v) => v.studyInstanceUid)).toEqual([GOOD, BAD, fresh, GOOD, BAD]);
+    expect(states()).toEqual([
+      ['pending', 'pending'],
+      ['announced', 'announced', 'announced'],
+    ]);
+  });
+
+  test('are not when the PACS has them no longer', async () => {
+    announceAgain(state, centre, 0);
+    pacs.delete(BAD);
+    await look();
+    expect(announced().map((v) => v.studyInstanceUid)).toEqual([GOOD, BAD, GOOD]);
+    expect([toAnnounceAgain(state, centre), studyRow(state, centre, BAD)?.state]).toEqual([0, 'unlisted']);
+  });
+
+  test('are looked at by the next census when the gateway ended between the look and its note', async () => {
+    announceAgain(state, centre, 0);
+    state.run('UPDATE study SET deadline_ms = NULL');
+    await takeCensus(state, link, signal);
+    now += 1000;
+    await look();
+    expect(announced()).toHaveLength(4);
   });
 });
 

@@ -16,6 +16,8 @@ const STUDIES_AT_A_TIME = 4;
 /** Beyond the number of any change: the answer then tells the last one. */
 const BEYOND = Number.MAX_SAFE_INTEGER;
 const LONGEST_WAIT_MS = 30_000;
+/** Between a failed census and the next, where the time between two good ones is not shorter. */
+const LONGEST_CENSUS_WAIT_MS = 3_600_000;
 
 export interface Watch {
   /** Asks for a census at the next round; resolves when it is in the outbox. @throws Fault of the PACS */
@@ -33,17 +35,25 @@ export function watchCentre(state: State, link: CentreLink): Watch {
   const asked: Asked[] = [];
   let wake = new AbortController();
   let censusDueMs = 0;
+  let censusWaitMs = 0;
   let polledMs = 0;
 
+  /** A census that fails alone is tried again later and later, so that the rest of the watch goes on. @throws Fault when the PACS answers nothing */
   const census = async (signal: AbortSignal): Promise<void> => {
     const waiting = asked.splice(0);
     try {
       const done = await takeCensus(state, link, signal);
       censusDueMs = state.nowMs() + link.censusEveryMs;
+      censusWaitMs = 0;
+      noteCensus(state, link, undefined);
       for (const w of waiting) w.resolve(done);
     } catch (error) {
       for (const w of waiting) w.reject(error);
-      throw error;
+      if (signal.aborted || !(error instanceof Fault)) throw error;
+      await link.web.study(NO_STUDY, signal);
+      censusWaitMs = Math.min(Math.max(censusWaitMs * 2, 1000), link.censusEveryMs, LONGEST_CENSUS_WAIT_MS);
+      censusDueMs = state.nowMs() + censusWaitMs;
+      noteCensus(state, link, error);
     }
   };
 
@@ -61,12 +71,13 @@ export function watchCentre(state: State, link: CentreLink): Watch {
     if (outboxDepth(state, link.centre) >= link.outboxLimit)
       throw new Fault('BUS_UNAVAILABLE', true, 'the outbox is full: nothing more is taken in until Kafka answers');
     await notice(signal);
-    if (asked.length > 0 || state.nowMs() >= censusDueMs) await census(signal);
     const due = dueStudies(state, link.centre, STUDIES_PER_ROUND);
     for (let i = 0; i < due.length; i += STUDIES_AT_A_TIME) {
       // Each of them took its whole time: the feed goes on first, and the rest has its turn in the next round.
-      if (!(await lookAt(state, link, due.slice(i, i + STUDIES_AT_A_TIME), signal))) return;
+      if (!(await lookAt(state, link, due.slice(i, i + STUDIES_AT_A_TIME), signal))) break;
     }
+    // Last: it asks for everything that the PACS has, and a PACS that won't list that may answer for each study.
+    if (asked.length > 0 || state.nowMs() >= censusDueMs) await census(signal);
   };
 
   return {
@@ -175,6 +186,28 @@ async function poll(state: State, link: CentreLink, signal: AbortSignal): Promis
       state.run('UPDATE study SET instance_count = ? WHERE centre = ? AND uid = ?', count, link.centre, uid);
     }
   });
+}
+
+/** What the status page says of a census that fails while the PACS answers; counted each time, logged when it changes. */
+function noteCensus(state: State, link: CentreLink, fault: Fault | undefined): void {
+  const { centre } = link;
+  const before = state.get<{ code: string }>('SELECT code FROM census_failed WHERE centre = ?', centre)?.code;
+  if (fault === undefined) {
+    state.run('DELETE FROM census_failed WHERE centre = ?', centre);
+  } else {
+    link.count('gateway_census_failed_total');
+    state.run(
+      `INSERT INTO census_failed (centre, code, detail, since_ms) VALUES (?, ?, ?, ?)
+       ON CONFLICT (centre) DO UPDATE SET code = excluded.code, detail = excluded.detail`,
+      centre,
+      fault.code,
+      fault.message,
+      state.nowMs(),
+    );
+  }
+  if (before === fault?.code) return;
+  if (fault === undefined) link.log('info', { centre }, 'the PACS can be counted again');
+  else link.log('warn', { centre, code: fault.code, fault: fault.message }, 'the PACS answers, and a census of it fails');
 }
 
 /** What the status page says of the PACS; logged when it changes. */

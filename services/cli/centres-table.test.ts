@@ -9,6 +9,7 @@ test('a centre is one row with its counts, reasons and the state of its PACS', (
       ...row,
       centre: 'c02',
       reasons: {},
+      toAnnounceAgain: 12,
       pacs: { usable: false, code: 'SOURCE_UNAVAILABLE' },
       census: { takenAt: '2026-01-02T03:04:05.678Z' },
     },
@@ -17,5 +18,5 @@ test('a centre is one row with its counts, reasons and the state of its PACS', (
   const c01 = lines.find((l) => l.includes('c01')) ?? '';
   expect(c01.match(/[\w.]+( \w+)*/g)).toEqual(['c01', '7', '4', '1', '2', '3', '5', 'answers', 'none yet', 'TRUNCATED 2']);
   expect(lines[lines.indexOf(c01) + 1]).toContain('GANTRY_TILT 1');
-  expect(lines.find((l) => l.includes('c02'))).toMatch(/SOURCE_UNAVAILABLE.*2026-01-02 03:04:05/);
+  expect(lines.find((l) => l.includes('c02'))).toMatch(/SOURCE_UNAVAILABLE.*2026-01-02 03:04:05.*to announce again: 12/);
 });

@@ -15,6 +15,7 @@ export const centresAnswer = z.object({
       reasons: z.record(z.string(), z.number()),
       pacs: z.object({ usable: z.boolean(), code: z.string().nullable() }),
       census: z.object({ takenAt: z.string() }).nullable(),
+      toAnnounceAgain: z.number().optional(),
       outbox: z.number(),
     }),
   ),
@@ -22,10 +23,11 @@ export const centresAnswer = z.object({
 type CentreRow = z.infer<typeof centresAnswer>['centres'][number];
 
 function reasonsOf(row: CentreRow): string {
-  return Object.entries(row.reasons)
+  const again = row.toAnnounceAgain ?? 0;
+  const lines = Object.entries(row.reasons)
     .toSorted(([a, n], [b, m]) => m - n || a.localeCompare(b))
-    .map(([code, n]) => `${code} ${n}`)
-    .join('\n');
+    .map(([code, n]) => `${code} ${n}`);
+  return [...lines, ...(again > 0 ? [`to announce again: ${again}`] : [])].join('\n');
 }
 
 /** One row a centre: its counts, why studies wait or were refused, and whether its PACS answers. */

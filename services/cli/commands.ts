@@ -9,7 +9,7 @@ interface Group {
 /** In the order of the help. */
 export const COMMANDS: readonly Group[] = [
   {
-    names: ['up', 'down', 'status', 'centres'],
+    names: ['up', 'down', 'status', 'centres', 'announce-again'],
     load: async (program) => (await import('./commands/deployment.ts')).addDeploymentCommands(program),
   },
   {

@@ -66,7 +66,7 @@ export function acceptRefusal(topic: string, named: boolean): AcceptRefusal | un
   return type === PATIENT_WITHDRAWN && !named ? 'WITHDRAWALS' : undefined;
 }
 
-const BY_CENTRE = 'end its gateway, move its STATE_DIR away and start it: it announces every study again, and what stands is stored once';
+const byCentre = (centre: string): string => `'ctstream announce-again --centre ${centre}', with --since as old as what was lost`;
 
 /** What is to be done after the stage has started, one line each. */
 export function nextSteps(stage: string, topics: readonly string[]): string[] {
@@ -74,9 +74,9 @@ export function nextSteps(stage: string, topics: readonly string[]): string[] {
   const ofAllCentres = topics.some((t) => centreOfTopic(t) === undefined && typeOfTopic(t) !== PATIENT_WITHDRAWN);
   return [
     `Start ${GATEWAY.test(stage) ? 'the gateway' : stage}.`,
-    ...centres.map((centre) => `Centre ${centre}: ${BY_CENTRE}.`),
+    ...centres.map((centre) => `Centre ${centre}: ${byCentre(centre)}.`),
     ...(ofAllCentres
-      ? [`'ctstream account --studies --json' lists what is unaccounted, with its centre (identified). Of each such centre: ${BY_CENTRE}.`]
+      ? [`'ctstream account --studies --json' lists what is unaccounted, with its centre (identified). Of each such centre: ${byCentre('ID')}.`]
       : []),
     ...(topics.some((t) => typeOfTopic(t) === PATIENT_WITHDRAWN)
       ? [

@@ -1,5 +1,5 @@
 // What the archive claims it holds: one bad record, one lost race or one broken partition takes nothing else with it.
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -113,7 +113,7 @@ test('records that are no good events become rows that say so, and the rest is a
     [
       record(EXCLUDED, 0),
       record(EXCLUDED, 1, { bad: 'BAD_EVENT' }),
-      record(EXCLUDED, 2, { bad: 'SCHEMA_AHEAD' }),
+      record(EXCLUDED, 2, { bad: 'SCHEMA_ID_MISMATCH', ce_type: 'ctstream.research.v1.StudyLabelled' }),
       record(EXCLUDED, 3, { type: 'ctstream.research.v1.StudyLabelled' }),
       record(EXCLUDED, 4, { sequence: '9999999999999999999' }),
       record(EXCLUDED, 5, { time: '8640000000000000' }),
@@ -122,10 +122,75 @@ test('records that are no good events become rows that say so, and the rest is a
     [end(EXCLUDED, 0, 7)],
   );
   const { written, bad } = await archiveOnce(w.ports, research, fresh(), never);
-  expect([written, bad]).toEqual([7, { BAD_EVENT: 4, SCHEMA_AHEAD: 1 }]);
+  expect([written, bad]).toEqual([7, { BAD_EVENT: 5 }]);
   const rows = await rowsOf(w, EXCLUDED);
-  expect(rows.map((r) => r['bad_code'])).toEqual([null, 'BAD_EVENT', 'SCHEMA_AHEAD', 'BAD_EVENT', 'BAD_EVENT', 'BAD_EVENT', null]);
+  expect(rows.map((r) => r['bad_code'])).toEqual([null, ...Array<string>(5).fill('BAD_EVENT'), null]);
   expect(rows[1]).toMatchObject({ record_offset: '1', record_key: null, event_id: null, event_type: null, event_source: null });
+});
+
+describe('a record that only another reader can judge', () => {
+  const ce_type = 'ctstream.research.v1.StudyExcluded';
+  const ahead = (bad: string): World =>
+    world(
+      [...records(EXCLUDED, 3), record(EXCLUDED, 3, { bad, ce_type }), record(EXCLUDED, 4), ...records(LABELLED, 3)],
+      [end(EXCLUDED, 0, 5), end(LABELLED, 0, 3)],
+    );
+
+  test.each(['SCHEMA_AHEAD', 'SCHEMA_ID_MISMATCH'])('%s: its partition alone waits, is told, and loses nothing', async (code) => {
+    const w = ahead(code);
+    const state = fresh();
+    expect(await archiveOnce(w.ports, research, state, never)).toEqual({ written: 6, bad: {} });
+    w.log.push(record(LABELLED, 3));
+    w.ends = [end(EXCLUDED, 0, 5), end(LABELLED, 0, 4)];
+    const { bus } = w.ports;
+    const asked: string[] = [];
+    const watched: EventBus = { ...bus, read: (ranges, s) => (asked.push(...ranges.map((r) => r.topic)), bus.read(ranges, s)) };
+    expect(await archiveOnce({ ...w.ports, bus: watched }, research, state, never)).toEqual({ written: 1, bad: {} });
+    // Not read over and over, with all that lies behind it.
+    expect(asked).toEqual([LABELLED]);
+    expect([...state.failed].map(([at, f]) => [at, f.code, f.message])).toEqual([
+      [`${EXCLUDED}/0`, code, expect.stringContaining(`${EXCLUDED}/0/3 can't be read yet`)],
+    ]);
+    expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2]);
+    expect(await offsetsOf(w, LABELLED)).toEqual([0, 1, 2, 3]);
+    // Upgraded, or the registry has its ids again.
+    w.log = w.log.map((r) => (r.topic === EXCLUDED ? record(EXCLUDED, Number(r.offset)) : r));
+    const after = fresh();
+    expect(await archiveOnce(w.ports, research, after, never)).toEqual({ written: 2, bad: {} });
+    expect(after.failed.size).toBe(0);
+    expect((await rowsOf(w, EXCLUDED)).map((r) => [Number(r['record_offset']), r['bad_code']])).toEqual(
+      [0, 1, 2, 3, 4].map((n) => [n, null]),
+    );
+  });
+
+  test('is archived as a bad one when an operator names its place', async () => {
+    const w = ahead('SCHEMA_AHEAD');
+    const asBad = new Set([`${EXCLUDED}/0/3`]);
+    expect(await archiveOnce(w.ports, { ...research, asBad }, fresh(), never)).toEqual({ written: 8, bad: { SCHEMA_AHEAD: 1 } });
+    expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  test('of a centre is told under its pseudonym', async () => {
+    const type = 'ctstream.clinical.v1.StudyAvailable';
+    const w = world([record(AVAILABLE, 0, { bad: 'SCHEMA_AHEAD', ce_type: type })], [end(AVAILABLE, 0, 1)]);
+    const state = fresh();
+    await archiveOnce(w.ports, { zone: 'clinical', maxRecords: 10 }, state, never);
+    expect([...state.failed.values()].map((f) => f.message)).toEqual([
+      expect.stringContaining(' ct.clinical.site-x.study-available.v1/0/0 '),
+    ]);
+  });
+
+  test('a topic of a newer version waits whole, and its centre is not told', async () => {
+    const topic = 'ct.clinical.c01.study-later.v1';
+    const w = world(
+      [record(topic, 0), record(AVAILABLE, 0, { centre: 'c01', type: 'ctstream.clinical.v1.StudyAvailable' })],
+      [end(topic, 0, 1), end(AVAILABLE, 0, 1)],
+    );
+    const state = fresh();
+    expect((await archiveOnce(w.ports, { zone: 'clinical', maxRecords: 10 }, state, never)).written).toBe(1);
+    expect([...state.failed.values()].map((f) => [f.code, f.message.includes('c01')])).toEqual([['SCHEMA_AHEAD', false]]);
+    expect([...w.objects.keys()].some((key) => key.includes('study-later'))).toBe(false);
+  });
 });
 
 test('the clinical archive holds no outbox number, and no row of a centre in the name of another', async () => {

@@ -11,6 +11,7 @@ import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { ENVELOPE, PARKED, snakeRow, valueColumns, type AvroField, type Column } from './columns.ts';
+import { judge, waitsForReader } from './judge.ts';
 import { nextOffsetOf, toParquet } from './parquet.ts';
 import { RAW, rawRow } from './raw-record.ts';
 import { redactClinical, type RedactedEvent, type TokenSource } from './redact.ts';
@@ -30,6 +31,8 @@ export interface ArchiveOptions {
   readonly zone: Zone;
   /** Most records of one file. */
   readonly maxRecords: number;
+  /** Unreadable records, by place as the archiver tells it (`<topic>/<partition>/<offset>`), that are not waited for. */
+  readonly asBad?: ReadonlySet<string>;
 }
 
 const schemas = new Map<string, { fields: AvroField[] }>();
@@ -74,27 +77,8 @@ function badRow(record: BusRecord, topic: string, code: Code): Record<string, un
   };
 }
 
-/** Last millisecond of the year 9999, and the greatest BIGINT: what a column can hold. */
-const LATEST_MS = Date.UTC(10_000, 0, 1) - 1;
-const GREATEST = 2n ** 63n - 1n;
-
-/** The event, or why it is none: as the stages judge it, and what no column can hold. */
-function judge(record: BusRecord, codec: EventCodec): EventIn | Code {
-  let event: EventIn;
-  try {
-    event = codec.decode(record);
-  } catch (error) {
-    if (error instanceof Fault && (error.code === 'BAD_EVENT' || error.code === 'SCHEMA_AHEAD')) return error.code;
-    throw error;
-  }
-  if (typeOfTopic(record.topic) !== event.type || event.timeMs < 0 || event.timeMs > LATEST_MS) return 'BAD_EVENT';
-  if (event.sequence !== undefined && event.sequence > GREATEST) return 'BAD_EVENT';
-  const centre = centreOfTopic(record.topic);
-  return centre !== undefined && 'centre' in event.value && event.value.centre !== centre ? 'CENTRE_MISMATCH' : event;
-}
-
-async function eventRow(record: BusRecord, ports: ArchivePorts, zone: Zone): Promise<Record<string, unknown>> {
-  const event = judge(record, ports.codec);
+async function eventRow(record: BusRecord, ports: ArchivePorts, { zone, asBad }: ArchiveOptions): Promise<Record<string, unknown>> {
+  const event = judge(record, ports.codec, asBad?.has(shownPlace(record, ports)));
   if (typeof event === 'string') return badRow(record, shownTopic(record.topic, ports), event);
   let kept = envelope(event);
   if (zone === 'clinical') {
@@ -116,6 +100,9 @@ async function eventRow(record: BusRecord, ports: ArchivePorts, zone: Zone): Pro
     ...(snakeRow(kept.value) as Record<string, unknown>),
   };
 }
+
+/** A record's place as it is told and as an operator names it: with the centre's pseudonym. */
+const shownPlace = (r: BusRecord, ports: ArchivePorts): string => `${place(shownTopic(r.topic, ports), r.partition)}/${r.offset}`;
 
 /** A parked record's metadata; in the clinical zone neither its key nor its id, which name a study. */
 function parkedRow(record: BusRecord, zone: Zone): Record<string, unknown> {
@@ -186,9 +173,15 @@ export interface Archived {
 
 const place = (topic: string, partition: number): string => `${topic}/${partition}`;
 
-/** @throws Fault LOG_TRUNCATED or OBJECT_CORRUPT, which concern this partition alone. */
+/** Retry and dead-letter topics. */
+const PARKED_TOPIC = /^ct\.(?:clinical|research)\.[a-z-]+\.(?:retry\.[0-9a-z]+|dead)$/;
+
+/** @throws Fault LOG_TRUNCATED, OBJECT_CORRUPT or SCHEMA_AHEAD, which concern this partition alone. */
 async function startOf(ports: ArchivePorts, state: ArchiveState, end: TopicEnd, prefix: string, signal: AbortSignal): Promise<bigint> {
   const at = place(end.topic, end.partition);
+  // Its columns, and in the clinical zone which of them name somebody, are known to a newer version. Nor is its centre told here.
+  if (typeOfTopic(end.topic) === undefined && !PARKED_TOPIC.test(end.topic))
+    throw new Fault('SCHEMA_AHEAD', true, `a topic that this version does not know: ${end.topic.split('.').slice(-2).join('.')}`);
   const known = state.next.get(at) ?? (await resumeAt(ports, prefix, signal)) ?? end.first;
   const shown = place(shownTopic(end.topic, ports), end.partition);
   if (known < end.first) {
@@ -268,10 +261,14 @@ async function findPending(
     const prefix = `${shownTopic(end.topic, ports)}/${end.partition}/`;
     try {
       const first = await startOf(ports, state, end, prefix, signal);
-      if (first < end.end) found.set(at, { end, prefix, columns: fileColumns(end.topic, options.zone), first, rows: [] });
+      // What this process can't read it never will: its schemas and ids are those of its start.
+      const before = state.failed.get(at);
+      if (waitsForReader(before)) failed.set(at, before);
+      else if (first < end.end) found.set(at, { end, prefix, columns: fileColumns(end.topic, options.zone), first, rows: [] });
     } catch (error) {
       // One partition's hole is no reason to let the others' records expire too.
-      if (!(error instanceof Fault) || (error.code !== 'LOG_TRUNCATED' && error.code !== 'OBJECT_CORRUPT')) throw error;
+      const isOfPartition = error instanceof Fault && (error.code === 'LOG_TRUNCATED' || error.code === 'OBJECT_CORRUPT');
+      if (!isOfPartition && !waitsForReader(error)) throw error;
       failed.set(at, error);
     }
   }
@@ -301,6 +298,16 @@ export async function archiveOnce(
     written += count;
     for (const code of codes) if (typeof code === 'string' && isCode(code)) bad[code] = (bad[code] ?? 0) + 1;
   };
+  /** Everything before the record is archived, nothing behind it: the next archiver goes on with it. */
+  const stopAt = async (at: string, p: Pending, record: BusRecord, fault: Fault): Promise<void> => {
+    await write(at, p, record.offset);
+    // Lost to another archiver: the next pass sees how far that one came.
+    if (!pending.delete(at)) return;
+    state.failed.set(
+      at,
+      new Fault(fault.code, true, `${shownPlace(record, ports)} can't be read yet, and its partition waits`, { cause: fault }),
+    );
+  };
   if (pending.size === 0) return { written, bad };
   const ranges = [...pending.values()].map((p) => ({ ...p.end, first: p.first }));
   for await (const record of ports.bus.read(ranges, signal)) {
@@ -309,7 +316,13 @@ export async function archiveOnce(
     if (p === undefined || record.offset < p.first) continue;
     const parked = typeOfTopic(record.topic) === undefined;
     const raw = options.zone === 'research' && !parked ? rawRow(record) : {};
-    p.rows.push(parked ? parkedRow(record, options.zone) : { ...(await eventRow(record, ports, options.zone)), ...raw });
+    try {
+      p.rows.push(parked ? parkedRow(record, options.zone) : { ...(await eventRow(record, ports, options)), ...raw });
+    } catch (error) {
+      if (!waitsForReader(error)) throw error;
+      await stopAt(at, p, record, error);
+      continue;
+    }
     if (p.rows.length >= options.maxRecords) await write(at, p, record.offset + 1n);
   }
   for (const [at, p] of pending) await write(at, p, p.end.end);

@@ -10,5 +10,12 @@ export const eventLogEnv = z.object({
   ZONE: z.enum(['clinical', 'research']).describe('Which zone this archiver keeps; the clinical one needs the vault.'),
   ARCHIVE_EVERY_MS: z.coerce.number().int().min(200).default(10_000).describe('Pause between two looks at the log.'),
   ARCHIVE_MAX_RECORDS: z.coerce.number().int().min(1).max(1_000_000).default(50_000).describe('Most records of one Parquet file.'),
+  ARCHIVE_AS_BAD: z
+    .string()
+    .default('')
+    .transform((text) => new Set(text.split(',').filter((one) => one !== '')))
+    .describe(
+      'Records that nobody will ever read, as /readyz names them (<topic>/<partition>/<offset>, commas between): archived as bad rows, so that their partitions go on.',
+    ),
   ...vaultShape,
 });

@@ -43,5 +43,6 @@ await runProcess({ name, zone: env.ZONE, env }, async (ctx) => {
     ctx.onStop(() => vault.close());
     withTokens = { ...ports, tokens };
   }
-  await runArchiver(withTokens, { zone: env.ZONE, maxRecords: env.ARCHIVE_MAX_RECORDS }, { ctx, everyMs: env.ARCHIVE_EVERY_MS });
+  const options = { zone: env.ZONE, maxRecords: env.ARCHIVE_MAX_RECORDS, asBad: env.ARCHIVE_AS_BAD };
+  await runArchiver(withTokens, options, { ctx, everyMs: env.ARCHIVE_EVERY_MS });
 });

@@ -15,7 +15,7 @@ export const RAW: readonly Column[] = [
 ];
 
 /** The columns of a record; `raw_value` in base64, as `toParquet` takes it. Of bad records too: without them a restore would
- * move the offsets behind them, and of one that is only SCHEMA_AHEAD nothing may be lost. */
+ * move the offsets behind them, and one that was given up as SCHEMA_AHEAD may yet be read. */
 export function rawRow(record: BusRecord): Record<string, unknown> {
   return {
     raw_key: record.key,

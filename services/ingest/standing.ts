@@ -1,5 +1,5 @@
 // What ct-clinical holds of a study already, and what that makes of an announcement.
-import { digestOfParts } from '../kernel/digest.ts';
+import { returnedRevision } from '../kernel/digest.ts';
 import type { ClinicalRevision } from '../kernel/ids.ts';
 import { readManifest } from '../kernel/manifest.ts';
 import type { Published } from '../kernel/manifest.ts';
@@ -58,8 +58,4 @@ export function judge(event: Available, standing: readonly Published<ClinicalMan
   if (own !== undefined && !overtaken) return { kind: 'stored', published: own };
   if (isSuperseded(event, standing)) return { kind: 'superseded' };
   return { kind: 'new', revision: own === undefined ? revision : returnedRevision(revision, sequence) };
-}
-
-function returnedRevision(revision: string, sequence: number): ClinicalRevision {
-  return digestOfParts(['returned', revision, String(sequence)]).slice(0, 32) as ClinicalRevision;
 }

@@ -3,6 +3,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { account, type AccountInput, type Parked, type StudyState } from './accounting.ts';
 import type { Code } from './codes.ts';
+import { returnedRevision } from './digest.ts';
 import { outgoingId } from './event-ids.ts';
 import { centreId, clinicalKey, type ClinicalKey, type ResearchStudyId, type StudyInstanceUid } from './ids.ts';
 import { topicOf } from './route.ts';
@@ -285,6 +286,17 @@ test("an event that the reader can not read yet makes no study unaccounted; anot
   const unread = { ...finished, bad: [{ topic: 'ct.research.study-assessed.v1', code: 'SCHEMA_ID_MISMATCH' as const, key: S(1) }] };
   expect(stateOf(across, finished)[0]).toBe('unaccounted');
   expect(stateOf(across, unread)).toEqual(['waiting', 'SCHEMA_ID_MISMATCH']);
+});
+
+test('a study that is announced again stands where it stood, also when the log has lost what was announced before', () => {
+  const again = event('ctstream.clinical.v1.StudyAvailable', clinical(1, { sequence: 9 }), { offset: 5n });
+  for (const before of [way(1, 7), way(1, 7).slice(1)]) expect(stateOf([...before, again], finished)[0]).toBe('released');
+  // Corrected and set back: stored a second time under a revision that only its number tells.
+  const stored = event('ctstream.clinical.v1.StudyStored', clinical(1, { sequence: 3, revision: returnedRevision('r1', 3) }), {
+    offset: 20n,
+  });
+  expect(stateOf([again, stored], finished)).toEqual(['waiting', 'IN_QUEUE']);
+  expect(stateOf([again, { ...stored, value: { ...stored.value, revision: 'r2' } } as EventIn], finished)[0]).toBe('unaccounted');
 });
 
 test('a refusal that is told twice is one', () => {

@@ -27,6 +27,7 @@ import {
   type StudyState,
 } from './account-standing.ts';
 import { isCode } from './codes.ts';
+import { returnedRevision } from './digest.ts';
 import { outgoingId } from './event-ids.ts';
 import { parseClinicalKey, type ClinicalKey, type ClinicalRevision } from './ids.ts';
 import { outboxGaps } from './outbox-gaps.ts';
@@ -120,7 +121,9 @@ function storedFor(facts: Facts, key: ClinicalKey, e: Available): { readonly sto
   const exact = all.filter((s) => s.value.sequence === sequence);
   if (exact.length > 0) return { stored: newest(exact, (s) => s.offset) };
   const announced = new Map((facts.available.get(key) ?? []).map((a) => [a.value.sequence, a.value.revision]));
-  const isSame = (s: Stored): boolean => (announced.get(s.value.sequence) ?? s.value.revision) === revision;
+  // The announcement that it was stored for may have left the log: then its revision tells.
+  const isSame = (s: Stored): boolean =>
+    (announced.get(s.value.sequence) ?? s.value.revision) === revision || s.value.revision === returnedRevision(revision, s.value.sequence);
   const same = all.filter(isSame).toSorted((a, b) => a.value.sequence - b.value.sequence);
   const own = same.findLast((s) => s.value.sequence <= sequence) ?? same[0];
   if (own === undefined) return {};

@@ -33,6 +33,11 @@ export function revisionOf(instances: readonly ListedInstance[]): ClinicalRevisi
   return digestOfParts(['revision', ...lines]).slice(0, 32) as ClinicalRevision;
 }
 
+/** Revision under which ingest stores one that came back after another (A, B, A): a pure function of the announcement. */
+export function returnedRevision(revision: string, sequence: number): ClinicalRevision {
+  return digestOfParts(['returned', revision, String(sequence)]).slice(0, 32) as ClinicalRevision;
+}
+
 /** Pseudonym of a centre under the vault's site secret: the same to the anonymiser and to the archiver. */
 export function siteId(siteSecret: Uint8Array, centre: CentreId): SiteId {
   return `C${createHmac('sha256', siteSecret).update(`site|${centre}`).digest('hex').slice(0, 10)}` as SiteId;

@@ -81,6 +81,7 @@ interface Report {
   readonly refused: number;
   readonly outOfScope: number;
   readonly reasons: Record<string, number>;
+  readonly toAnnounceAgain: number;
   readonly pacs: { readonly usable: boolean; readonly code: string | null };
   readonly census: object | null;
 }
@@ -140,6 +141,33 @@ describe('announcing', () => {
       expect(await announcementsOf(A, study)).toEqual([]);
     }
     expect((await reportOf(A)).outOfScope).toBe(2);
+  }, 90_000);
+
+  test('a study that is announced again is told again with the same event id, and stored once', async () => {
+    const study = smallStudy({ slices: 2 });
+    await put(lab.orthanc(A), study.files);
+    const stored = async (count: number): Promise<Awaited<ReturnType<typeof storedOf>>> =>
+      eventually(`stored ${count} time(s)`, async () => {
+        const found = (await storedOf(lab)).filter((e) => e.value.studyInstanceUid === study.study);
+        return found.length >= count ? found : undefined;
+      });
+    await stored(1);
+    const response = await fetch(`${lab.stages.apiUrl('centre-gateway')}/announce-again`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${lab.provisioned.gatewayToken}` },
+      body: JSON.stringify({ centre: A }),
+    });
+    expect(response.status).toBe(200);
+    const [first, second] = await announced(A, study.study, 2);
+    expect([second?.value.revision, second?.value.instanceCount]).toEqual([first?.value.revision, first?.value.instanceCount]);
+    expect(second?.value.sequence).toBeGreaterThan(first?.value.sequence ?? Infinity);
+    const told = await stored(2);
+    expect(new Set(told.map((e) => `${e.id} ${e.value.sequence} ${e.value.manifestSha256}`)).size).toBe(1);
+    await eventually('nothing waits any more', async () => {
+      const { toAnnounceAgain, waiting } = await reportOf(A);
+      return toAnnounceAgain === 0 && waiting === 0 ? true : undefined;
+    });
+    expect(await announcementsOf(A, study.study)).toHaveLength(2);
   }, 90_000);
 
   test('a study that vanished before the pull and comes back is announced again and stored', async () => {

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InvalidArgumentError, type Command } from 'commander';
 import Table from 'cli-table3';
+import { z } from 'zod';
 import { cleanUp, stopAll } from '../../../deploy/local/cleanup.ts';
 import { CLINICAL_DAYS } from '../../../deploy/local/lifecycle.ts';
 import { isRunning } from '../../../deploy/local/processes.ts';
@@ -107,6 +108,39 @@ async function centres(o: { dir: string } & Printable): Promise<void> {
   print(o, body, () => centresTable(centresAnswer.parse(body).centres));
 }
 
+interface AgainOptions extends Printable {
+  readonly dir: string;
+  readonly centre: string;
+  readonly since?: string;
+  readonly dryRun?: boolean;
+}
+
+const againAnswer = z.object({ centre: z.string(), studies: z.number(), dryRun: z.boolean() });
+
+async function announceAgain({ dir, centre, since, dryRun, ...o }: AgainOptions): Promise<void> {
+  const { file, provisioned } = await attachDeployment(resolve(dir));
+  const response = await fetch(`${file.apiUrls['centre-gateway']}/announce-again`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${provisioned.gatewayToken}` },
+    body: JSON.stringify({ centre, since, dryRun }),
+    signal: AbortSignal.timeout(60_000),
+  });
+  if (!response.ok) throw new Error(`the gateway answered ${response.status}: ${(await response.text()).slice(0, 300)}`);
+  const answer = againAnswer.parse(await response.json());
+  print(o, answer, () =>
+    answer.dryRun
+      ? `${answer.studies} studies of ${centre} would be announced again`
+      : `${answer.studies} studies of ${centre} are announced again, as fast as its PACS answers; 'ctstream centres' shows how many still wait`,
+  );
+}
+
+/** A date, or a date with a time; without a zone it is UTC for a date and local for a time, as JavaScript has it. */
+function isoTime(text: string): string {
+  const at = /^\d{4}-\d{2}-\d{2}/.test(text) ? new Date(text) : undefined;
+  if (at === undefined || Number.isNaN(at.getTime())) throw new InvalidArgumentError('give a date such as 2026-04-01');
+  return at.toISOString();
+}
+
 function wholeNumber(least: number, most: number): (text: string) => number {
   return (text) => {
     const n = Number(text);
@@ -154,4 +188,17 @@ export function addDeploymentCommands(program: Command): void {
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  ctstream centres --json\n')
     .action(centres);
+  program
+    .command('announce-again')
+    .description("have a centre's gateway announce once more what it had announced: for announcements that the log has lost")
+    .requiredOption('--centre <id>', 'the centre')
+    .option('--since <date>', 'only studies whose last announcement is not older (default: all)', isoTime)
+    .option('--dry-run', 'only say how many there are')
+    .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
+    .option('--json', 'one JSON document')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ctstream announce-again --centre c01 --since 2026-04-01 --dry-run\n  ctstream announce-again --centre c01\n',
+    )
+    .action(announceAgain);
 }
