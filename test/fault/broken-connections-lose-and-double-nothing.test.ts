@@ -1,4 +1,4 @@
-// Toxiproxy breaks single connections of ingest and anonymise, drawn by a fixed seed; `node test/fault/broken-connections.ts` takes all.
+// Toxiproxy breaks single connections of the services, drawn by a fixed seed; `node test/fault/broken-connections.ts` takes all.
 import { expect, test } from '@jest/globals';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,8 +7,8 @@ import { startPlatform } from '../../deploy/local/platform.ts';
 import { testPlatform } from '../integration/support.ts';
 import { breakConnections } from './connections/run.ts';
 
-/** One at each place. */
-const FAULTS = 5;
+/** Each at another place. */
+const FAULTS = 6;
 
 test('broken connections lose and double nothing', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'ctstream-broken-'));

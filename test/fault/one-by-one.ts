@@ -1,8 +1,12 @@
 // Faults one after the other, a study for each: the fault begins, the study is sent, the fault ends, the study comes through.
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { processStart } from '../../deploy/local/processes.ts';
 import type { StageExit, StageName } from '../../deploy/local/stages.ts';
+import { flushArchives } from '../../services/cli/demo/steps.ts';
+import { patientOf } from '../../services/cli/phantom/people.ts';
+import type { Milestone } from '../../services/kernel/accounting.ts';
 import { sendStudy, type SentStudy } from '../chaos/sender.ts';
 import { until, type Pipeline } from '../integration/pipeline.ts';
 import { committedTooFar, restAndCheck, type Verdict } from './verdict.ts';
@@ -10,9 +14,15 @@ import { committedTooFar, restAndCheck, type Verdict } from './verdict.ts';
 export interface TimedFault {
   readonly fault: string;
   readonly place: string;
-  /** How long it lasts once the study is announced; 'study' when a study can come through meanwhile, and must. */
+  /** Where the study has come to when the time of the fault begins to count. */
+  readonly since: Milestone;
+  /** What the study must come to when the fault is over; 'archived' when the archive holds all that is in the log. */
+  readonly through: Milestone | 'archived';
+  /** How long it lasts from `since` on; 'study' when a study can come through meanwhile, and must. */
   readonly lasts: number | 'study';
   begin(): Promise<void>;
+  /** What people do from `since` on, the fault or not, until the study has come through. Does not throw. */
+  meanwhile?(studies: number, over: AbortSignal): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -35,22 +45,30 @@ export async function oneByOne(
 ): Promise<OneByOne> {
   const tooFar = new Set<string>();
   const sent: SentStudy[] = [];
+  const index = newPatients(o.seed);
   for (const fault of faults) {
-    await fault.begin();
+    const over = new AbortController();
     try {
-      sent.push(await sendStudy({ pacs: p.pacs, seed: o.seed }, sent.length));
-      if (fault.lasts === 'study') await until(p, (a) => a.reached.anonymised === sent.length, WITHIN_MS);
-      else {
-        await until(p, (a) => a.reached.available === sent.length, WITHIN_MS);
-        await sleep(fault.lasts);
+      await fault.begin();
+      let people: Promise<void> | undefined;
+      try {
+        sent.push(await sendStudy({ pacs: p.pacs, seed: o.seed }, index.next().value));
+        await untilReached(p, fault.since, sent.length);
+        people = fault.meanwhile?.(sent.length, over.signal);
+        if (fault.lasts === 'study') await untilReached(p, fault.through, sent.length);
+        else await sleep(fault.lasts);
+        for (const one of await committedTooFar(p)) tooFar.add(one);
+      } finally {
+        await fault.end();
       }
-      for (const one of await committedTooFar(p)) tooFar.add(one);
+      await untilReached(p, fault.through, sent.length);
+      over.abort();
+      await people;
+    } catch (error) {
+      throw new Error(`${fault.fault}, ${fault.place}`, { cause: error });
     } finally {
-      await fault.end();
+      over.abort();
     }
-    await until(p, (a) => a.reached.anonymised === sent.length, WITHIN_MS).catch((error: unknown) => {
-      throw new Error(`after ${fault.fault}, ${fault.place}`, { cause: error });
-    });
     o.say(`${fault.fault}, ${fault.place}: survived`);
   }
   const verdict = await restAndCheck(p, sent, [...tooFar]);
@@ -61,6 +79,19 @@ export async function oneByOne(
     ownEnds: o.ownEnds,
     verdict,
   };
+}
+
+/** Numbers of studies of a patient each: select takes one of each patient, and each study shall come to the end. */
+function* newPatients(seed: number): Generator<number, never> {
+  for (let index = 0; ; index += 1) if (patientOf(seed, index).visit === 0) yield index;
+}
+
+async function untilReached(p: Pipeline, where: Milestone | 'archived', studies: number): Promise<void> {
+  if (where === 'archived') {
+    const isArchived = await flushArchives(p.ports, join(p.dir, 'event-log'), AbortSignal.timeout(WITHIN_MS));
+    if (!isArchived) throw new Error('the archive does not have all that is in the log');
+    // The gateway may be kept from telling of a study that was sent.
+  } else if (where !== 'sent') await until(p, (a) => a.reached[where] === studies, WITHIN_MS);
 }
 
 async function retriesOf({ ports }: Pipeline): Promise<Record<string, number>> {
