@@ -132,7 +132,7 @@ async function startToxiproxy(o: ExtraContext): Promise<void> {
   const spec: ProcessSpec = {
     name: 'Toxiproxy',
     command: o.tools.toxiproxy ?? '',
-    args: ['-host', '127.0.0.1', '-port', String(o.ports.toxiproxy)],
+    args: ['-host', '127.0.0.1', '-port', String(o.ports.toxiproxy), '-proxy-metrics'],
     cwd: o.dir,
     env: o.env.childEnv,
     logFile: join(o.dir, 'logs', 'toxiproxy.log'),

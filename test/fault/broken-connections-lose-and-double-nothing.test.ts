@@ -19,8 +19,6 @@ test('broken connections lose and double nothing', async () => {
     const result = await breakConnections({ platform, seed: 1, most: FAULTS, say: () => undefined });
     expect(result.verdict).toMatchObject({ problems: [], lost: 0, doubled: 0, unaccounted: 0, committedTooFar: 0 });
     expect(new Set(result.faults.map(({ place }) => place)).size).toBe(FAULTS);
-    // Else nothing went through the proxies.
-    expect(Object.keys(result.retries).length + result.ownEnds.length).toBeGreaterThan(0);
   } finally {
     if (!isShared) await platform.stop();
   }

@@ -16,13 +16,13 @@ export interface TimedFault {
   readonly place: string;
   /** Where the study has come to when the time of the fault begins to count. */
   readonly since: Milestone;
-  /** What the study must come to when the fault is over; 'archived' when the archive holds all that is in the log. */
+  /** What the study must come to, at the latest when the fault is over; 'archived': the archive holds all that is in the log. */
   readonly through: Milestone | 'archived';
   /** How long it lasts from `since` on; 'study' when a study can come through meanwhile, and must. */
   readonly lasts: number | 'study';
   begin(): Promise<void>;
-  /** What people do from `since` on, the fault or not, until the study has come through. Does not throw. */
-  meanwhile?(studies: number, over: AbortSignal): Promise<void>;
+  /** Begins what people do from `since` on until the study has come through, the fault or not. */
+  meanwhile?(studies: number, over: AbortSignal): void;
   end(): Promise<void>;
 }
 
@@ -46,29 +46,12 @@ export async function oneByOne(
   const tooFar = new Set<string>();
   const sent: SentStudy[] = [];
   const index = newPatients(o.seed);
+  const send = async (): Promise<number> => sent.push(await sendStudy({ pacs: p.pacs, seed: o.seed }, index.next().value));
   for (const fault of faults) {
-    const over = new AbortController();
-    try {
-      await fault.begin();
-      let people: Promise<void> | undefined;
-      try {
-        sent.push(await sendStudy({ pacs: p.pacs, seed: o.seed }, index.next().value));
-        await untilReached(p, fault.since, sent.length);
-        people = fault.meanwhile?.(sent.length, over.signal);
-        if (fault.lasts === 'study') await untilReached(p, fault.through, sent.length);
-        else await sleep(fault.lasts);
-        for (const one of await committedTooFar(p)) tooFar.add(one);
-      } finally {
-        await fault.end();
-      }
-      await untilReached(p, fault.through, sent.length);
-      over.abort();
-      await people;
-    } catch (error) {
+    const found = await survive(p, fault, send).catch((error: unknown) => {
       throw new Error(`${fault.fault}, ${fault.place}`, { cause: error });
-    } finally {
-      over.abort();
-    }
+    });
+    for (const one of found) tooFar.add(one);
     o.say(`${fault.fault}, ${fault.place}: survived`);
   }
   const verdict = await restAndCheck(p, sent, [...tooFar]);
@@ -79,6 +62,37 @@ export async function oneByOne(
     ownEnds: o.ownEnds,
     verdict,
   };
+}
+
+/** One fault and its study. Gives what was committed without an outcome while the fault was on. */
+async function survive(p: Pipeline, fault: TimedFault, send: () => Promise<number>): Promise<string[]> {
+  const over = new AbortController();
+  try {
+    await fault.begin();
+    const { studies, tooFar } = await sendInto(p, fault, send, over.signal);
+    await untilReached(p, fault.through, studies);
+    return tooFar;
+  } finally {
+    over.abort();
+  }
+}
+
+async function sendInto(
+  p: Pipeline,
+  fault: TimedFault,
+  send: () => Promise<number>,
+  over: AbortSignal,
+): Promise<{ studies: number; tooFar: string[] }> {
+  try {
+    const studies = await send();
+    await untilReached(p, fault.since, studies);
+    fault.meanwhile?.(studies, over);
+    if (fault.lasts === 'study') await untilReached(p, fault.through, studies);
+    else await sleep(fault.lasts);
+    return { studies, tooFar: await committedTooFar(p) };
+  } finally {
+    await fault.end();
+  }
 }
 
 /** Numbers of studies of a patient each: select takes one of each patient, and each study shall come to the end. */

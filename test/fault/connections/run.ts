@@ -92,6 +92,7 @@ const VAULT_USERS: readonly StageName[] = ['anonymise', 'archiver-clinical'];
 
 const ENV = { KAFKA_SESSION_TIMEOUT_MS: '6000', RETRY_DELAYS_MS: '2000,4000,8000', PACS_BREAKER_MS: '2000' };
 
+/** @throws Error too when a proxy that had to break something was not in the way */
 export async function breakConnections(o: ConnectionsOptions): Promise<OneByOne> {
   const keeper = keepUp();
   const p = await startPipeline({
@@ -107,8 +108,12 @@ export async function breakConnections(o: ConnectionsOptions): Promise<OneByOne>
     await Promise.all(STAGE_NAMES.map((name) => p.stages.kill(name, 'SIGTERM')));
     await Promise.all(STAGE_NAMES.map((name) => p.stages.start(name, env[name])));
     keeper.attach(p, env);
-    const faults = choose(o).map(([place, kind]) => faultAt(p, proxies, place, kind));
-    return await oneByOne(p, faults, { seed: o.seed, ownEnds: keeper.ownEnds, say: o.say });
+    const chosen = choose(o);
+    const faults = chosen.map(([place, kind]) => faultAt(p, proxyOf(proxies, place), place, kind));
+    const result = await oneByOne(p, faults, { seed: o.seed, ownEnds: keeper.ownEnds, say: o.say });
+    for (const [place] of chosen)
+      if ((await proxyOf(proxies, place).bytes()) === 0) throw new Error(`nothing was broken: no byte went between ${place.name}`);
+    return result;
   } finally {
     await keeper.stop();
     await p.stop();
@@ -125,9 +130,13 @@ function choose({ seed, most }: ConnectionsOptions): (readonly [Place, Kind])[] 
   return places.flatMap((place, i) => KINDS.slice(i % KINDS.length, (i % KINDS.length) + 1).map((kind) => [place, kind] as const));
 }
 
-function faultAt(p: Pipeline, proxies: ReadonlyMap<Place, Proxy>, place: Place, { fault, lasts, toxic }: Kind): TimedFault {
+function proxyOf(proxies: ReadonlyMap<Place, Proxy>, place: Place): Proxy {
   const proxy = proxies.get(place);
   if (proxy === undefined) throw new Error(`no proxy stands between ${place.name}`);
+  return proxy;
+}
+
+function faultAt(p: Pipeline, proxy: Proxy, place: Place, { fault, lasts, toxic }: Kind): TimedFault {
   const { name, since, through } = place;
   return {
     fault,
@@ -137,11 +146,11 @@ function faultAt(p: Pipeline, proxies: ReadonlyMap<Place, Proxy>, place: Place, 
     lasts,
     begin: () => proxy.poison(toxic(place)),
     end: () => proxy.heal(),
-    ...(through === 'released' ? { meanwhile: (studies, over) => releaseAll(p, studies, over) } : {}),
+    ...(through === 'released' ? { meanwhile: (studies, over) => void releaseAll(p, studies, over) } : {}),
   };
 }
 
-/** Builds and approves a version of all studies, as often as it takes. */
+/** Builds and approves a version of all studies, as often as it takes: an answer may be lost, and what was done stands. */
 async function releaseAll(p: Pipeline, studies: number, over: AbortSignal): Promise<void> {
   const release = (): Promise<boolean> =>
     releaseVersion(p, `v1.0.${studies}`, studies, () => undefined).then(
