@@ -6,6 +6,6 @@ await runOneByOne({
   name: 'broken-connections',
   with: ['toxiproxy'],
   title: 'On every connection',
-  note: 'Toxiproxy stood in both directions of each connection, with a study for each fault, and was broken from before the study was sent until it had come through the service, or for 5 s after it had come to it. Readers graded and, at release, a version was built and approved meanwhile.',
+  note: 'Toxiproxy stood in each connection of each service, in both directions, with a study for each fault: broken from before the study was sent until it had come through the service, or until 5 s after it had come to it. Simulated readers graded all the time; for a fault of release a version was built and approved while it lasted, for one of an archiver the archive had to come to the end of the log.',
   run: (o) => breakConnections(o),
 });

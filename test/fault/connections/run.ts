@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Platform } from '../../../deploy/local/platform.ts';
-import { STAGE_NAMES, type StageName } from '../../../deploy/local/stages.ts';
+import { STAGE_NAMES, stageEnv, type StageName } from '../../../deploy/local/stages.ts';
 import { releaseVersion } from '../../../services/cli/demo/steps.ts';
 import { random } from '../../../services/cli/phantom/random.ts';
 import { startPipeline, type Pipeline } from '../../integration/pipeline.ts';
@@ -87,9 +87,6 @@ export interface ConnectionsOptions {
 
 type Environment = Record<string, string>;
 
-/** Their PostgreSQL is the vault's. */
-const VAULT_USERS: readonly StageName[] = ['anonymise', 'archiver-clinical'];
-
 const ENV = { KAFKA_SESSION_TIMEOUT_MS: '6000', RETRY_DELAYS_MS: '2000,4000,8000', PACS_BREAKER_MS: '2000' };
 
 /** @throws Error too when a proxy that had to break something was not in the way */
@@ -166,41 +163,32 @@ async function putBetween(p: Pipeline, added: Proxy[]): Promise<{ proxies: Map<P
   const api = platform.toxiproxyUrl;
   const [pacs] = p.pacs;
   if (api === undefined || pacs === undefined) throw new Error('the platform has no Toxiproxy or no PACS');
-  const urls: Readonly<Partial<Record<StageName, string>>> = {
-    anonymise: provisioned.databases.vault,
-    select: provisioned.databases.select,
-    'label-queue': provisioned.databases.label_queue,
-    release: provisioned.databases.release,
-    'archiver-clinical': provisioned.vaultAs['archiver-clinical'],
-  };
   const proxies = new Map<Place, Proxy>();
   const env = Object.fromEntries(STAGE_NAMES.map((name) => [name, {}])) as Record<StageName, Environment>;
-  const add = async (place: Place, upstream: string): Promise<string> => {
-    const proxy = await addProxy(api, `${provisioned.prefix}${place.name.replaceAll(' ', '-')}`, upstream);
+  const ledBy = async (place: Place, text: string, host: string): Promise<string> => {
+    const proxy = await addProxy(api, `${provisioned.prefix}${place.name.replaceAll(' ', '-')}`, host);
     added.push(proxy);
     proxies.set(place, proxy);
-    return proxy.address;
+    return text.replaceAll(host, proxy.address);
   };
   for (const place of PLACES) {
     const { stage, part } = place;
+    const own = stageEnv(stage, platform, provisioned, p.dir, 0, 0);
     if (part === 'Kafka') {
       const i = STAGE_NAMES.indexOf(stage);
-      const address = platform.kafka.proxiedBrokers[i] ?? '';
+      const address = platform.kafka.proxiedBrokers[i];
+      if (address === undefined) throw new Error(`the platform has no proxy before Kafka for ${stage}`);
       proxies.set(place, proxyNamed(api, `kafka-${i}`, address));
       env[stage]['KAFKA_BROKERS'] = address;
-    } else if (part === 'MinIO')
-      env[stage]['S3_ENDPOINT'] = `http://${await add(place, `${platform.minio.endPoint}:${platform.minio.port}`)}`;
-    else if (part === 'PACS') {
-      const { host } = new URL(pacs.dicomWebUrl);
-      const address = await add(place, host);
-      const file = join(p.dir, `${stage}-centres-through-proxy.json`);
-      const text = await readFile(provisioned.file(stage === 'ingest' ? 'centres.json' : 'gateway-centres.json'), 'utf8');
-      await writeFile(file, text.replaceAll(host, address), { mode: 0o600 });
+    } else if (part === 'PACS') {
+      const file = join(p.dir, `centres-of-${stage}.json`);
+      const text = await readFile(own['CENTRES_FILE'] ?? '', 'utf8');
+      await writeFile(file, await ledBy(place, text, new URL(pacs.dicomWebUrl).host), { mode: 0o600 });
       env[stage]['CENTRES_FILE'] = file;
     } else {
-      const url = new URL(urls[stage] ?? '');
-      url.host = await add(place, url.host);
-      env[stage][VAULT_USERS.includes(stage) ? 'VAULT_URL' : 'DATABASE_URL'] = url.href;
+      const name = part === 'MinIO' ? 'S3_ENDPOINT' : own['VAULT_URL'] === undefined ? 'DATABASE_URL' : 'VAULT_URL';
+      const url = own[name] ?? '';
+      env[stage][name] = await ledBy(place, url, new URL(url).host);
     }
   }
   return { proxies, env };
