@@ -2,6 +2,7 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LocalEnv } from './env.ts';
+import type { KafkaPorts } from './kafka.ts';
 import { freePorts } from './ports.ts';
 import type { ProcessSpec } from './processes.ts';
 import type { Task } from './progress.ts';
@@ -13,21 +14,18 @@ export interface ExtraPorts {
   zipkin: number;
   prometheus: number;
   toxiproxy: number;
-  /** The broker's own listener behind the proxy. */
-  kafkaBehindProxy: number;
-  /** What Toxiproxy shows for it. */
-  kafkaProxy: number | undefined;
+  /** The broker's own listeners behind the proxies, and what Toxiproxy shows for each. */
+  proxied: KafkaPorts['proxied'];
 }
 
-export async function extraPorts(extras: readonly Extra[], kafkaProxy: number | undefined): Promise<ExtraPorts> {
-  const [registry, zipkin, prometheus, toxiproxy, kafkaBehindProxy] = extras.length === 0 ? [] : await freePorts(5);
+export async function extraPorts(extras: readonly Extra[], kafkaProxies: readonly number[]): Promise<ExtraPorts> {
+  const [registry, zipkin, prometheus, toxiproxy, ...behind] = extras.length === 0 ? [] : await freePorts(4 + kafkaProxies.length);
   return {
     registry: registry ?? 0,
     zipkin: zipkin ?? 0,
     prometheus: prometheus ?? 0,
     toxiproxy: toxiproxy ?? 0,
-    kafkaBehindProxy: kafkaBehindProxy ?? 0,
-    kafkaProxy,
+    proxied: kafkaProxies.map((advertise, i) => ({ listen: behind[i] ?? 0, advertise })),
   };
 }
 
@@ -134,20 +132,15 @@ async function startToxiproxy(o: ExtraContext): Promise<void> {
   const spec: ProcessSpec = {
     name: 'Toxiproxy',
     command: o.tools.toxiproxy ?? '',
-    args: ['-host', '127.0.0.1', '-port', String(o.ports.toxiproxy)],
+    args: ['-host', '127.0.0.1', '-port', String(o.ports.toxiproxy), '-proxy-metrics'],
     cwd: o.dir,
     env: o.env.childEnv,
     logFile: join(o.dir, 'logs', 'toxiproxy.log'),
     stopSignal: 'SIGTERM',
   };
   await o.start(o.dir, 'toxiproxy', spec, () => httpOk(`${url}/version`));
-  if (o.ports.kafkaProxy !== undefined) {
-    const proxy = {
-      name: 'kafka',
-      listen: `127.0.0.1:${o.ports.kafkaProxy}`,
-      upstream: `127.0.0.1:${o.ports.kafkaBehindProxy}`,
-      enabled: true,
-    };
+  for (const [i, { listen, advertise }] of o.ports.proxied.entries()) {
+    const proxy = { name: `kafka-${i}`, listen: `127.0.0.1:${advertise}`, upstream: `127.0.0.1:${listen}`, enabled: true };
     const response = await fetch(`${url}/proxies`, { method: 'POST', body: JSON.stringify(proxy) });
     if (!response.ok) throw new Error(`Toxiproxy did not take the proxy for Kafka: ${response.status}`);
   }

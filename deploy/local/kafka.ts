@@ -19,8 +19,8 @@ export interface KafkaUser {
 export interface KafkaPorts {
   client: number;
   controller: number;
-  /** The listener behind Toxiproxy, and the port that Toxiproxy shows for it. */
-  proxied?: { listen: number; advertise: number } | undefined;
+  /** The listeners behind Toxiproxy, and the port that Toxiproxy shows for each. */
+  proxied: readonly { readonly listen: number; readonly advertise: number }[];
 }
 
 /** Writes the configuration, formats the log folder with the first users, and says how to start it. */
@@ -100,10 +100,10 @@ function properties(folder: string, ports: KafkaPorts, admin: KafkaUser, tls: bo
   const listeners = [`CLIENT://127.0.0.1:${ports.client}`];
   const advertised = [...listeners];
   const protocols = [`CLIENT:${protocol}`, 'CONTROLLER:SASL_PLAINTEXT'];
-  if (ports.proxied !== undefined) {
-    listeners.push(`PROXIED://127.0.0.1:${ports.proxied.listen}`);
-    advertised.push(`PROXIED://127.0.0.1:${ports.proxied.advertise}`);
-    protocols.push(`PROXIED:${protocol}`);
+  for (const [i, { listen, advertise }] of ports.proxied.entries()) {
+    listeners.push(`PROXIED${i}://127.0.0.1:${listen}`);
+    advertised.push(`PROXIED${i}://127.0.0.1:${advertise}`);
+    protocols.push(`PROXIED${i}:${protocol}`);
   }
   const lines: Record<string, string | number | boolean> = {
     'process.roles': 'broker,controller',
@@ -144,7 +144,10 @@ function properties(folder: string, ports: KafkaPorts, admin: KafkaUser, tls: bo
     'num.network.threads': 3,
     'num.io.threads': 4,
   };
-  if (ports.proxied !== undefined) lines['listener.name.proxied.scram-sha-512.sasl.jaas.config'] = scramLogin(admin);
+  for (const i of ports.proxied.keys()) {
+    lines[`listener.name.proxied${i}.scram-sha-512.sasl.jaas.config`] = scramLogin(admin);
+    lines[`listener.name.proxied${i}.num.network.threads`] = 1;
+  }
   return Object.entries(lines)
     .map(([key, value]) => `${key}=${value}\n`)
     .join('');

@@ -26,17 +26,16 @@ export async function launch(dir: string, options: PlatformOptions, tools: Tools
   await mkdir(join(dir, 'logs'), { mode: 0o700 });
   await writeState(dir, state);
   const { kafka, minio, postgres } = state;
-  const extra = await extraPorts(extras, kafka.proxiedPort);
+  const extra = await extraPorts(extras, kafka.proxiedPorts);
   const controller = (await freePorts(1))[0] ?? 0;
   const tasks: Task[] = [
     {
       title: 'Kafka',
       run: async (report) => {
         report('formatting its log');
-        const proxied = kafka.proxiedPort === undefined ? undefined : { listen: extra.kafkaBehindProxy, advertise: kafka.proxiedPort };
         const spec = await prepareKafka({
           dir,
-          ports: { client: kafka.port, controller, proxied },
+          ports: { client: kafka.port, controller, proxied: extra.proxied },
           admin: kafka.admin,
           users: options.kafkaUsers ?? [],
           certificates,
@@ -65,10 +64,12 @@ export async function launch(dir: string, options: PlatformOptions, tools: Tools
   });
 }
 
+/** One for each service, so that the connections of one can be broken alone: a listener shows one address to all. */
+const KAFKA_PROXIES = 9;
+
 async function freshState(options: PlatformOptions): Promise<PlatformState> {
-  const [kafka, minio, postgres, proxied] = await freePorts(4);
+  const [kafka, minio, postgres, ...proxiedPorts] = await freePorts(3 + (options.with?.includes('toxiproxy') === true ? KAFKA_PROXIES : 0));
   if (kafka === undefined || minio === undefined || postgres === undefined) throw new Error('No free ports');
-  const proxiedPort = options.with?.includes('toxiproxy') ? proxied : undefined;
   return {
     version: 1,
     owner: options.detached === true ? null : { pid: process.pid, startedAt: processStart(process.pid) ?? '' },
@@ -76,7 +77,7 @@ async function freshState(options: PlatformOptions): Promise<PlatformState> {
     processes: {},
     outsideDirs: [],
     orthancStableAge: options.orthancStableAge ?? 2,
-    kafka: { port: kafka, proxiedPort, admin: { username: 'admin', password: secret() } },
+    kafka: { port: kafka, proxiedPorts, admin: { username: 'admin', password: secret() } },
     minio: { port: minio, accessKey: 'platform-root', secretKey: secret() },
     postgres: { host: '127.0.0.1', port: postgres, superuser: 'postgres', password: secret() },
     orthancs: [],

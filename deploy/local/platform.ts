@@ -49,8 +49,8 @@ export interface Platform {
   readonly tls?: { readonly caFile: string; readonly ca: string };
   kafka: {
     brokers: string[];
-    /** The same broker through Toxiproxy's proxy 'kafka', when started with 'toxiproxy'. */
-    proxiedBrokers: string[] | undefined;
+    /** The same broker through Toxiproxy's proxies 'kafka-0', 'kafka-1' and so on, when started with 'toxiproxy'. */
+    proxiedBrokers: string[];
     admin: KafkaUser;
     /** Creates SCRAM-SHA-512 users, or sets their passwords. */
     addUsers(users: readonly KafkaUser[]): Promise<void>;
@@ -170,7 +170,7 @@ function attach(dir: string, stop: Platform['stop']): Platform {
     ...(tls === undefined ? {} : { tls }),
     kafka: {
       brokers: [`127.0.0.1:${state.kafka.port}`],
-      proxiedBrokers: state.kafka.proxiedPort === undefined ? undefined : [`127.0.0.1:${state.kafka.proxiedPort}`],
+      proxiedBrokers: state.kafka.proxiedPorts.map((port) => `127.0.0.1:${port}`),
       admin: state.kafka.admin,
       addUsers,
       addUser: (user) => addUsers([user]),

@@ -46,7 +46,7 @@ const stateSchema = z.object({
   /** Folders outside DIR that belong to the platform. */
   outsideDirs: z.array(z.string()),
   orthancStableAge: z.number(),
-  kafka: z.object({ port: z.number(), proxiedPort: z.number().optional(), admin: userSchema }),
+  kafka: z.object({ port: z.number(), proxiedPorts: z.array(z.number()), admin: userSchema }),
   minio: z.object({ port: z.number(), accessKey: z.string(), secretKey: z.string() }),
   postgres: z.object({ host: z.string(), port: z.number(), superuser: z.string(), password: z.string() }),
   orthancs: z.array(orthancSchema),

@@ -5,6 +5,7 @@ import type { Kafka as KafkaClient, LogEntry } from 'kafkajs';
 import type { Logger } from 'pino';
 import { Fault } from '../kernel/fault.ts';
 import { kafkaSocket } from './kafka-socket.ts';
+import { kafkaScram } from './kafkajs-scram.ts';
 import { isUntrusted, type TlsOptions } from './tls-files.ts';
 
 export interface KafkaAccess {
@@ -37,7 +38,7 @@ export function kafkaClient(o: KafkaAccess, onDenied: (what: string) => void = (
     brokers: [...o.brokers],
     socketFactory: kafkaSocket,
     ...(o.ssl === undefined ? {} : { ssl: { ...o.ssl } }),
-    sasl: { mechanism: 'scram-sha-512', username: o.username, password: o.password },
+    sasl: kafkaScram(o),
     connectionTimeout: 5000,
     authenticationTimeout: 10_000,
     requestTimeout: 30_000,

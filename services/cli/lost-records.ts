@@ -76,7 +76,9 @@ export function nextSteps(stage: string, topics: readonly string[]): string[] {
     `Start ${GATEWAY.test(stage) ? 'the gateway' : stage}.`,
     ...centres.map((centre) => `Centre ${centre}: ${byCentre(centre)}.`),
     ...(ofAllCentres
-      ? [`'ctstream account --studies --json' lists what is unaccounted, with its centre (identified). Of each such centre: ${byCentre('ID')}.`]
+      ? [
+          `'ctstream account --studies --json' lists what is unaccounted, with its centre (identified). Of each such centre: ${byCentre('ID')}.`,
+        ]
       : []),
     ...(topics.some((t) => typeOfTopic(t) === PATIENT_WITHDRAWN)
       ? [

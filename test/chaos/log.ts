@@ -77,6 +77,8 @@ function onceOnly(e: EventIn): string | undefined {
       return `${e.value.studyId} ${e.value.revision}`;
     case 'ctstream.research.v1.SelectionRoundClosed':
       return String(e.value.round);
+    case 'ctstream.research.v1.DatasetReleased':
+      return e.value.version;
     default:
       return undefined;
   }

@@ -29,8 +29,9 @@ export async function committedTooFar(p: Pipeline): Promise<string[]> {
     .map((s) => `committed without an outcome: ${s.code} after ${s.reached}`);
 }
 
-/** Nothing more happens to it: a patient has many studies here, and select takes one of each. */
-const isSettled = (s: Account['studies'][number]): boolean => s.code === 'AWAITING_RELEASE' || s.state === 'excluded';
+/** Nothing more happens to it: a patient may have many studies, and select takes one of each. */
+const isSettled = (s: Account['studies'][number]): boolean =>
+  s.code === 'AWAITING_RELEASE' || s.state === 'excluded' || s.state === 'released';
 
 const REST_MS = 180_000;
 /** The archivers write a few seconds after the events. */

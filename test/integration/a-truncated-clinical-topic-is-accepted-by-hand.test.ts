@@ -3,6 +3,7 @@
 // nothing is unaccounted for.
 import { execFile } from 'node:child_process';
 import { readFile, symlink } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pino from 'pino';

@@ -30,24 +30,28 @@ export async function requestCensus(running: Running): Promise<void> {
 export async function buildAndApprove(running: Running, out: string, account: Account, note: (line: string) => void): Promise<string> {
   const graded = account.studies.filter((s) => s.code === 'AWAITING_RELEASE').length;
   if (graded === 0) return '';
-  const api = running.stages.apiUrl('release');
-  const bearer = { authorization: `Bearer ${running.provisioned.releaseToken}` };
-  note(`Building the release ${DEMO_VERSION}`);
-  await post(`${api}/releases`, { version: DEMO_VERSION, waitForStudies: graded }, bearer);
-  note('Approving it in the name of two simulated approvers');
-  await post(
-    `${api}/releases/${DEMO_VERSION}/approve`,
-    {
-      approvers: ['Simulated Approver One', 'Simulated Approver Two'],
-      simulated: true,
-    },
-    bearer,
-  );
+  await releaseVersion(running, DEMO_VERSION, graded, note);
   return join(out, 'dataset', DEMO_VERSION);
 }
 
-/** Waits until both archivers have written everything that the log holds now, and mirrors it into a folder. */
-export async function flushArchives(ports: OperatorPorts, dir: string, signal: AbortSignal): Promise<void> {
+/** @param graded so many graded studies are waited for */
+export async function releaseVersion(
+  { stages, provisioned }: Pick<Running, 'stages' | 'provisioned'>,
+  version: string,
+  graded: number,
+  note: (line: string) => void,
+): Promise<void> {
+  const api = stages.apiUrl('release');
+  const bearer = { authorization: `Bearer ${provisioned.releaseToken}` };
+  note(`Building the release ${version}`);
+  await post(`${api}/releases`, { version, waitForStudies: graded }, bearer);
+  note('Approving it in the name of two simulated approvers');
+  const approval = { approvers: ['Simulated Approver One', 'Simulated Approver Two'], simulated: true };
+  await post(`${api}/releases/${version}/approve`, approval, bearer);
+}
+
+/** Waits until both archivers have written everything that the log holds now, and mirrors it into a folder. False when they have not after a minute. */
+export async function flushArchives(ports: OperatorPorts, dir: string, signal: AbortSignal): Promise<boolean> {
   const ends = await ports.bus.ends(await ports.bus.topics(['ct.clinical.*', 'ct.research.*']));
   const expected = ends.reduce((sum, e) => sum + Number(e.end - e.first), 0);
   const deadline = Date.now() + 60_000;
@@ -57,7 +61,8 @@ export async function flushArchives(ports: OperatorPorts, dir: string, signal: A
       await mirrorLog(ports.store, dir, signal);
       await createViews(db, dir);
       const { rows } = await runQuery(db, 'SELECT count(*)::INTEGER AS n FROM records');
-      if (Number(rows[0]?.['n']) >= expected || Date.now() > deadline) return;
+      if (Number(rows[0]?.['n']) >= expected) return true;
+      if (Date.now() > deadline) return false;
       await sleep(500, undefined, { signal });
     }
   } finally {

@@ -47,7 +47,15 @@ export async function jumpClocks(o: Omit<RunOptions, 'most'> & { readonly places
   keeper.attach(p, {});
   try {
     const faults = PLACES.filter(({ place }) => o.places?.includes(place) ?? true).flatMap(({ place, stages }) =>
-      JUMPS.map(({ fault, lasts, shiftMs }) => ({ fault, place, lasts, begin: () => set(stages, shiftMs), end: () => set(stages, 0) })),
+      JUMPS.map(({ fault, lasts, shiftMs }) => ({
+        fault,
+        place,
+        since: 'available' as const,
+        through: 'anonymised' as const,
+        lasts,
+        begin: () => set(stages, shiftMs),
+        end: () => set(stages, 0),
+      })),
     );
     return await oneByOne(p, faults, { seed: o.seed, ownEnds: keeper.ownEnds, say: o.say });
   } finally {

@@ -10,6 +10,8 @@ export interface Proxy {
   /** Does this to all connections, in both directions, those that are open too. */
   poison(toxic: Toxic): Promise<void>;
   heal(): Promise<void>;
+  /** Bytes that came to it on connections that have ended; `heal` ends them. */
+  bytes(): Promise<number>;
   remove(): Promise<void>;
 }
 
@@ -33,6 +35,11 @@ export function proxyNamed(api: string, name: string, address: string): Proxy {
       await ask('POST', `${api}/proxies/${name}`, { enabled: false });
       for (const stream of ['upstream', 'downstream']) await ask('DELETE', `${toxics}/${stream}`);
       await ask('POST', `${api}/proxies/${name}`, { enabled: true });
+    },
+    bytes: async () => {
+      const lines = (await (await fetch(`${api}/metrics`)).text()).split('\n');
+      const ours = lines.filter((line) => line.startsWith('toxiproxy_proxy_received_bytes_total{') && line.includes(`proxy="${name}"`));
+      return ours.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
     },
     remove: async () => {
       await ask('DELETE', `${api}/proxies/${name}`);

@@ -38,12 +38,16 @@ export async function fillDisk(o: DiskOptions): Promise<OneByOne> {
   }
 }
 
-const FAULT = `MinIO's disk is full, for ${FULL_MS / 1000} s`;
+const FAULT = {
+  fault: `MinIO's disk is full, for ${FULL_MS / 1000} s`,
+  since: 'available',
+  through: 'anonymised',
+  lasts: FULL_MS,
+} as const;
 
 const beforeThePull = (disk: SmallDisk): TimedFault => ({
-  fault: FAULT,
+  ...FAULT,
   place: 'before the study is pulled',
-  lasts: FULL_MS,
   begin: disk.fill,
   end: async () => disk.free(),
 });
@@ -57,9 +61,8 @@ function onceStored(p: Pipeline, disk: SmallDisk): TimedFault {
     await disk.fill();
   };
   return {
-    fault: FAULT,
+    ...FAULT,
     place: 'once the study is stored',
-    lasts: FULL_MS,
     begin: async () => {
       filling = fillOnceStored();
       filling.catch(() => undefined);

@@ -103,7 +103,7 @@ export async function parkOne(p: Pipeline): Promise<BusRecord> {
 }
 
 /** Lets both archivers come to the end of the log. */
-export function flushed(p: Pipeline): Promise<void> {
+export function flushed(p: Pipeline): Promise<boolean> {
   return flushArchives(p.ports, join(p.dir, 'mirror'), AbortSignal.timeout(120_000));
 }
 
