@@ -1,11 +1,9 @@
 // What the vault's commands are given: connection and key, a patient's id that no shell history keeps, and the person
 // of a token.
 import { existsSync, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
 import type { PatientRef } from '../adapters/postgres-vault-admin-correct.ts';
 import { openVaultSession } from '../adapters/postgres-vault-admin.ts';
@@ -17,6 +15,7 @@ import type { PatientKey } from '../ports/identity-vault.ts';
 import { ConfigError, secretOf } from '../runtime/env.ts';
 import { personOf, readPeopleFile, readTokenFile, type Person } from '../runtime/people-file.ts';
 import { attachDeployment, DEFAULT_DIR } from './deployment.ts';
+import { readKeyFile } from './key-file.ts';
 import type { Printable } from './output.ts';
 
 export interface VaultOptions extends Printable {
@@ -31,29 +30,6 @@ export interface VaultPlace {
   readonly key: Uint8Array;
   readonly peopleFile: string | undefined;
 }
-
-const KEY = /^[0-9a-f]{64}$/i;
-
-/** The 32 bytes of a key file. @throws ConfigError */
-export const readKeyFile = (path: string): Uint8Array => {
-  const text = secretOf('vault key', undefined, path).trim();
-  if (!KEY.test(text)) throw new ConfigError([`vault key: ${path} does not hold 64 hex digits`]);
-  return Buffer.from(text, 'hex');
-};
-
-/** The key of the file, which is made when it is not there: on disk before anything depends on it. */
-export const readOrMakeKeyFile = async (path: string): Promise<Uint8Array> => {
-  if (existsSync(path)) return readKeyFile(path);
-  const key = randomBytes(32);
-  const handle = await open(path, 'wx', 0o600);
-  try {
-    await handle.writeFile(`${key.toString('hex')}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  return key;
-};
 
 /** Where the vault is: as the files say, or that of the local deployment. @throws ConfigError, NoDeployment */
 export const vaultPlace = async (o: VaultOptions): Promise<VaultPlace> => {

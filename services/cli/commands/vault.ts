@@ -14,6 +14,7 @@ import type { BackupKind } from '../../adapters/vault-backup-file.ts';
 import { RESEARCH_IDS } from '../../anonymise/withdraw-ids.ts';
 import { abortOnSignals } from '../demo/abort-on-signals.ts';
 import { attachDeployment } from '../deployment.ts';
+import { readKeyFile, readOrMakeKeyFile } from '../key-file.ts';
 import { print, progress } from '../output.ts';
 import {
   asker,
@@ -23,8 +24,6 @@ import {
   personal,
   placed,
   privacyPerson,
-  readKeyFile,
-  readOrMakeKeyFile,
   vaultPlace,
   withVaultSession,
 } from '../vault-access.ts';
