@@ -173,6 +173,18 @@ test('held list with what the security role has', async () => {
   expect(await ctstream(file, 'held', 'list', '--json')).toMatchObject({ code: 0, stdout: '[]\n', stderr: '' });
 }, 120_000);
 
+test('vault commands with the vault of its owner; Kafka is asked for where studies are handed over', async () => {
+  const vault = { ...(await vaultOfAccount()), urlFiles: { privacy: await secretFile('owner-url', kit.provisioned.databases.vault) } };
+  const alone = await deploymentFile('vault.json', { vault });
+  expect((await ctstream(alone, 'vault', 'denials', 'export', 'denials.bak', '--json')).code).toBe(0);
+  expect(await ctstream(alone, 'vault', 'reanonymise')).toMatchObject({
+    code: 78,
+    stderr: expect.stringMatching(/kafka\.users\.account is missing.+kafka\.users\.operator is missing/),
+  });
+  const whole = await deploymentFile('whole.json', { kafka: await kafkaAs('account', 'operator'), vault });
+  expect(await ctstream(whole, 'vault', 'reanonymise', '--json')).toMatchObject({ code: 0, stderr: '' });
+}, 120_000);
+
 test('a wrong password and what others may read have their codes, and no secret is said', async () => {
   const wrong = 'not-the-right-secret';
   const kafka = { ...(await kafkaAs()), users: { account: { passwordFile: await secretFile('wrong-password', wrong) } } };
