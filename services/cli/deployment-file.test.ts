@@ -160,7 +160,8 @@ describe('--deployment', () => {
     await expect(run('--deployment', write('deployment.json', whole), '--dir', dir)).rejects.toThrow(/cannot be used with option '--dir/);
   });
 
-  test('without it, the local deployment', async () => {
+  test('without it, the local deployment; an empty variable names none', async () => {
     await expect(run('--dir', dir)).rejects.toThrow(/no deployment runs in/);
+    await expect(accessOf({ dir, deployment: '' }, 'account')).rejects.toThrow(/no deployment runs in/);
   });
 });

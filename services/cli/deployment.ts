@@ -118,9 +118,14 @@ export const placedAnywhere = (command: Command): Command =>
         .conflicts('dir'),
     );
 
+/** The deployment file that was named. Compose files and shells leave empty variables behind: these name none. */
+export const deploymentFileOf = ({ deployment }: Placed): string | undefined =>
+  deployment === undefined || deployment === '' ? undefined : resolve(deployment);
+
 /** What the command connects with. @param command its name, for what is missing @throws ConfigError, NoDeployment */
 export async function accessOf(o: Placed, command: string): Promise<Access> {
-  if (o.deployment !== undefined) return fileAccess(resolve(o.deployment), command);
+  const file = deploymentFileOf(o);
+  if (file !== undefined) return fileAccess(file, command);
   const { platform, provisioned } = await attachDeployment(resolve(o.dir));
   return localAccess(platform, provisioned);
 }

@@ -9,7 +9,7 @@ import { openDuckDb } from '../../event-log/parquet.ts';
 import { createViews, mirrorLog, runQuery, tableNames } from '../../event-log/query.ts';
 import { funnelTable, reasonLines } from '../demo/funnel.ts';
 import { equationLine } from '../demo/report.ts';
-import { accessOf, accountPorts, placedAnywhere, type Placed } from '../deployment.ts';
+import { accessOf, accountPorts, deploymentFileOf, placedAnywhere, type Placed } from '../deployment.ts';
 import { followLog, type LogFollower } from '../follow-log.ts';
 import { print, type Printable } from '../output.ts';
 import { csvText, tableText } from '../table-text.ts';
@@ -60,7 +60,7 @@ interface QueryOptions extends LogOptions {
 async function queryCommand(sql: string, o: QueryOptions): Promise<void> {
   if (o.log !== undefined) return answer(sql, o.log, o);
   const store = s3Store((await accessOf(o, 'query')).store('analyst'));
-  const given = o.into ?? (o.deployment === undefined ? join(o.dir, 'event-log') : undefined);
+  const given = o.into ?? (deploymentFileOf(o) === undefined ? join(o.dir, 'event-log') : undefined);
   const dir = given === undefined ? await mkdtemp(join(tmpdir(), 'ctstream-query-')) : resolve(given);
   try {
     await mirrorLog(store, dir);
