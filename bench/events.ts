@@ -4,7 +4,7 @@ import { avroCodec } from '../services/adapters/avro-codec.ts';
 import { join } from 'node:path';
 import { provision } from '../deploy/local/provision.ts';
 import { startStages, type RunningStages } from '../deploy/local/stages.ts';
-import { operatorPorts } from '../services/cli/deployment.ts';
+import { localAccess, operatorPorts } from '../services/cli/deployment.ts';
 import { followLog } from '../services/cli/follow-log.ts';
 import type { Account } from '../services/kernel/accounting.ts';
 import { announceAll, madeUpAnnouncement } from './events-gateway.ts';
@@ -146,7 +146,7 @@ const allRecords = async (bench: BenchPlatform): Promise<number> => {
 };
 
 const accounted = async (bench: BenchPlatform): Promise<EventsBench['account']> => {
-  const ports = await operatorPorts(bench.platform, bench.provisioned);
+  const ports = await operatorPorts(localAccess(bench.platform, bench.provisioned));
   const startedMs = performance.now();
   try {
     const { totals, reached, reasons, missing, bad } = await followLog(ports).account(AbortSignal.timeout(300_000));

@@ -17,7 +17,7 @@ import { startReaders } from './demo/readers.ts';
 import { restarts } from './demo/restarts.ts';
 import { startSecurityOfficer, type SecurityOfficer } from './demo/security-officer.ts';
 import { buildAndApprove, flushArchives, requestCensus } from './demo/steps.ts';
-import { DEFAULT_DIR, operatorPorts, stagesDir, type OperatorPorts } from './deployment.ts';
+import { DEFAULT_DIR, localAccess, operatorPorts, stagesDir, type OperatorPorts } from './deployment.ts';
 import { followLog, type LogFollower } from './follow-log.ts';
 import { tableText } from './table-text.ts';
 
@@ -166,7 +166,7 @@ async function main(): Promise<number> {
     signal: abort,
   });
   try {
-    const ports = await operatorPorts(running.platform, running.provisioned);
+    const ports = await operatorPorts(localAccess(running.platform, running.provisioned));
     try {
       const { account, fed, dataset, looked, studySeconds } = await runStudies(o, running, ports, abort);
       const report = demoReport(account, fed, (performance.now() - started) / 1000, studySeconds, running.phases, dataset);

@@ -1,11 +1,10 @@
-// A running local deployment, as commands see it: its platform, users and folders, found by its folder.
-import { readFileSync } from 'node:fs';
+// A running deployment, as commands see it: the local one, found by its folder, with its platform, users and folders; or
+// any other, by a deployment file.
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import pino from 'pino';
+import { Option, type Command } from 'commander';
 import { platformFromState, type Platform } from '../../deploy/local/platform.ts';
 import { describeProvisioned, storeUser, type Provisioned } from '../../deploy/local/provision.ts';
-import { openBus } from '../adapters/event-bus.ts';
 import { openPostgresVault } from '../adapters/postgres-vault.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { openCodec } from '../adapters/schema-registry.ts';
@@ -13,6 +12,9 @@ import type { EventBus } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
+import { allOf, openQuietBus, type Access, type VaultRole } from './access.ts';
+import { fileAccess } from './deployment-file.ts';
+import { readKeyFile } from './key-file.ts';
 
 /** Default folder of the local deployment, in the project. */
 export const DEFAULT_DIR = resolve(import.meta.dirname, '../../.ctstream');
@@ -64,49 +66,103 @@ export async function attachDeployment(dir: string): Promise<Deployment> {
     const platform = await platformFromState(platformDir(dir));
     return { dir, file, platform, provisioned: describeProvisioned(platform, { ...file, dir: secretsDir(dir) }) };
   } catch (error) {
-    throw new NoDeployment(`no deployment runs in ${dir}: start one with 'npm run ctstream -- up' or 'npm run demo -- --keep'`, {
-      cause: error,
-    });
+    throw new NoDeployment(
+      `no deployment runs in ${dir}: start one with 'npm run ctstream -- up' or 'npm run demo -- --keep', or name another by --deployment where the command has it`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
-/** The operator's own connections: reads all topics, the event log and the vault's links; writes nothing. */
-export interface OperatorPorts {
+/** The rights of a local deployment's people. */
+export function localAccess(platform: Platform, p: Provisioned): Access {
+  const { brokers } = platform.kafka;
+  const { tls } = platform;
+  const vaultUrls: Readonly<Record<VaultRole, string>> = { ...p.vaultAs, privacy: p.databases.vault };
+  return {
+    kafka: (user) => ({
+      brokers,
+      ...(tls === undefined ? {} : { ssl: { ca: tls.ca } }),
+      username: user,
+      password: p.secretOf(user),
+      prefix: p.prefix,
+    }),
+    store: (user) => ({
+      endpoint: platform.minio.url,
+      ...(tls === undefined ? {} : { tls: { ca: tls.ca } }),
+      accessKey: storeUser(p.prefix, user),
+      secretKey: p.secretOf(user),
+      bucketPrefix: p.bucketPrefix,
+    }),
+    vaultUrl: (role) => vaultUrls[role],
+    vaultKey: () => readKeyFile(p.file('vault-key')),
+    registryUrl: platform.registryUrl,
+    peopleFile: p.file('people.json'),
+  };
+}
+
+export interface Placed {
+  readonly dir: string;
+  /** In place of `dir`. */
+  readonly deployment?: string;
+}
+
+/** Options of every command that works on the local deployment or on any other by a deployment file. */
+export const placedAnywhere = (command: Command): Command =>
+  command
+    .option('--dir <dir>', 'folder of the local deployment', DEFAULT_DIR)
+    .addOption(
+      new Option('--deployment <file>', 'another deployment: where its servers and your secrets are (docs/users/operator.md)')
+        .env('CTSTREAM_DEPLOYMENT')
+        .conflicts('dir'),
+    );
+
+/** The deployment file that was named. Compose files and shells leave empty variables behind: these name none. */
+export const deploymentFileOf = ({ deployment }: Placed): string | undefined =>
+  deployment === undefined || deployment === '' ? undefined : resolve(deployment);
+
+/** What the command connects with. @param command its name, for what is missing @throws ConfigError, NoDeployment */
+export async function accessOf(o: Placed, command: string): Promise<Access> {
+  const file = deploymentFileOf(o);
+  if (file !== undefined) return fileAccess(file, command);
+  const { platform, provisioned } = await attachDeployment(resolve(o.dir));
+  return localAccess(platform, provisioned);
+}
+
+/** Reads all topics and the vault's links; writes nothing. */
+export interface AccountPorts {
   readonly bus: EventBus;
   readonly codec: EventCodec;
-  readonly store: ObjectStore;
   readonly vault: IdentityVault;
   close(): Promise<void>;
 }
 
-export async function operatorPorts(platform: Platform, p: Provisioned): Promise<OperatorPorts> {
-  const bus = await openBus({
-    brokers: platform.kafka.brokers,
-    ...(platform.tls === undefined ? {} : { ssl: { ca: platform.tls.ca } }),
-    username: 'account',
-    password: p.secretOf('account'),
-    prefix: p.prefix,
-    clientId: 'ctstream-account',
-    log: pino({ level: 'silent' }),
+export async function accountPorts(access: Access): Promise<AccountPorts> {
+  const { kafka, connectionString, key } = allOf({
+    kafka: () => access.kafka('account'),
+    connectionString: () => access.vaultUrl('account'),
+    key: access.vaultKey,
   });
-  const store = s3Store({
-    endpoint: platform.minio.url,
-    ...(platform.tls === undefined ? {} : { tls: { ca: platform.tls.ca } }),
-    accessKey: storeUser(p.prefix, 'analyst'),
-    secretKey: p.secretOf('analyst'),
-    bucketPrefix: p.bucketPrefix,
-  });
-  const vault = await openPostgresVault({
-    connectionString: p.vaultAs.account,
-    key: Buffer.from(readFileSync(p.file('vault-key'), 'utf8'), 'hex'),
-  });
+  const codec = await openCodec(access.registryUrl);
+  const bus = await openQuietBus(kafka, 'ctstream-account');
+  const vault = await openPostgresVault({ connectionString, key });
   return {
     bus,
-    codec: await openCodec(platform.registryUrl),
-    store,
+    codec,
     vault,
     close: async () => {
       await Promise.allSettled([bus.close(), vault.close()]);
     },
   };
+}
+
+/** The operator's own connections: those of the account, and the event log. */
+export interface OperatorPorts extends AccountPorts {
+  readonly store: ObjectStore;
+}
+
+export async function operatorPorts(access: Access): Promise<OperatorPorts> {
+  const store = s3Store(access.store('analyst'));
+  return { ...(await accountPorts(access)), store };
 }

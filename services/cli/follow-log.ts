@@ -9,7 +9,7 @@ import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn } from '../kernel/stage.ts';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
 import { CONSUMED_TOPICS } from './consumed-topics.ts';
-import type { OperatorPorts } from './deployment.ts';
+import type { AccountPorts } from './deployment.ts';
 
 /** Topics whose events say that others must be there: their ends are taken first. */
 const FIRST = ['ct.clinical.<centre>.census.v1', 'ct.research.selection-round-closed.v1'];
@@ -88,7 +88,7 @@ function readableBy(stage: string): string[] {
 }
 
 /** Follows all topics of a deployment from their start. */
-export function followLog(ports: OperatorPorts): LogFollower {
+export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
   const next = new Map<string, bigint>();
   const events: EventIn[] = [];
   const parked: Parked[] = [];

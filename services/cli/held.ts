@@ -2,10 +2,6 @@
 // hand the parked study back to the anonymiser, which alone publishes or rejects it.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import pino from 'pino';
-import type { Platform } from '../../deploy/local/platform.ts';
-import { storeUser, type Provisioned } from '../../deploy/local/provision.ts';
-import { openBus } from '../adapters/event-bus.ts';
 import { openPostgresHeld } from '../adapters/postgres-held.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { QUARANTINE_BUCKET, type QuarantineNote } from '../anonymise/quarantine.ts';
@@ -15,6 +11,7 @@ import type { DecisionKind, HeldReview, HeldStudy } from '../ports/held-decision
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { Person } from '../runtime/people-file.ts';
 import { codeOfFailure, replayRecord } from '../runtime/retry.ts';
+import { allOf, openQuietBus, type Access } from './access.ts';
 
 export type HeldErrorCode = 'NOT_HELD' | 'EXPIRED' | 'NOT_LOOKED_AT' | 'FINDINGS_CHANGED' | 'NOTHING_PARKED' | 'BAD_REASON';
 
@@ -38,24 +35,15 @@ export interface HeldPorts {
   close(): Promise<void>;
 }
 
-export async function heldPorts(platform: Platform, p: Provisioned): Promise<HeldPorts> {
-  const bus = await openBus({
-    brokers: platform.kafka.brokers,
-    username: 'operator',
-    password: p.secretOf('operator'),
-    ...(platform.tls === undefined ? {} : { ssl: { ca: platform.tls.ca } }),
-    prefix: p.prefix,
-    clientId: 'ctstream-held',
-    log: pino({ level: 'silent' }),
+export async function heldPorts(access: Access): Promise<HeldPorts> {
+  const { kafka, store, url } = allOf({
+    kafka: () => access.kafka('operator'),
+    store: () => access.store('security'),
+    url: () => access.vaultUrl('security'),
   });
-  const quarantine = s3Store({
-    endpoint: platform.minio.url,
-    ...(platform.tls === undefined ? {} : { tls: { ca: platform.tls.ca } }),
-    accessKey: storeUser(p.prefix, 'security'),
-    secretKey: p.secretOf('security'),
-    bucketPrefix: p.bucketPrefix,
-  });
-  const review = openPostgresHeld(p.vaultAs.security);
+  const bus = await openQuietBus(kafka, 'ctstream-held');
+  const quarantine = s3Store(store);
+  const review = openPostgresHeld(url);
   return {
     review,
     quarantine,

@@ -9,7 +9,7 @@ const program = new Command('ctstream')
   .configureHelp({ sortSubcommands: false })
   .addHelpText(
     'after',
-    '\nExamples:\n  npm run -s ctstream -- account\n  npm run -s ctstream -- query "select count(*) from research.study_assessed"\n  npm run -s ctstream -- COMMAND --help\n',
+    '\nExamples:\n  npm run -s ctstream -- account\n  npm run -s ctstream -- account --deployment deployment.json\n  npm run -s ctstream -- query "select count(*) from research.study_assessed"\n  npm run -s ctstream -- COMMAND --help\n',
   )
   .exitOverride();
 

@@ -1,11 +1,8 @@
 // What the vault's commands are given: connection and key, a patient's id that no shell history keeps, and the person
 // of a token.
 import { existsSync, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import { resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
 import type { PatientRef } from '../adapters/postgres-vault-admin-correct.ts';
 import { openVaultSession } from '../adapters/postgres-vault-admin.ts';
@@ -16,12 +13,13 @@ import { patientKeyOfText, RESEARCH_IDS } from '../anonymise/withdraw-ids.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';
 import { ConfigError, secretOf } from '../runtime/env.ts';
 import { personOf, readPeopleFile, readTokenFile, type Person } from '../runtime/people-file.ts';
-import { attachDeployment, DEFAULT_DIR } from './deployment.ts';
+import { allOf, type Access } from './access.ts';
+import { accessOf, placedAnywhere, type Placed } from './deployment.ts';
+import { readKeyFile } from './key-file.ts';
 import type { Printable } from './output.ts';
 
-export interface VaultOptions extends Printable {
-  readonly dir: string;
-  /** File with the connection of the vault's database; with `keyFile` in place of a local deployment. */
+export interface VaultOptions extends Printable, Placed {
+  /** File with the connection of the vault's database; with `keyFile` in place of a deployment. */
   readonly urlFile?: string;
   readonly keyFile?: string;
 }
@@ -30,42 +28,20 @@ export interface VaultPlace {
   readonly connectionString: string;
   readonly key: Uint8Array;
   readonly peopleFile: string | undefined;
+  /** The rest of the deployment; undefined where the two files alone were given. */
+  readonly access: Access | undefined;
 }
 
-const KEY = /^[0-9a-f]{64}$/i;
-
-/** The 32 bytes of a key file. @throws ConfigError */
-export const readKeyFile = (path: string): Uint8Array => {
-  const text = secretOf('vault key', undefined, path).trim();
-  if (!KEY.test(text)) throw new ConfigError([`vault key: ${path} does not hold 64 hex digits`]);
-  return Buffer.from(text, 'hex');
-};
-
-/** The key of the file, which is made when it is not there: on disk before anything depends on it. */
-export const readOrMakeKeyFile = async (path: string): Promise<Uint8Array> => {
-  if (existsSync(path)) return readKeyFile(path);
-  const key = randomBytes(32);
-  const handle = await open(path, 'wx', 0o600);
-  try {
-    await handle.writeFile(`${key.toString('hex')}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  return key;
-};
-
-/** Where the vault is: as the files say, or that of the local deployment. @throws ConfigError, NoDeployment */
+/** Where the vault is: as the two files say, or the deployment. @throws ConfigError, NoDeployment */
 export const vaultPlace = async (o: VaultOptions): Promise<VaultPlace> => {
   if ((o.urlFile === undefined) !== (o.keyFile === undefined)) throw new ConfigError(['give --url-file and --key-file together']);
-  if (o.urlFile !== undefined && o.keyFile !== undefined)
-    return { connectionString: secretOf('vault url', undefined, o.urlFile).trim(), key: readKeyFile(o.keyFile), peopleFile: undefined };
-  const { provisioned } = await attachDeployment(resolve(o.dir));
-  return {
-    connectionString: provisioned.databases.vault,
-    key: readKeyFile(provisioned.file('vault-key')),
-    peopleFile: provisioned.file('people.json'),
-  };
+  if (o.urlFile !== undefined && o.keyFile !== undefined) {
+    const connectionString = secretOf('vault url', undefined, o.urlFile).trim();
+    return { connectionString, key: readKeyFile(o.keyFile), peopleFile: undefined, access: undefined };
+  }
+  const access = await accessOf(o, 'vault');
+  const { connectionString, key } = allOf({ connectionString: () => access.vaultUrl('privacy'), key: access.vaultKey });
+  return { connectionString, key, peopleFile: access.peopleFile, access };
 };
 
 export const withVaultSession = async <T>(place: VaultPlace, work: (session: VaultSession) => Promise<T>): Promise<T> => {
@@ -139,12 +115,11 @@ export const asker = (): { ask: (question: string) => Promise<string>; close(): 
 export const personal = (command: Command): Command =>
   command
     .requiredOption('--token-file <file>', "your token (mode 600); the role is 'privacy'")
-    .option('--people-file <file>', "who has which role; the local deployment's own with --dir");
+    .option('--people-file <file>', "who has which role; the deployment's own when not given");
 
 /** Options that every vault command has. */
 export const placed = (command: Command): Command =>
-  command
-    .option('--dir <dir>', 'folder of the local deployment', DEFAULT_DIR)
-    .option('--url-file <file>', "file with the URL of the vault's database, in place of --dir")
-    .option('--key-file <file>', "the vault's key file, in place of --dir")
+  placedAnywhere(command)
+    .option('--url-file <file>', "file with the URL of the vault's database, in place of a deployment's")
+    .option('--key-file <file>', "the vault's key file, in place of a deployment's")
     .option('--json', 'one JSON document');

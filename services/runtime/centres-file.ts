@@ -1,9 +1,9 @@
 // The centres that a gateway or ingest works for: one JSON file, readable by its owner only, since it holds passwords.
-import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { centreId, type CentreId } from '../kernel/ids.ts';
 import { LEAST_BYTES_PER_S } from '../kernel/sweep.ts';
 import { ConfigError } from './env.ts';
+import { readOwnJson } from './own-file.ts';
 
 const date = z.string().regex(/^\d{8}$/, 'is a DICOM date, YYYYMMDD');
 
@@ -73,23 +73,7 @@ const fileSchema = z
 
 /** Reads CENTRES_FILE. @throws ConfigError with all problems; values never stand in it. */
 export function readCentresFile(path: string): Centre[] {
-  let text: string;
-  try {
-    // 0o077: anyone but the owner.
-    if ((statSync(path).mode & 0o077) !== 0)
-      throw new ConfigError([`CENTRES_FILE: ${path} holds passwords and others may read it: chmod 600`]);
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    throw new ConfigError([`CENTRES_FILE: ${path} can't be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`]);
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw new ConfigError([`CENTRES_FILE: ${path} is no JSON`]);
-  }
-  const result = fileSchema.safeParse(json);
+  const result = fileSchema.safeParse(readOwnJson('CENTRES_FILE', path));
   if (result.success) return result.data;
   throw new ConfigError(result.error.issues.map((issue) => `CENTRES_FILE ${path}: ${issue.path.join('.') || 'file'}: ${issue.message}`));
 }

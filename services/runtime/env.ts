@@ -27,6 +27,12 @@ export const processShape = {
   ZIPKIN_URL: z.url().optional().describe('Where spans go as Zipkin JSON, such as http://zipkin:9411/api/v2/spans.'),
 };
 
+/** A broker as host:port. */
+export const broker = z.string().regex(/^[^:/\s]+:\d+$/, 'each broker is host:port');
+
+/** A connection to PostgreSQL. */
+export const postgresUrl = z.string().regex(/^postgres(ql)?:\/\//, 'is postgres://user:password@host:port/database');
+
 export const kafkaShape = {
   KAFKA_BROKERS: z
     .string()
@@ -36,7 +42,7 @@ export const kafkaShape = {
         .map((b) => b.trim())
         .filter((b) => b !== ''),
     )
-    .pipe(z.array(z.string().regex(/^[^:/\s]+:\d+$/, 'each broker is host:port')).min(1))
+    .pipe(z.array(broker).min(1))
     .describe('Brokers as host:port, separated by commas.'),
   KAFKA_USERNAME: z.string().min(1).describe('SCRAM-SHA-512 user of this process.'),
   KAFKA_PASSWORD: z.string().min(1).optional().describe('Its password; give this or KAFKA_PASSWORD_FILE.'),
@@ -81,20 +87,12 @@ export const storeShape = {
 };
 
 export const databaseShape = {
-  DATABASE_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\//, 'is postgres://user:password@host:port/database')
-    .optional()
-    .describe('PostgreSQL of this stage; give this or DATABASE_URL_FILE.'),
+  DATABASE_URL: postgresUrl.optional().describe('PostgreSQL of this stage; give this or DATABASE_URL_FILE.'),
   DATABASE_URL_FILE: z.string().min(1).optional().describe('File that holds the URL.'),
 };
 
 export const vaultShape = {
-  VAULT_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\//, 'is postgres://user:password@host:port/database')
-    .optional()
-    .describe('PostgreSQL of the identity vault; give this or VAULT_URL_FILE.'),
+  VAULT_URL: postgresUrl.optional().describe('PostgreSQL of the identity vault; give this or VAULT_URL_FILE.'),
   VAULT_URL_FILE: z.string().min(1).optional().describe('File that holds the URL.'),
   VAULT_KEY_FILE: z
     .string()
@@ -243,19 +241,24 @@ export function secretOf(name: string, value: string | undefined, file: string |
   if (value !== undefined && file !== undefined) throw new ConfigError([`${name}: give it or ${name}_FILE, not both`]);
   if (value !== undefined) return value;
   if (file === undefined) throw new ConfigError([`${name}: give it or ${name}_FILE`]);
+  return textOf(`${name}_FILE`, file);
+}
+
+/** Text of a file without its last line end. */
+function textOf(name: string, file: string): string {
   let text: string;
   try {
     text = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
   } catch (error) {
-    throw new ConfigError([`${name}_FILE: ${file} can't be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`]);
+    throw new ConfigError([`${name}: ${file} can't be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`]);
   }
-  if (text === '') throw new ConfigError([`${name}_FILE: ${file} is empty`]);
+  if (text === '') throw new ConfigError([`${name}: ${file} is empty`]);
   return text;
 }
 
-/** Text of a file of certificates. @throws ConfigError when it can't be read or holds none */
-function certificatesOf(name: string, file: string): string {
-  const text = secretOf(name.replace(/_FILE$/, ''), undefined, file);
+/** Text of a file of certificates. @param name names the file in the problem @throws ConfigError when it can't be read or holds none */
+export function certificatesOf(name: string, file: string): string {
+  const text = textOf(name, file);
   if (!text.includes('-----BEGIN CERTIFICATE-----')) throw new ConfigError([`${name}: ${file} holds no certificate (PEM)`]);
   return text;
 }

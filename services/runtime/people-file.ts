@@ -1,11 +1,11 @@
 // The people who may decide what no stage may: one JSON file with their roles and the digests of their
 // tokens, and the tokens themselves, each in a file of its owner. Readable by their owners only.
-import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { knowsToken } from '../kernel/bearer.ts';
 import { sha256Hex } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
 import { ConfigError } from './env.ts';
+import { readOwnFile, readOwnJson } from './own-file.ts';
 
 /** security: looks at what is held and decides. privacy: re-identifies, two of them together. */
 export const ROLES = ['security', 'privacy'] as const;
@@ -31,27 +31,9 @@ const fileSchema = z
   // Two eyes with one token would be four eyes to everybody who counts.
   .refine((people) => unique(people.map(({ tokenSha256 }) => tokenSha256)), 'two people have one token');
 
-/** Text of a file that only its owner may read. @throws ConfigError */
-function readOwn(what: string, path: string): string {
-  try {
-    if ((statSync(path).mode & 0o077) !== 0) throw new ConfigError([`${what}: others may read ${path}: chmod 600`]);
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    throw new ConfigError([`${what}: ${path} can't be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`]);
-  }
-}
-
 /** Reads the people's file: `[{"name", "roles", "tokenSha256"}]`. @throws ConfigError with all problems; no value stands in it. */
 export function readPeopleFile(path: string): Person[] {
-  const text = readOwn('people file', path);
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw new ConfigError([`people file: ${path} is no JSON`]);
-  }
-  const result = fileSchema.safeParse(json);
+  const result = fileSchema.safeParse(readOwnJson('people file', path));
   if (result.success) return result.data;
   throw new ConfigError(result.error.issues.map((issue) => `people file ${path}: ${issue.path.join('.') || 'file'}: ${issue.message}`));
 }
@@ -61,7 +43,7 @@ const MIN_TOKEN = 16;
 
 /** A person's token, from a file of theirs: on a command line every process of the machine would see it. @throws ConfigError */
 export function readTokenFile(path: string): string {
-  const token = readOwn('token file', path).trim();
+  const token = readOwnFile('token file', path).trim();
   if (token.length < MIN_TOKEN) throw new ConfigError([`token file: ${path} holds no token of ${MIN_TOKEN} characters or more`]);
   return token;
 }

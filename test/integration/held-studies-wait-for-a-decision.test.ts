@@ -10,6 +10,7 @@ import pg from 'pg';
 import { storeUser } from '../../deploy/local/provision.ts';
 import { STORE_USERS } from '../../deploy/local/policies.ts';
 import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
+import { localAccess } from '../../services/cli/deployment.ts';
 import { decideHeld, heldPorts, lookAgain, showHeld, type HeldPorts } from '../../services/cli/held.ts';
 import { centreId, type StudyInstanceUid } from '../../services/kernel/ids.ts';
 import { personOf, readPeopleFile, readTokenFile, type Person } from '../../services/runtime/people-file.ts';
@@ -58,7 +59,7 @@ beforeAll(async () => {
     const truth = await sendPhantom(pacs, { seed: 31, index, defect: 'burned-in-text-undeclared' });
     identifiers = [...identifiers, truth.studyInstanceUid, ...truth.identifiers.filter((word) => word.length >= 5)];
   }
-  ports = await heldPorts(p.platform, p.provisioned);
+  ports = await heldPorts(localAccess(p.platform, p.provisioned));
   const { tokenFile } = p.provisioned.people.find(({ roles }) => roles.includes('security')) ?? { tokenFile: '' };
   person = personOf(readPeopleFile(p.provisioned.file('people.json')), readTokenFile(tokenFile), 'security');
 }, 180_000);

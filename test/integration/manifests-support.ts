@@ -56,6 +56,23 @@ export function documentedSecrets(): Set<string> {
   return found;
 }
 
+/** Who has a place to give commands, and an example of a deployment file in deploy/. */
+export const PEOPLE = ['operator', 'security'] as const;
+
+/** The files of their Secrets, as `documentedSecrets` has them: the deployment file and all that it names. */
+export function peopleSecrets(people: readonly string[] = PEOPLE): Set<string> {
+  const found = new Set<string>();
+  for (const person of people) {
+    found.add(`ctstream-${person}/deployment.json`);
+    JSON.parse(text(`deploy/${person}.example.json`), function note(this: unknown, name: string, value: unknown) {
+      const named = name.endsWith('File') ? [value] : name === 'urlFiles' ? Object.values(value as object) : [];
+      for (const file of named) found.add(`ctstream-${person}/${String(file)}`);
+      return value;
+    });
+  }
+  return found;
+}
+
 /** The pinned kustomize, built into the cache once. */
 export async function kustomize(): Promise<string> {
   const { cacheDir } = readLocalEnv();

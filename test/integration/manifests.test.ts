@@ -12,6 +12,7 @@ import {
   environmentProblems,
   FILE_VARIABLE,
   kustomize,
+  peopleSecrets,
   root,
   schemas,
   SECRETS_FOLDER,
@@ -157,7 +158,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   });
 
   check('k8s/README.md names every secret key that is used, and no other', () => {
-    const used = new Set<string>();
+    const used = peopleSecrets();
     for (const w of workloads) {
       const { env, keys } = environmentOf(w);
       const secret = w.spec.template.spec.volumes.flatMap((v) => v.secret?.secretName ?? []);

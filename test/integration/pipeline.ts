@@ -7,7 +7,7 @@ import type { OrthancInstance, Platform } from '../../deploy/local/platform.ts';
 import { provision, type Provisioned } from '../../deploy/local/provision.ts';
 import { startStages, type RunningStages, type StageExit, type StageName } from '../../deploy/local/stages.ts';
 import { feed } from '../../services/centre-gateway/feed.ts';
-import { operatorPorts, type OperatorPorts } from '../../services/cli/deployment.ts';
+import { localAccess, operatorPorts, type OperatorPorts } from '../../services/cli/deployment.ts';
 import { followLog, type LogFollower } from '../../services/cli/follow-log.ts';
 import { startReaders, type Readers } from '../../services/cli/demo/readers.ts';
 import { generateStudy, type PhantomOptions, type PhantomTruth } from '../../services/cli/phantom/generate.ts';
@@ -68,7 +68,7 @@ export async function startPipeline(o: PipelineOptions): Promise<Pipeline> {
     ...(o.only === undefined ? {} : { only: o.only }),
     env: { ...o.env },
   });
-  const ports = await operatorPorts(platform, provisioned);
+  const ports = await operatorPorts(localAccess(platform, provisioned));
   const abort = new AbortController();
   const readers: Readers | undefined =
     o.readers === false ? undefined : startReaders({ platform, provisioned, stages, phases: {} }, 1, abort.signal);

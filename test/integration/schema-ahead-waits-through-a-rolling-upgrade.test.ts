@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { EventRecord } from '../../schemas/events.gen.ts';
 import { avroCodec, ownSchemas } from '../../services/adapters/avro-codec.ts';
-import { operatorPorts, type OperatorPorts } from '../../services/cli/deployment.ts';
+import { localAccess, operatorPorts, type OperatorPorts } from '../../services/cli/deployment.ts';
 import { followLog } from '../../services/cli/follow-log.ts';
 import type { Account } from '../../services/kernel/accounting.ts';
 import { outgoingId } from '../../services/kernel/event-ids.ts';
@@ -39,7 +39,7 @@ const ends: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   kit = await openKit('ahead');
-  operator = await operatorPorts(kit.platform, kit.provisioned);
+  operator = await operatorPorts(localAccess(kit.platform, kit.provisioned));
 }, 120_000);
 
 afterAll(async () => {

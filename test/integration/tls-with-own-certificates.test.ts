@@ -16,6 +16,8 @@ import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { openPostgresHeld } from '../../services/adapters/postgres-held.ts';
 import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
 import { s3Store } from '../../services/adapters/s3-store.ts';
+import { fileAccess } from '../../services/cli/deployment-file.ts';
+import { operatorPorts } from '../../services/cli/deployment.ts';
 import type { EventBus } from '../../services/ports/event-bus.ts';
 
 jest.setTimeout(120_000);
@@ -84,6 +86,30 @@ test('stages run on it with nothing but their environment', async () => {
   const only = ['assess', 'select', 'archiver-clinical'] as const;
   const stages = await startStages({ platform, provisioned: p, dir: join(dir, 'stages'), only });
   await stages.stop();
+});
+
+test("people's commands work on it by a deployment file", async () => {
+  const own = async (name: string, content: string): Promise<string> => {
+    await writeText(join(dir, name), content, { mode: 0o600 });
+    return join(dir, name);
+  };
+  const caFile = platform.tls?.caFile;
+  const analyst = { accessKey: storeUser(p.prefix, 'analyst'), secretFile: await own('analyst', p.secretOf('analyst')) };
+  const file = {
+    kafka: {
+      brokers: platform.kafka.brokers,
+      caFile,
+      topicPrefix: p.prefix,
+      users: { account: { passwordFile: await own('account', p.secretOf('account')) } },
+    },
+    store: { endpoint: platform.minio.url, caFile, bucketPrefix: p.bucketPrefix, users: { analyst } },
+    vault: { urlFiles: { account: await own('url', p.vaultAs.account) }, keyFile: p.file('vault-key') },
+  };
+  const ports = await operatorPorts(fileAccess(await own('deployment.json', JSON.stringify(file)), 'account'));
+  closing.push(() => ports.close());
+  expect((await ports.bus.ends([record.topic])).map((e) => e.end)).toEqual([1n]);
+  expect(await Array.fromAsync(ports.store.list('ct-event-log', ''))).toEqual([]);
+  expect(await Array.fromAsync(ports.vault.lineages())).toEqual([]);
 });
 
 /** What a client of each says of the server at this address. */

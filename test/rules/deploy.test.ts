@@ -1,15 +1,22 @@
 // deploy/ fits the stages: compose.yaml gives each an environment that its own schema accepts and its own secrets only,
-// and the image holds every file and package that a stage imports.
-import { describe, expect, test } from '@jest/globals';
-import { existsSync } from 'node:fs';
+// and the image holds every file and package that a stage or a command imports. The example deployment files are good
+// ones, and what k8s/ and compose.yaml mount for people is what these name.
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import type { Access } from '../../services/cli/access.ts';
+import { fileAccess } from '../../services/cli/deployment-file.ts';
+import { objectProblems } from '../integration/kubernetes-models.ts';
 import {
   documentedSecrets,
   environmentProblems,
   FILE_VARIABLE,
+  PEOPLE,
+  peopleSecrets,
   root,
   schemas,
   SECRETS_FOLDER,
@@ -20,6 +27,7 @@ import {
 describe('deploy/compose.yaml', () => {
   const service = z.looseObject({
     command: z.union([z.string(), z.array(z.string())]).optional(),
+    entrypoint: z.array(z.string()).optional(),
     build: z.object({ context: z.string(), dockerfile: z.string() }).optional(),
     environment: z.record(z.string(), z.string()).default({}),
     volumes: z.array(z.string()).default([]),
@@ -55,6 +63,13 @@ describe('deploy/compose.yaml', () => {
     }
   });
 
+  test.each(PEOPLE)('%s gets a place to give commands, with the own secret files only', (person) => {
+    const { entrypoint, environment, volumes } = compose.services[person] ?? {};
+    expect(entrypoint).toEqual(['node', '--no-warnings', 'services/cli/main.ts']);
+    expect(environment).toEqual({ CTSTREAM_DEPLOYMENT: `${SECRETS_FOLDER}deployment.json` });
+    expect(volumes).toEqual([`\${SECRETS_DIR:?}/${person}:/run/ctstream:ro`]);
+  });
+
   test('volumes are declared, ports are published on loopback only', () => {
     const mounted = Object.values(compose.services)
       .flatMap((s) => s.volumes.map((v) => v.split(':')[0] ?? ''))
@@ -86,7 +101,7 @@ describe('deploy/Dockerfile', () => {
     expect(copied.filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });
 
-  test('every file and package that a stage imports is in the image', () => {
+  test('every file and package that a stage or a command imports is in the image', () => {
     const seen = new Set<string>();
     const problems = new Set<string>();
     const visit = (file: string): void => {
@@ -94,15 +109,71 @@ describe('deploy/Dockerfile', () => {
       seen.add(file);
       if (!copied.some((path) => file === path || file.startsWith(`${path}/`))) problems.add(`${file} is not copied`);
       if (!file.endsWith('.ts')) return;
-      for (const [, target] of text(file).matchAll(/^(?:import|export) (?!type )(?:[^'"]*? from )?['"]([^'"]+)['"]/gm)) {
+      for (const [, fixed, late] of text(file).matchAll(
+        /^(?:import|export) (?!type )(?:[^'"]*? from )?['"]([^'"]+)['"]|await import\('([^']+)'\)/gm,
+      )) {
+        const target = fixed ?? late;
         if (target === undefined || target.startsWith('node:') || builtinModules.includes(target)) continue;
         if (target.startsWith('.')) visit(relative(root, resolve(root, dirname(file), target)));
         else if (dependencies[/^(@[^/]+\/)?[^/]+/.exec(target)?.[0] ?? ''] === undefined)
           problems.add(`${file}: ${target} is no runtime dependency`);
       }
     };
-    for (const stage of schemas.keys()) visit(`services/${stage}/main.ts`);
+    for (const stage of [...schemas.keys(), 'cli']) visit(`services/${stage}/main.ts`);
     expect([...problems]).toEqual([]);
     expect(seen.size).toBeGreaterThan(50);
   });
+});
+
+describe('the example deployment files', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'ctstream-examples-'));
+  afterAll(() => rmSync(dir, { recursive: true }));
+
+  /** The example of a person, beside the secret files that it names. */
+  const accessOf = (person: (typeof PEOPLE)[number]): Access => {
+    const own = mkdtempSync(join(dir, person));
+    for (const path of peopleSecrets([person])) {
+      const file = path.slice(path.indexOf('/') + 1);
+      const content = file === 'vault-key' ? 'ab'.repeat(32) : file.endsWith('-url') ? 'postgres://u:p@h/vault' : 'a-secret';
+      writeFileSync(join(own, file), file === 'deployment.json' ? text(`deploy/${person}.example.json`) : content, { mode: 0o600 });
+    }
+    return fileAccess(join(own, 'deployment.json'), 'a command');
+  };
+
+  test("the operator's has what account, lag, query and dead need", () => {
+    const access = accessOf('operator');
+    expect([access.kafka('account'), access.kafka('operator'), access.store('analyst'), access.vaultUrl('account')]).toHaveLength(4);
+    expect(access.vaultKey().byteLength).toBe(32);
+  });
+
+  test("the security role's has what held needs, and no more", () => {
+    const access = accessOf('security');
+    expect([access.kafka('operator'), access.store('security'), access.vaultUrl('security')]).toHaveLength(3);
+    expect(access.peopleFile).toMatch(/people\.json$/);
+    for (const more of [() => access.kafka('account'), () => access.store('analyst'), () => access.vaultUrl('account'), access.vaultKey])
+      expect(more).toThrow(/is missing, and 'a command' needs it/);
+  });
+
+  test.each(PEOPLE)('k8s/README.md names the secret files of %s, all and no other', (person) => {
+    const documented = [...documentedSecrets()].filter((path) => path.startsWith(`ctstream-${person}/`));
+    expect(documented.sort()).toEqual([...peopleSecrets([person])].sort());
+  });
+});
+
+test.each(PEOPLE)('k8s/operator.yaml is a valid pod for %s, with the own Secret in files that are its own', (person) => {
+  const pod = z
+    .looseObject({
+      apiVersion: z.string(),
+      kind: z.string(),
+      metadata: z.looseObject({ name: z.string() }),
+      spec: z.looseObject({
+        containers: z.tuple([z.looseObject({ env: z.array(z.object({ name: z.string(), value: z.string() })) })]),
+        volumes: z.array(z.looseObject({ name: z.string(), secret: z.looseObject({ secretName: z.string() }).optional() })),
+      }),
+    })
+    .parse(parse(text('k8s/operator.yaml').replaceAll('operator', person)));
+  expect(objectProblems(pod)).toEqual([]);
+  expect(pod.metadata.name).toBe(person);
+  expect(pod.spec.volumes.flatMap((v) => v.secret?.secretName ?? [])).toEqual([`ctstream-${person}`]);
+  expect(pod.spec.containers[0].env).toEqual([{ name: 'CTSTREAM_DEPLOYMENT', value: `${SECRETS_FOLDER}deployment.json` }]);
 });

@@ -3,8 +3,6 @@ import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import Table from 'cli-table3';
 import { InvalidArgumentError, type Command } from 'commander';
-import pino from 'pino';
-import { openBus } from '../../adapters/event-bus.ts';
 import { openCodec } from '../../adapters/schema-registry.ts';
 import { CODES, isCode } from '../../kernel/codes.ts';
 import type { EventBus } from '../../ports/event-bus.ts';
@@ -21,66 +19,43 @@ import {
   type LetterState,
   type ReplayRefusal,
 } from '../../runtime/dead-letters.ts';
+import { allOf, openQuietBus, type Access } from '../access.ts';
 import { choose, isNarrowed, letterLine, parseAge, shownEvent, type LetterFilter } from '../dead-view.ts';
-import { attachDeployment, DEFAULT_DIR, type Deployment } from '../deployment.ts';
+import { accessOf, placedAnywhere, type Placed } from '../deployment.ts';
 import { print, progressCounter, type Printable } from '../output.ts';
 
 const LIMIT_MS = 600_000;
 
-interface DeadOptions extends Printable, LetterFilter {
-  readonly dir: string;
-}
+type DeadOptions = Printable & LetterFilter & Placed;
 
-export interface DeadPorts {
+interface DeadPorts {
   /** As `account`, which reads every topic: the letters, what waits, and what came out. */
   readonly reads: EventBus;
-  /** As the operator, who alone may write retry topics beside their stages. */
-  readonly writes: EventBus;
   readonly codec: EventCodec;
-  close(): Promise<void>;
-}
-
-/** The two connections of a deployment's operator. */
-export async function deadPorts({ platform, provisioned }: Pick<Deployment, 'platform' | 'provisioned'>): Promise<DeadPorts> {
-  const codec = await openCodec(platform.registryUrl);
-  const bus = (username: string): Promise<EventBus> =>
-    openBus({
-      brokers: platform.kafka.brokers,
-      username,
-      password: provisioned.secretOf(username),
-      prefix: provisioned.prefix,
-      clientId: 'ctstream-dead',
-      log: pino({ level: 'silent' }),
-    });
-  const [reads, writes] = await Promise.all([bus('account'), bus('operator')]);
-  return {
-    reads,
-    writes,
-    codec,
-    close: async () => {
-      await Promise.allSettled([reads.close(), writes.close()]);
-    },
-  };
 }
 
 async function withLetters<T>(
   o: DeadOptions,
   ids: readonly string[],
+  access: Access,
   work: (ports: DeadPorts, letters: readonly DeadLetter[], signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const ports = await deadPorts(await attachDeployment(resolve(o.dir)));
+  const reads = await openQuietBus(access.kafka('account'), 'ctstream-dead');
   const signal = AbortSignal.timeout(LIMIT_MS);
   try {
+    const ports = { reads, codec: await openCodec(access.registryUrl) };
     const named = [...new Set(ids.map((id) => id.split('/')[0] ?? ''))];
     const stages = o.stage === undefined ? (named.length > 0 ? named : DEAD_LETTER_STAGES) : [o.stage];
     return await work(ports, await readDeadLetters(ports, stages, signal), signal);
   } finally {
-    await ports.close();
+    await reads.close();
   }
 }
 
 async function list(o: DeadOptions & { readonly all?: boolean; readonly limit: number; readonly identified?: boolean }): Promise<void> {
-  const chosen = await withLetters(o, [], async (_, letters) => choose(letters, o, Date.now(), o.all === true));
+  const chosen = await withLetters(o, [], await accessOf(o, 'dead list'), async (_, letters) =>
+    choose(letters, o, Date.now(), o.all === true),
+  );
   const shown = chosen.slice(0, o.limit);
   const open = chosen.filter((l) => l.state === 'open').length;
   print(o, { open, found: chosen.length, letters: shown.map((l) => letterLine(l, o.identified === true)) }, () => {
@@ -106,7 +81,7 @@ const STATES: Readonly<Record<LetterState, string>> = {
 };
 
 async function show(id: string, o: DeadOptions & { readonly identified?: boolean; readonly save?: string }): Promise<void> {
-  await withLetters(o, [id], async (ports, letters, signal) => {
+  await withLetters(o, [id], await accessOf(o, 'dead show'), async (ports, letters, signal) => {
     const letter = letters.find((l) => l.id === id);
     if (letter === undefined) throw new Error(notFound([id]));
     const line = letterLine(letter, o.identified === true);
@@ -142,7 +117,10 @@ async function replay(
 ): Promise<void> {
   if (ids.length === 0 && !isNarrowed(o))
     command.error('error: name the letters, or give a filter: --stage, --code, --centre, --older-than ...', { exitCode: 2 });
-  await withLetters(o, ids, async (ports, letters, signal) => {
+  const access = await accessOf(o, 'dead replay');
+  // Before anything is read: the operator alone may write retry topics beside their stages.
+  if (o.dryRun !== true) allOf({ reads: () => access.kafka('account'), writes: () => access.kafka('operator') });
+  await withLetters(o, ids, access, async (ports, letters, signal) => {
     // Named letters are answered for one by one, also when they are not open; a filter takes open ones only.
     const chosen = choose(ids.length === 0 ? letters : letters.filter((l) => ids.includes(l.id)), o, Date.now(), ids.length > 0).slice(
       0,
@@ -157,8 +135,13 @@ async function replay(
     }
     if (o.dryRun !== true) {
       const count = progressCounter('replayed');
-      const publish = ports.writes.publish.bind(ports.writes);
-      await replayLetters(ready, publish, Date.now(), (done) => count(done, ready.length), signal);
+      const writes = await openQuietBus(access.kafka('operator'), 'ctstream-dead');
+      try {
+        const publish = writes.publish.bind(writes);
+        await replayLetters(ready, publish, Date.now(), (done) => count(done, ready.length), signal);
+      } finally {
+        await writes.close();
+      }
     }
     const done = { dryRun: o.dryRun === true, replayed: ready.map((l) => l.id), refused };
     print(o, done, () =>
@@ -211,14 +194,16 @@ function filtered(command: Command): Command {
 /** Registers `dead list`, `dead show` and `dead replay`. */
 export function addDeadCommands(program: Command): void {
   const dead = program.command('dead').description('records that a stage gave up: list, look at, replay');
-  const common = (command: Command): Command =>
-    command.option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR).option('--json', 'one JSON document');
+  const common = (command: Command): Command => placedAnywhere(command).option('--json', 'one JSON document');
   filtered(common(dead.command('list')))
     .description('what lies there and why')
     .option('--all', 'also those that were replayed, handled since, or died again')
     .option('--limit <n>', 'at most so many', wholeNumber, 100)
     .option('--identified', 'with StudyInstanceUIDs: clinical zone only')
-    .addHelpText('after', '\nExamples:\n  ctstream dead list\n  ctstream dead list --stage ingest --older-than 1h --json\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ctstream dead list\n  ctstream dead list --stage ingest --older-than 1h --json\n  ctstream dead list --deployment deployment.json\n',
+    )
     .action(list);
   common(dead.command('show'))
     .description('one letter: its event, its code and what to do')

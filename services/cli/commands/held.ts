@@ -2,34 +2,33 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import Table from 'cli-table3';
-import { attachDeployment, DEFAULT_DIR, type Deployment } from '../deployment.ts';
+import type { Access } from '../access.ts';
+import { accessOf, placedAnywhere, type Placed } from '../deployment.ts';
 import { decideHeld, heldPorts, lookAgain, showHeld, type HeldPorts } from '../held.ts';
 import { print, type Printable } from '../output.ts';
 import type { DecisionKind, HeldStudy } from '../../ports/held-decisions.ts';
+import { ConfigError } from '../../runtime/env.ts';
 import { personOf, readPeopleFile, readTokenFile, type Person } from '../../runtime/people-file.ts';
 
-interface HeldOptions extends Printable {
-  readonly dir: string;
-}
+type HeldOptions = Printable & Placed;
 
-interface PersonOptions extends HeldOptions {
-  readonly tokenFile: string;
-  readonly people?: string;
-}
+type PersonOptions = HeldOptions & { readonly tokenFile: string; readonly people?: string };
 
-async function withHeld<T>(o: HeldOptions, work: (ports: HeldPorts, deployment: Deployment) => Promise<T>): Promise<T> {
-  const deployment = await attachDeployment(resolve(o.dir));
-  const ports = await heldPorts(deployment.platform, deployment.provisioned);
+async function withHeld<T>(o: HeldOptions, work: (ports: HeldPorts, access: Access) => Promise<T>): Promise<T> {
+  const access = await accessOf(o, 'held');
+  const ports = await heldPorts(access);
   try {
-    return await work(ports, deployment);
+    return await work(ports, access);
   } finally {
     await ports.close();
   }
 }
 
-/** The person of the token's file. @throws Fault TOKEN_REFUSED, ROLE_REFUSED */
-function officer(o: PersonOptions, { provisioned }: Deployment): Person {
-  return personOf(readPeopleFile(o.people ?? provisioned.file('people.json')), readTokenFile(o.tokenFile), 'security');
+/** The person of the token's file. @throws ConfigError, Fault TOKEN_REFUSED, ROLE_REFUSED */
+function officer(o: PersonOptions, { peopleFile }: Access): Person {
+  const people = o.people ?? peopleFile;
+  if (people === undefined) throw new ConfigError(["peopleFile is missing in the deployment file, and 'held' needs it, or --people"]);
+  return personOf(readPeopleFile(people), readTokenFile(o.tokenFile), 'security');
 }
 
 const age = (ms: number): string =>
@@ -69,8 +68,8 @@ async function list(o: HeldOptions): Promise<void> {
 }
 
 async function show(heldId: string, o: PersonOptions & { readonly pictures?: string }): Promise<void> {
-  const { study, note, pictures } = await withHeld(o, (ports, deployment) =>
-    showHeld(ports, heldId, officer(o, deployment), o.pictures === undefined ? undefined : resolve(o.pictures)),
+  const { study, note, pictures } = await withHeld(o, (ports, access) =>
+    showHeld(ports, heldId, officer(o, access), o.pictures === undefined ? undefined : resolve(o.pictures)),
   );
   print(o, { ...lineOf(study), findings: note.findings, pictures }, () => {
     const table = new Table({ head: ['check', 'where', 'instances'], style: { head: [], border: [], compact: true } });
@@ -81,16 +80,16 @@ async function show(heldId: string, o: PersonOptions & { readonly pictures?: str
 
 function decide(kind: DecisionKind): (heldId: string, o: PersonOptions & { readonly reason: string }) => Promise<void> {
   return async (heldId, o) => {
-    const done = await withHeld(o, (ports, deployment) =>
-      decideHeld(ports, { heldId, kind, reason: o.reason, person: officer(o, deployment) }, AbortSignal.timeout(300_000)),
+    const done = await withHeld(o, (ports, access) =>
+      decideHeld(ports, { heldId, kind, reason: o.reason, person: officer(o, access) }, AbortSignal.timeout(300_000)),
     );
     print(o, done, () => `${heldId} is ${kind} by ${done.by}; the anonymiser takes it up now`);
   };
 }
 
 async function again(heldId: string, o: PersonOptions): Promise<void> {
-  await withHeld(o, async (ports, deployment) => {
-    officer(o, deployment);
+  await withHeld(o, async (ports, access) => {
+    officer(o, access);
     await lookAgain(ports, heldId, AbortSignal.timeout(300_000));
   });
   print(o, { heldId }, () => `${heldId} is looked at again; a hold with the same findings keeps its id`);
@@ -98,14 +97,13 @@ async function again(heldId: string, o: PersonOptions): Promise<void> {
 
 export function addHeldCommands(program: Command): void {
   const held = program.command('held').description('studies held back for a person of the security role');
-  const common = (command: Command): Command =>
-    command.option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR).option('--json', 'one JSON document');
+  const common = (command: Command): Command => placedAnywhere(command).option('--json', 'one JSON document');
   const personal = (command: Command): Command =>
     common(command.argument('<held-id>', "as 'held list' says"))
       .requiredOption('--token-file <file>', 'file with your token (mode 600)')
       .option('--people <file>', "who has which role (mode 600); the deployment's own when not given");
   common(held.command('list').description('age, centre, code and checks of everything that is held'))
-    .addHelpText('after', '\nExample:\n  ctstream held list --json\n')
+    .addHelpText('after', '\nExamples:\n  ctstream held list --json\n  ctstream held list --deployment deployment.json\n')
     .action(list);
   personal(held.command('show').description('findings and pictures of one; noted in the audit'))
     .option('--pictures <dir>', 'save the pictures in this folder')

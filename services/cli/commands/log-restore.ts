@@ -7,12 +7,13 @@ import { kafkaLogWriter } from '../../adapters/kafka-log-writer.ts';
 import type { KafkaBusOptions } from '../../adapters/kafka-offsets.ts';
 import { applyTopics } from '../../adapters/kafka-topics.ts';
 import { openBus } from '../../adapters/event-bus.ts';
+import { s3Store } from '../../adapters/s3-store.ts';
 import { openDuckDb } from '../../event-log/parquet.ts';
 import { mirrorLog } from '../../event-log/query.ts';
 import { restoreLog, type Restored } from '../../event-log/restore.ts';
 import { ConfigError } from '../../runtime/env.ts';
 import { abortOnSignals } from '../demo/abort-on-signals.ts';
-import { attachDeployment, DEFAULT_DIR, operatorPorts } from '../deployment.ts';
+import { attachDeployment, DEFAULT_DIR, localAccess } from '../deployment.ts';
 import { kafkaOfFlags, type KafkaFlags } from '../kafka-place.ts';
 import { print, progress, progressCounter, type Printable } from '../output.ts';
 
@@ -35,7 +36,8 @@ async function placeOf(o: RestoreFlags): Promise<Place> {
   if (o.brokers === undefined) {
     const { file, platform, provisioned } = await attachDeployment(resolve(o.dir));
     const { brokers, admin } = platform.kafka;
-    return { kafka: { ...common, brokers, ...admin, prefix: provisioned.prefix }, centres: file.centres };
+    const tls = platform.tls === undefined ? {} : { ssl: { ca: platform.tls.ca } };
+    return { kafka: { ...common, brokers, ...admin, ...tls, prefix: provisioned.prefix }, centres: file.centres };
   }
   if (o.username === undefined || o.passwordFile === undefined || o.from === undefined)
     throw new ConfigError(['with --brokers give --username, --password-file and --from too']);
@@ -47,14 +49,10 @@ async function placeOf(o: RestoreFlags): Promise<Place> {
 async function archiveFolder(o: RestoreFlags): Promise<string> {
   if (o.from !== undefined) return resolve(o.from);
   const { platform, provisioned } = await attachDeployment(resolve(o.dir));
-  const ports = await operatorPorts(platform, provisioned);
-  try {
-    const into = join(resolve(o.dir), 'event-log');
-    progress(`${await mirrorLog(ports.store, into)} new files of the archive copied`);
-    return into;
-  } finally {
-    await ports.close();
-  }
+  const into = join(resolve(o.dir), 'event-log');
+  const store = s3Store(localAccess(platform, provisioned).store('analyst'));
+  progress(`${await mirrorLog(store, into)} new files of the archive copied`);
+  return into;
 }
 
 async function restore(o: RestoreFlags): Promise<void> {

@@ -1,32 +1,32 @@
 // Commands on what has happened: account, lag, query.
-import { join } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import Table from 'cli-table3';
+import { s3Store } from '../../adapters/s3-store.ts';
 import { openDuckDb } from '../../event-log/parquet.ts';
 import { createViews, mirrorLog, runQuery, tableNames } from '../../event-log/query.ts';
 import { funnelTable, reasonLines } from '../demo/funnel.ts';
 import { equationLine } from '../demo/report.ts';
-import { attachDeployment, DEFAULT_DIR, operatorPorts, type OperatorPorts } from '../deployment.ts';
-import { followLog } from '../follow-log.ts';
+import { accessOf, accountPorts, deploymentFileOf, placedAnywhere, type Placed } from '../deployment.ts';
+import { followLog, type LogFollower } from '../follow-log.ts';
 import { print, type Printable } from '../output.ts';
 import { csvText, tableText } from '../table-text.ts';
 
-interface DirOption extends Printable {
-  readonly dir: string;
-}
+type LogOptions = Printable & Placed;
 
-async function withPorts<T>(dir: string, work: (ports: OperatorPorts) => Promise<T>): Promise<T> {
-  const deployment = await attachDeployment(dir);
-  const ports = await operatorPorts(deployment.platform, deployment.provisioned);
+async function follow<T>(o: LogOptions, command: string, work: (log: LogFollower) => Promise<T>): Promise<T> {
+  const ports = await accountPorts(await accessOf(o, command));
   try {
-    return await work(ports);
+    return await work(followLog(ports));
   } finally {
     await ports.close();
   }
 }
 
-async function accountCommand(o: DirOption & { studies?: boolean }): Promise<void> {
-  const result = await withPorts(o.dir, (ports) => followLog(ports).account(AbortSignal.timeout(300_000)));
+async function accountCommand(o: LogOptions & { studies?: boolean }): Promise<void> {
+  const result = await follow(o, 'account', (log) => log.account(AbortSignal.timeout(300_000)));
   const { totals, reached, reasons, missing, bad } = result;
   const lost = totals.unaccounted > 0 || missing.length > 0;
   print(o, { ...reached, ...totals, reasons, missing, bad, ...(o.studies === true ? { list: result.studies } : {}) }, () =>
@@ -42,8 +42,8 @@ async function accountCommand(o: DirOption & { studies?: boolean }): Promise<voi
   if (lost) process.exitCode = 1;
 }
 
-async function lagCommand(o: DirOption): Promise<void> {
-  const rows = await withPorts(o.dir, (ports) => followLog(ports).lag(AbortSignal.timeout(300_000)));
+async function lagCommand(o: LogOptions): Promise<void> {
+  const rows = await follow(o, 'lag', (log) => log.lag(AbortSignal.timeout(300_000)));
   print(o, rows, () => {
     const table = new Table({ head: ['stage', 'lag (records)', 'oldest (s)'], style: { head: [], border: [], compact: true } });
     for (const r of rows) table.push([r.stage, r.records, (r.oldestMs / 1000).toFixed(0)]);
@@ -51,18 +51,27 @@ async function lagCommand(o: DirOption): Promise<void> {
   });
 }
 
-interface QueryOptions extends DirOption {
+interface QueryOptions extends LogOptions {
   readonly log?: string;
+  readonly into?: string;
   readonly csv?: boolean;
 }
 
 async function queryCommand(sql: string, o: QueryOptions): Promise<void> {
-  let dir = o.log;
-  if (dir === undefined) {
-    dir = join(o.dir, 'event-log');
-    const into = dir;
-    await withPorts(o.dir, (ports) => mirrorLog(ports.store, into));
+  if (o.log !== undefined) return answer(sql, o.log, o);
+  const store = s3Store((await accessOf(o, 'query')).store('analyst'));
+  const given = o.into ?? (deploymentFileOf(o) === undefined ? join(o.dir, 'event-log') : undefined);
+  const dir = given === undefined ? await mkdtemp(join(tmpdir(), 'ctstream-query-')) : resolve(given);
+  try {
+    await mirrorLog(store, dir);
+    await answer(sql, dir, o);
+  } finally {
+    if (given === undefined) await rm(dir, { recursive: true, force: true });
   }
+}
+
+/** Of the Parquet files in the folder. */
+async function answer(sql: string, dir: string, o: QueryOptions): Promise<void> {
   const db = await openDuckDb();
   try {
     await createViews(db, dir);
@@ -75,32 +84,27 @@ async function queryCommand(sql: string, o: QueryOptions): Promise<void> {
 }
 
 export function addLogCommands(program: Command): void {
-  program
-    .command('account')
+  placedAnywhere(program.command('account'))
     .description('every study that any centre sent, and where it stands; exit code 1 when one is unaccounted for')
-    .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
     .option('--studies', 'with --json: list every study too (identified: clinical zone only)')
     .option('--json', 'one JSON document')
-    .addHelpText('after', '\nExamples:\n  ctstream account\n  ctstream account --json\n')
+    .addHelpText('after', '\nExamples:\n  ctstream account\n  ctstream account --json\n  ctstream account --deployment deployment.json\n')
     .action(accountCommand);
-  program
-    .command('lag')
+  placedAnywhere(program.command('lag'))
     .description('records that each stage has not finished, and the age of the oldest')
-    .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
     .option('--json', 'one JSON document')
-    .addHelpText('after', '\nExample:\n  ctstream lag --json\n')
+    .addHelpText('after', '\nExamples:\n  ctstream lag --json\n  ctstream lag --deployment deployment.json\n')
     .action(lagCommand);
-  program
-    .command('query')
+  placedAnywhere(program.command('query'))
     .argument('<sql>', 'one SQL statement (DuckDB)')
     .description(`SQL over the event log. Tables: ${tableNames().join(', ')}`)
-    .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
     .option('--log <dir>', 'folder with the Parquet files, instead of a running deployment')
+    .option('--into <dir>', "folder where the deployment's Parquet files are kept for the next query; with --deployment none unless told")
     .option('--csv', 'RFC 4180')
     .option('--json', 'array of rows')
     .addHelpText(
       'after',
-      '\nExamples:\n  ctstream query "select event_type, count(*) from events group by 1"\n  ctstream query "select * from research.study_assessed limit 5" --log demo-out/event-log --csv\n',
+      '\nExamples:\n  ctstream query "select event_type, count(*) from events group by 1"\n  ctstream query "select * from research.study_assessed limit 5" --log demo-out/event-log --csv\n  ctstream query "select count(*) from events" --deployment deployment.json --into event-log\n',
     )
     .action(queryCommand);
 }

@@ -1,9 +1,7 @@
 // Commands on the identity vault (docs/vault.md): patients, keys and backups. Re-identification stands in vault-reidentify.ts.
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import pino from 'pino';
-import { openBus } from '../../adapters/event-bus.ts';
 import { backupVault } from '../../adapters/postgres-vault-admin-backup.ts';
 import { restoreVault } from '../../adapters/postgres-vault-admin-restore.ts';
 import { openVaultCorrections, type Correction, type VaultCorrections } from '../../adapters/postgres-vault-admin-correct.ts';
@@ -13,7 +11,9 @@ import { backupSqliteVault } from '../../adapters/sqlite-vault-backup.ts';
 import type { BackupKind } from '../../adapters/vault-backup-file.ts';
 import { RESEARCH_IDS } from '../../anonymise/withdraw-ids.ts';
 import { abortOnSignals } from '../demo/abort-on-signals.ts';
-import { attachDeployment } from '../deployment.ts';
+import { allOf, openQuietBus, type Access, type KafkaRights } from '../access.ts';
+import { accessOf } from '../deployment.ts';
+import { readKeyFile, readOrMakeKeyFile } from '../key-file.ts';
 import { print, progress } from '../output.ts';
 import {
   asker,
@@ -23,12 +23,10 @@ import {
   personal,
   placed,
   privacyPerson,
-  readKeyFile,
-  readOrMakeKeyFile,
   vaultPlace,
   withVaultSession,
 } from '../vault-access.ts';
-import type { PersonOptions, VaultOptions } from '../vault-access.ts';
+import type { PersonOptions, VaultOptions, VaultPlace } from '../vault-access.ts';
 import { reanonymise, type Reanonymised } from '../vault-reanonymise.ts';
 import { addReidentifyCommands } from './vault-reidentify.ts';
 
@@ -37,11 +35,10 @@ interface CorrectOptions extends VaultOptions, PersonOptions {
   readonly yes?: true;
 }
 
-async function withCorrections<T>(o: VaultOptions, work: (corrections: VaultCorrections) => Promise<T>): Promise<T> {
-  const { connectionString, key } = await vaultPlace(o);
+async function withCorrections<T>(place: VaultPlace, work: (corrections: VaultCorrections) => Promise<T>): Promise<T> {
+  const { connectionString, key, access } = place;
   // The event of an erasure is encoded with the ids of schemas/ids.json, or of the deployment's registry.
-  const registry = o.urlFile === undefined ? (await attachDeployment(resolve(o.dir))).platform.registryUrl : undefined;
-  const codec = await openCodec(registry);
+  const codec = await openCodec(access?.registryUrl);
   const corrections = await openVaultCorrections({ connectionString, key, ids: RESEARCH_IDS, codec, log: pino({ level: 'silent' }) });
   try {
     return await work(corrections);
@@ -73,7 +70,9 @@ async function corrected(
   prepare: (ask: (question: string) => Promise<string>, by: string) => Promise<Work>,
 ): Promise<void> {
   // Before anything is asked or opened.
-  const { name } = privacyPerson(await vaultPlace(o), o);
+  const place = await vaultPlace(o);
+  const { name } = privacyPerson(place, o);
+  const rights = place.access === undefined ? undefined : handOverRights(place.access);
   const { ask, close } = asker();
   let work: Work;
   try {
@@ -87,8 +86,8 @@ async function corrected(
   }
   const signal = abortOnSignals(progress);
   progress("waiting for the patients' studies that are being worked on");
-  const correction = await withCorrections(o, (corrections) => work(corrections, signal));
-  const replayed = o.urlFile === undefined ? await replay(o, signal) : undefined;
+  const correction = await withCorrections(place, (corrections) => work(corrections, signal));
+  const replayed = rights === undefined ? undefined : await handOver(place, rights, signal);
   print(o, { ...correction, ...replayed }, () => [correctionText(correction), nextText(replayed)].join('\n'));
 }
 
@@ -108,29 +107,35 @@ const nextText = (replayed: Reanonymised | undefined): string =>
         ...replayed.gone.map((s) => `  ${s.centre}  ${s.studyInstanceUid}`),
       ].join('\n');
 
-/** Hands over what waits, over the local deployment's Kafka. */
-async function replay(o: VaultOptions, signal: AbortSignal): Promise<Reanonymised> {
-  const { platform, provisioned } = await attachDeployment(resolve(o.dir));
-  const codec = await openCodec(platform.registryUrl);
-  const bus = (username: string): ReturnType<typeof openBus> =>
-    openBus({
-      brokers: platform.kafka.brokers,
-      username,
-      password: provisioned.secretOf(username),
-      prefix: provisioned.prefix,
-      clientId: 'ctstream-vault',
-      log: pino({ level: 'silent' }),
-    });
-  const [reads, writes] = await Promise.all([bus('account'), bus('operator')]);
+interface HandOverRights {
+  readonly reads: KafkaRights;
+  readonly writes: KafkaRights;
+  readonly registryUrl: string | undefined;
+}
+
+/** @throws ConfigError before anything is changed */
+function handOverRights(access: Access): HandOverRights {
+  const rights = allOf({ reads: () => access.kafka('account'), writes: () => access.kafka('operator') });
+  return { ...rights, registryUrl: access.registryUrl };
+}
+
+/** Hands over what waits, over the deployment's Kafka. */
+async function handOver(place: VaultPlace, rights: HandOverRights, signal: AbortSignal): Promise<Reanonymised> {
+  const codec = await openCodec(rights.registryUrl);
+  const reads = await openQuietBus(rights.reads, 'ctstream-vault');
+  const writes = await openQuietBus(rights.writes, 'ctstream-vault');
   try {
-    return await withCorrections(o, (corrections) => reanonymise({ corrections, codec, reads, writes }, signal));
+    return await withCorrections(place, (corrections) => reanonymise({ corrections, codec, reads, writes }, signal));
   } finally {
     await Promise.allSettled([reads.close(), writes.close()]);
   }
 }
 
 async function reanonymiseAll(o: VaultOptions): Promise<void> {
-  const done = await replay(o, abortOnSignals(progress));
+  const place = await vaultPlace(o);
+  // With the vault by its two files, Kafka is still the deployment's.
+  const rights = handOverRights(place.access ?? (await accessOf(o, 'vault reanonymise')));
+  const done = await handOver(place, rights, abortOnSignals(progress));
   print(o, done, () => nextText(done));
 }
 
@@ -219,7 +224,7 @@ function addPatientCommands(vault: Command): void {
     .action(split);
   placed(vault.command('reanonymise'))
     .description('hand the studies of merges and splits to the anonymiser again, those that still wait')
-    .addHelpText('after', '\nExample:\n  ctstream vault reanonymise --json\n')
+    .addHelpText('after', '\nExamples:\n  ctstream vault reanonymise --json\n  ctstream vault reanonymise --deployment deployment.json\n')
     .action(reanonymiseAll);
 }
 

@@ -16,7 +16,6 @@ import type { PatientKey } from '../../ports/identity-vault.ts';
 import type { Receipt, Withdrawals } from '../../ports/withdrawals.ts';
 import { readCityIssuers } from '../../runtime/city-issuers-file.ts';
 import { abortOnSignals } from '../demo/abort-on-signals.ts';
-import { attachDeployment } from '../deployment.ts';
 import { print, progress } from '../output.ts';
 import { placed, privacyPerson, vaultPlace, withVaultSession } from '../vault-access.ts';
 import type { PersonOptions, VaultOptions, VaultPlace } from '../vault-access.ts';
@@ -34,13 +33,12 @@ interface WithdrawOptions extends VaultOptions, Partial<PersonOptions> {
 
 const POLL_MS = 1000;
 
-async function withWithdrawals<T>(o: VaultOptions, place: VaultPlace, work: (withdrawals: Withdrawals) => Promise<T>): Promise<T> {
+async function withWithdrawals<T>(place: VaultPlace, work: (withdrawals: Withdrawals) => Promise<T>): Promise<T> {
   // The event is encoded with the ids of schemas/ids.json, or of the deployment's registry.
-  const registry = o.urlFile === undefined ? (await attachDeployment(resolve(o.dir))).platform.registryUrl : undefined;
   const withdrawals = await openPostgresWithdrawals({
     connectionString: place.connectionString,
     key: place.key,
-    codec: await openCodec(registry),
+    codec: await openCodec(place.access?.registryUrl),
     log: pino({ level: 'silent' }),
     ids: RESEARCH_IDS,
   });
@@ -124,7 +122,7 @@ async function withdraw(o: WithdrawOptions, command: Command): Promise<void> {
   const key = patient === undefined ? undefined : keyOf(patient, o, command);
   await confirm(o, command);
   const signal = abortOnSignals(progress);
-  await withWithdrawals(o, place, async (withdrawals) => {
+  await withWithdrawals(place, async (withdrawals) => {
     progress("waiting for the patient's studies that are being worked on");
     const receipt =
       key === undefined
@@ -141,7 +139,7 @@ async function withdraw(o: WithdrawOptions, command: Command): Promise<void> {
 }
 
 async function showReceipt(requestId: string, o: VaultOptions): Promise<void> {
-  await withWithdrawals(o, await vaultPlace(o), async (withdrawals) => {
+  await withWithdrawals(await vaultPlace(o), async (withdrawals) => {
     const receipt = await withdrawals.receipt(requestId);
     if (receipt === undefined) throw new Error('there is no such request');
     const shown = receiptShown(receipt);
@@ -160,7 +158,7 @@ export function addWithdrawCommands(program: Command): void {
     .option('--yes', 'do not ask')
     .option('--wait', 'until every stage has reported: about an hour, since all erase again after the longest job')
     .option('--token-file <file>', "your token (mode 600); the role is 'privacy'")
-    .option('--people-file <file>', "who has which role; the local deployment's own with --dir")
+    .option('--people-file <file>', "who has which role; the deployment's own when not given")
     .option('--city-issuers <file>', 'as CITY_ISSUERS_FILE of anonymise, when the id is a city-wide one')
     .option('--denials <file>', "also write the new 'vault denials export'; must not be there")
     .option('--vault <file>', 'the folder vault of `ctstream deid` instead of a deployment; needs no token')

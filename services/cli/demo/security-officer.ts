@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { personOf, readPeopleFile, readTokenFile, type Person } from '../../runtime/people-file.ts';
+import { localAccess } from '../deployment.ts';
 import { decideHeld, HeldError, heldPorts, showHeld, type HeldPorts } from '../held.ts';
 import type { Running } from './deploy.ts';
 
@@ -49,7 +50,7 @@ async function work({ platform, provisioned }: Running, note: (line: string) => 
   const login = provisioned.people.find(({ roles }) => roles.includes('security'));
   if (login === undefined) throw new Error('this deployment has nobody with the security role');
   const person = personOf(readPeopleFile(provisioned.file('people.json')), readTokenFile(login.tokenFile), 'security');
-  const ports = await heldPorts(platform, provisioned);
+  const ports = await heldPorts(localAccess(platform, provisioned));
   try {
     for (;;) {
       for (const study of await ports.review.list()) {

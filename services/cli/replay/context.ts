@@ -1,9 +1,7 @@
 // What every replay on a local deployment has: its log, its buckets to read, and empty ones of another prefix to fill.
-import pino from 'pino';
 import type { Platform } from '../../../deploy/local/platform.ts';
 import { BUCKETS } from '../../../deploy/local/policies.ts';
 import type { Provisioned } from '../../../deploy/local/provision.ts';
-import { openBus } from '../../adapters/event-bus.ts';
 import { s3Store } from '../../adapters/s3-store.ts';
 import { openCodec } from '../../adapters/schema-registry.ts';
 import type { EventIn } from '../../kernel/stage.ts';
@@ -13,6 +11,8 @@ import type { ObjectStore } from '../../ports/object-store.ts';
 import { ConfigError } from '../../runtime/env.ts';
 import type { Difference } from '../../runtime/replay-compare.ts';
 import type { ReplayFault } from '../../runtime/replay.ts';
+import { openQuietBus } from '../access.ts';
+import { localAccess } from '../deployment.ts';
 
 export interface ReplayContext {
   readonly platform: Platform;
@@ -49,19 +49,18 @@ export async function openReplay(
 ): Promise<ReplayContext> {
   if (!/^[a-z0-9][a-z0-9-]*-$/.test(into)) throw new ConfigError([`--into: a-z, 0-9 and '-', with '-' at the end, such as replay-`]);
   const prefix = `${into}${provisioned.bucketPrefix}`;
-  const { minio } = platform;
+  const { minio, tls } = platform;
   const store = (bucketPrefix: string): ReturnType<typeof s3Store> =>
-    s3Store({ endpoint: `http://${minio.endPoint}:${minio.port}`, accessKey: minio.accessKey, secretKey: minio.secretKey, bucketPrefix });
+    s3Store({
+      endpoint: minio.url,
+      ...(tls === undefined ? {} : { tls: { ca: tls.ca } }),
+      accessKey: minio.accessKey,
+      secretKey: minio.secretKey,
+      bucketPrefix,
+    });
   const target = store(prefix);
   await target.ensureBuckets(BUCKETS.filter((bucket) => bucket !== 'ct-clinical' && bucket !== 'ct-event-log'));
-  const bus = await openBus({
-    brokers: platform.kafka.brokers,
-    username: 'account',
-    password: provisioned.secretOf('account'),
-    prefix: provisioned.prefix,
-    clientId: 'ctstream-replay',
-    log: pino({ level: 'silent' }),
-  });
+  const bus = await openQuietBus(localAccess(platform, provisioned).kafka('account'), 'ctstream-replay');
   return {
     platform,
     provisioned,
