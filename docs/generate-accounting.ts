@@ -11,6 +11,9 @@ Generated from services/kernel/account-table.ts by \`npm run generate\`. Do not 
     sent = released + waiting + excluded + rejected + withdrawn + outOfScope + unaccounted
 
 \`sent\` is what the PACSs themselves list. The order in which events are read does not matter, nor do copies of them.
+A census lists a whole PACS every hour; while the log is read, four lines of each study stay at most and an envelope of each
+page (0.6 kB for 500 lines), so the command's memory grows with the studies and hardly with how often they were listed. The
+newest census is the last in the log, whatever its clock said.
 \`unaccounted\` must be 0: anything else is a loss, and the command ends with code 1. The codes stand in
 [codes.md](codes.md); dead letters in [dead-letters.md](dead-letters.md).
 

@@ -40,7 +40,7 @@ export interface BadCount {
 }
 
 export interface AccountInput {
-  /** Every event of every topic, in any order. */
+  /** Every event of every topic, in any order; of censuses what census-lines.ts keeps is enough. */
   readonly events: Iterable<EventIn>;
   /** Records that could not be decoded. */
   readonly bad: Iterable<BadRecord>;
@@ -57,6 +57,7 @@ export interface AccountInput {
 }
 
 export type Of<T extends EventIn['type']> = EventIn<T>;
+export type Census = Of<'ctstream.clinical.v1.Census'>;
 export type Available = Of<'ctstream.clinical.v1.StudyAvailable'>;
 export type Stored = Of<'ctstream.clinical.v1.StudyStored'>;
 export type Status = Of<'ctstream.clinical.v1.StudyStatus'>;
@@ -161,13 +162,18 @@ function emptyFacts(): Facts {
 
 export const revisionKey = (study: string, revision: string): string => `${study}#${revision}`;
 
-type Census = Of<'ctstream.clinical.v1.Census'>;
+/** In the order of the log: a centre's censuses lie in one partition as they were taken, also when its clock was set back. So
+ * what was read before need not be kept (census-lines.ts). */
+function byCensusOrder(a: Census, b: Census): number {
+  const line = (e: Census): string => `${e.value.centre}|${e.value.censusId}|${e.value.page}`;
+  if (a.partition !== b.partition) return a.partition - b.partition;
+  if (a.offset !== b.offset) return a.offset < b.offset ? -1 : 1;
+  return a.value.takenAtMs - b.value.takenAtMs || (line(a) < line(b) ? -1 : 1);
+}
 
-/** All censuses, in the order in which they were taken. */
 function noteCensuses(facts: Facts, censuses: readonly Census[]): void {
   const pages = new Map<string, Set<number>>();
-  const line = (e: Census): string => `${e.value.centre}|${e.value.censusId}|${e.value.page}`;
-  for (const e of censuses.toSorted((a, b) => a.value.takenAtMs - b.value.takenAtMs || (line(a) < line(b) ? -1 : 1))) {
+  for (const e of censuses.toSorted(byCensusOrder)) {
     const { centre, takenAtMs, censusId, page } = e.value;
     facts.numbers.push({ ...drawnOf(e, BigInt(e.value.outboxSequence)), seen: false });
     facts.censusesMs.set(centre, (facts.censusesMs.get(centre) ?? new Set()).add(takenAtMs));
@@ -176,10 +182,8 @@ function noteCensuses(facts: Facts, censuses: readonly Census[]): void {
     if (seen.size === e.value.pages) facts.wholeCensusMs.set(centre, takenAtMs);
     for (const s of e.value.studies) {
       const key = clinicalKey(centre, s.studyInstanceUid);
-      facts.firstListedMs.set(key, Math.min(takenAtMs, facts.firstListedMs.get(key) ?? Infinity));
+      if (!facts.firstListedMs.has(key)) facts.firstListedMs.set(key, takenAtMs);
       const before = facts.census.get(key);
-      // Two lines of one time are told apart by their state, so that the order does not matter.
-      if (before?.takenAtMs === takenAtMs && before.state >= s.state) continue;
       const countSinceMs = before !== undefined && before.instanceCount === s.instanceCount ? before.countSinceMs : takenAtMs;
       const { state, instanceCount } = s;
       facts.census.set(key, { state, code: s.code as Code | null, takenAtMs, instanceCount, countSinceMs });

@@ -6,7 +6,7 @@ import { accountWorld, OPS, STEP } from '../../test/shared/account-world.ts';
 import { ACCOUNT_TABLE, accountRow } from './account-table.ts';
 import { account, type Account, type StudyAccount } from './accounting.ts';
 
-const walk = fc.array(fc.tuple(fc.nat(OPS - 1), fc.nat(2), fc.nat(9)), { minLength: 1, maxLength: 240, size: 'max' });
+const walk = fc.array(fc.tuple(fc.nat(OPS - 1), fc.nat(4), fc.nat(9)), { minLength: 1, maxLength: 240, size: 'max' });
 
 function sumOf({ totals: t }: Account): number {
   return t.released + t.waiting + t.excluded + t.rejected + t.withdrawn + t.outOfScope + t.unaccounted;
@@ -26,7 +26,7 @@ function checkStep(before: StudyAccount | undefined, now: StudyAccount): void {
 test('a walk stays in the table, sums up, and loses nothing', () => {
   fc.assert(
     fc.property(walk, (steps) => {
-      const world = accountWorld(3);
+      const world = accountWorld(5, 2);
       let before = new Map<string, StudyAccount>();
       for (const step of steps) {
         world.act(...step);
@@ -52,7 +52,7 @@ test('the walks reach the rows that they can reach', () => {
 test('the order of the log and copies in it, read twice or written twice, change nothing', () => {
   fc.assert(
     fc.property(walk, fc.infiniteStream(fc.nat(99)), (steps, luck) => {
-      const world = accountWorld(3);
+      const world = accountWorld(5, 2);
       for (const step of steps) world.act(...step);
       const input = world.input();
       const random = (): number => luck.next().value as number;

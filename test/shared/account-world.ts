@@ -4,11 +4,17 @@ import type { EventRecord } from '../../schemas/events.gen.ts';
 import type { AccountInput, Parked } from '../../services/kernel/accounting.ts';
 import type { Code } from '../../services/kernel/codes.ts';
 import { outgoingId } from '../../services/kernel/event-ids.ts';
-import { centreId, clinicalKey, type ClinicalKey, type ResearchStudyId, type StudyInstanceUid } from '../../services/kernel/ids.ts';
+import {
+  centreId,
+  clinicalKey,
+  type CentreId,
+  type ClinicalKey,
+  type ResearchStudyId,
+  type StudyInstanceUid,
+} from '../../services/kernel/ids.ts';
 import { topicOf } from '../../services/kernel/route.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 
-const CENTRE = centreId('c01');
 /** Room between two offsets for copies. */
 export const STEP = 10n;
 const MINUTE = 60_000;
@@ -16,6 +22,7 @@ const MINUTE = 60_000;
 interface Study {
   readonly n: number;
   readonly uid: StudyInstanceUid;
+  readonly centre: CentreId;
   readonly key: ClinicalKey;
   /** What the PACS has. */
   content: number;
@@ -39,7 +46,8 @@ export interface AccountWorld {
 
 export const OPS = 17;
 
-export function accountWorld(size: number): AccountWorld {
+/** Studies of so many centres in turn. */
+export function accountWorld(size: number, centres = 1): AccountWorld {
   const events: EventIn[] = [];
   const parked: Parked[] = [];
   const ends = new Map<string, bigint>();
@@ -53,9 +61,10 @@ export function accountWorld(size: number): AccountWorld {
   let censuses = 0;
   const studies = Array.from({ length: size }, (_, n): Study => {
     const uid = `1.2.${n}` as StudyInstanceUid;
-    const key = clinicalKey(CENTRE, uid);
+    const centre = centreId(`c0${1 + (n % centres)}`);
+    const key = clinicalKey(centre, uid);
     const flags = { listed: false, inScope: n !== 2, everAnnounced: false, pendingListed: false, withdrawn: false };
-    return { n, uid, key, content: 0, count: 0, announced: undefined, ...flags };
+    return { n, uid, centre, key, content: 0, count: 0, announced: undefined, ...flags };
   });
 
   const put = (type: EventRecord['type'], value: Values, id: string): EventIn => {
@@ -93,6 +102,7 @@ export function accountWorld(size: number): AccountWorld {
     return e as EventIn<T> | undefined;
   };
   const all = <T extends EventIn['type']>(type: T): EventIn<T>[] => events.filter((e): e is EventIn<T> => e.type === type);
+  const studiesOf = (centre: CentreId): Study[] => studies.filter((s) => s.centre === centre);
   const studyOf = (n: number): Study => studies[n % size] as Study;
   const ofUid = (uid: string): Study => studies.find((s) => s.uid === uid) as Study;
   const ofResearch = (id: string): Study => studyOf(Number(id.slice(1)));
@@ -200,9 +210,9 @@ export function accountWorld(size: number): AccountWorld {
     park(p.stage, e, p.code, 'retry', p);
   };
 
-  const census = (luck: number): void => {
+  const census = (centre: CentreId, luck: number): void => {
     censuses += 1;
-    const lines = studies.flatMap((s): Values[] => {
+    const lines = studiesOf(centre).flatMap((s): Values[] => {
       const line = { studyInstanceUid: s.uid, instanceCount: s.count, code: null };
       if (!s.listed) {
         const gone = s.pendingListed && !s.everAnnounced && luck < 5;
@@ -215,7 +225,7 @@ export function accountWorld(size: number): AccountWorld {
         ? [{ ...line, state: 'pending', code: luck < 3 ? 'NOT_ANNOUNCED' : 'NOT_YET_STABLE' }]
         : [{ ...line, state: 'announced' }];
     });
-    const common = { centre: CENTRE, censusId: `n${censuses}`, takenAtMs: now, page: 1, pages: 1, outboxSequence: 0 };
+    const common = { centre, censusId: `n${censuses}`, takenAtMs: now, page: 1, pages: 1, outboxSequence: 0 };
     put('ctstream.clinical.v1.Census', { ...common, studies: lines }, `census-${censuses}`);
   };
 
@@ -223,7 +233,7 @@ export function accountWorld(size: number): AccountWorld {
     if (!s.listed || !s.inScope || s.announced === revisionOf(s)) return;
     sequence += 1;
     [s.announced, s.everAnnounced] = [revisionOf(s), true];
-    const value = { centre: CENTRE, studyInstanceUid: s.uid, revision: revisionOf(s), sequence, instanceCount: s.count };
+    const value = { centre: s.centre, studyInstanceUid: s.uid, revision: revisionOf(s), sequence, instanceCount: s.count };
     put('ctstream.clinical.v1.StudyAvailable', value, `available-${s.n}-${events.length}`);
   };
 
@@ -284,8 +294,8 @@ export function accountWorld(size: number): AccountWorld {
     [s.count, s.listed] = [100 + s.content, true];
   };
 
-  const loseGateway = (luck: number): void => {
-    for (const s of studies) s.announced = undefined;
+  const loseGateway = (centre: CentreId, luck: number): void => {
+    for (const s of studiesOf(centre)) s.announced = undefined;
     sequence += luck < 5 ? -500 : 1000;
   };
 
@@ -313,9 +323,15 @@ export function accountWorld(size: number): AccountWorld {
         release,
         () => (luck < 5 ? retry(luck + 2) : replay(luck)),
         () => retry(luck),
-        () => census(luck),
+        () => census(s.centre, luck),
         () =>
-          luck < 3 ? withdraw(s) : luck < 5 ? loseGateway(luck * 2 - 2) : luck < 8 ? void (s.listed = false) : void (s.inScope = true),
+          luck < 3
+            ? withdraw(s)
+            : luck < 5
+              ? loseGateway(s.centre, luck * 2 - 2)
+              : luck < 8
+                ? void (s.listed = false)
+                : void (s.inScope = true),
         () => void (now += 3 * 60 * MINUTE),
       ];
       steps[op % steps.length]?.();
