@@ -16,8 +16,11 @@ const CENSUS = `ct.clinical.${C}.census.v1`;
 const AVAILABLE = `ct.clinical.${C}.study-available.v1`;
 const never = new AbortController().signal;
 
-const portsOf = (bus: EventBus, codec: Pick<EventCodec, 'decode'>): OperatorPorts =>
-  ({ bus, codec, vault: { lineages: async function* () {}, denied: async () => new Set() } }) as unknown as OperatorPorts;
+/** The vault denies every study of which it is asked, when `denies`. */
+const portsOf = (bus: EventBus, codec: Pick<EventCodec, 'decode'>, denies = false): OperatorPorts => {
+  const denied = async (keys: readonly string[]): Promise<Set<string>> => new Set(denies ? keys : []);
+  return { bus, codec, vault: { lineages: async function* () {}, denied } } as unknown as OperatorPorts;
+};
 
 /** A census of so many studies, made anew from each record. */
 function censusIn(record: BusRecord, studies: number): EventIn {
@@ -95,4 +98,21 @@ test('lag counts what a stage has not finished, and reads neither censuses nor w
   expect(Math.round((first?.oldestMs ?? 0) / 100_000)).toBe(20);
   expect(others.every(({ records, oldestMs }) => records === 0 && oldestMs === 0)).toBe(true);
   expect(read).toEqual([`${AVAILABLE} 1-3`]);
+});
+
+test("a parked record is counted for its study, and for no other centre's", async () => {
+  const dead = 'ct.clinical.ingest.dead';
+  const broker = memoryBroker();
+  broker.createTopic(dead, 1);
+  const bus = broker.bus();
+  const letter = (key: string): OutgoingRecord => ({
+    topic: dead,
+    key,
+    value: new Uint8Array(),
+    headers: { ce_id: `of ${key}`, 'ct-code': 'JOB_TIMEOUT', 'ct-origin-topic': AVAILABLE },
+  });
+  await bus.publish([letter(`${C}|1.2`), letter('c02|1.3')]);
+  const { studies } = await followLog(portsOf(bus, avroCodec())).account(never);
+  expect(studies.map(({ key, code }) => [key, code])).toEqual([[`${C}|1.2`, 'JOB_TIMEOUT']]);
+  expect((await followLog(portsOf(bus, avroCodec(), true)).account(never)).totals.withdrawn).toBe(1);
 });

@@ -1,6 +1,7 @@
 // Reads the log on from where it stopped and folds it to the account: what `account`, `status` and the demo show.
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { researchStudyId } from '../anonymise/identity.ts';
+import { studyOfParked } from '../kernel/account-facts.ts';
 import { account, type Account, type BadRecord, type Parked } from '../kernel/accounting.ts';
 import { censusLines } from '../kernel/census-lines.ts';
 import { isCode } from '../kernel/codes.ts';
@@ -9,6 +10,7 @@ import { Fault } from '../kernel/fault.ts';
 import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn } from '../kernel/stage.ts';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
+import { HEADER } from '../runtime/retry.ts';
 import { CONSUMED_TOPICS } from './consumed-topics.ts';
 import type { OperatorPorts } from './deployment.ts';
 
@@ -34,12 +36,18 @@ export interface StageLag {
   readonly oldestMs: number;
 }
 
+/** A centre speaks of its own studies only: it could put another's key on what it announces. */
+function keyOfParked({ key, headers }: BusRecord): string {
+  const centre = centreOfTopic(headers[HEADER.originTopic] ?? '');
+  return centre === undefined || key.startsWith(`${centre}|`) ? key : '';
+}
+
 function parkedOf(record: BusRecord): Parked {
   const code = record.headers['ct-code'] ?? '';
   const stage = record.topic.split('.')[2] ?? '';
   return {
     stage,
-    key: record.key,
+    key: keyOfParked(record),
     code: isCode(code) ? code : 'UNEXPECTED',
     eventId: record.headers['ce_id'] ?? '',
     dead: record.topic.endsWith('.dead'),
@@ -115,7 +123,7 @@ export function followLog(ports: OperatorPorts): LogFollower {
 
   /** Studies that the clinical zone names. */
   const studies = (): Set<ClinicalKey> => {
-    const named = new Set<ClinicalKey>(censuses.keys());
+    const named = new Set<ClinicalKey>([...censuses.keys(), ...parked.flatMap((p) => studyOfParked(p) ?? [])]);
     for (const { value } of events) if ('studyInstanceUid' in value) named.add(clinicalKey(value.centre, value.studyInstanceUid));
     return named;
   };

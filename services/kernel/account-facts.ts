@@ -8,6 +8,7 @@ import type { EventIn } from './stage.ts';
 /** A record that waits in a retry topic or lies in a dead one. */
 export interface Parked {
   readonly stage: string;
+  /** Of the event that is parked: a clinical key or a research id. Empty when it can't be believed. */
   readonly key: string;
   readonly code: Code;
   /** `ce_id` of the event that is parked. */
@@ -105,6 +106,8 @@ export interface Facts {
   readonly cut: Map<string, bigint>;
   /** By stage and event id, the newest first; without dead letters that were replayed. */
   readonly parked: Map<string, Parked[]>;
+  /** Of a study in the clinical zone, the keys in `parked`. */
+  readonly parkedOf: Map<ClinicalKey, Set<string>>;
   /** Last offset of each event that the log holds more than once, by topic and id. */
   readonly lastOffset: Map<string, bigint>;
   readonly numbers: DrawnNumber[];
@@ -153,6 +156,7 @@ function emptyFacts(): Facts {
     withdrawn: new Set(),
     cut: new Map(),
     parked: new Map(),
+    parkedOf: new Map(),
     lastOffset: new Map(),
     numbers: [],
     bad: new Map(),
@@ -256,7 +260,7 @@ function noteBad(facts: Facts, topic: string, code: Code): void {
 }
 
 /** Newest first; of one time the dead letter, then the later delay: both come after what they follow. */
-function byAge(a: Parked, b: Parked): number {
+export function byAge(a: Parked, b: Parked): number {
   if (a.timeMs !== b.timeMs) return b.timeMs - a.timeMs;
   if (a.dead !== b.dead) return a.dead ? -1 : 1;
   if (a.topic !== b.topic) return a.topic < b.topic ? -1 : 1;
@@ -287,12 +291,24 @@ function firstOfEach(facts: Facts, events: Iterable<EventIn>): EventIn[] {
 /** Name of an event over all topics. */
 export const eventKey = (e: EventIn): string => `${e.topic}#${e.id}`;
 
+export const parkedKey = (stage: string, eventId: string): string => `${stage}#${eventId}`;
+
+const STUDY_KEY = /^[a-z0-9-]{1,24}\|[0-9.]{1,64}$/;
+
+/** The study whose event is parked; undefined for other events, and for records that are no good events: they say nothing. */
+export function studyOfParked({ topic, key, code }: Parked): ClinicalKey | undefined {
+  const isEvent = code !== 'BAD_EVENT' && code !== 'CENTRE_MISMATCH';
+  return isEvent && topic.startsWith('ct.clinical.') && STUDY_KEY.test(key) ? (key as ClinicalKey) : undefined;
+}
+
 function gatherParked(facts: Facts, parked: readonly Parked[]): void {
   const replayed = new Set(parked.map((p) => p.replays));
   for (const p of parked) {
     // What came of a replay stands for itself, whatever the clocks of the operator and the stage were.
     if (p.dead && replayed.has(`${p.stage}/${p.partition}/${p.offset}`)) continue;
-    push(facts.parked, `${p.stage}#${p.eventId}`, p);
+    push(facts.parked, parkedKey(p.stage, p.eventId), p);
+    const key = studyOfParked(p);
+    if (key !== undefined) facts.parkedOf.set(key, (facts.parkedOf.get(key) ?? new Set()).add(parkedKey(p.stage, p.eventId)));
   }
   for (const list of facts.parked.values()) list.sort(byAge);
 }

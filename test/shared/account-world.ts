@@ -18,6 +18,9 @@ import type { EventIn } from '../../services/kernel/stage.ts';
 /** Room between two offsets for copies. */
 export const STEP = 10n;
 const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+/** As schemas/topics.json has it. */
+const [CLINICAL, DEAD, RETRY] = [30 * DAY, 90 * DAY, 98 * DAY];
 
 interface Study {
   readonly n: number;
@@ -45,6 +48,8 @@ export interface AccountWorld {
 }
 
 export const OPS = 17;
+/** One step more: days pass, and the clinical log forgets. */
+export const AGE = OPS;
 
 /** Studies of so many centres in turn. */
 export function accountWorld(size: number, centres = 1): AccountWorld {
@@ -54,6 +59,7 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
   const committed = new Map<string, bigint>();
   const parkedEvent = new Map<Parked, EventIn>();
   const replayed = new Set<Parked>();
+  const expired = new Set<EventIn | Parked>();
   const lineage = new Map<ClinicalKey, ResearchStudyId>();
   const denied = new Set<ClinicalKey>();
   let now = 1_000_000;
@@ -83,7 +89,7 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
     const id = replays === undefined ? undefined : `${replays.stage}/${replays.partition}/${replays.offset}`;
     const p: Parked = {
       stage,
-      key: 'k',
+      key: 'studyInstanceUid' in e.value ? clinicalKey(e.value.centre, e.value.studyInstanceUid) : 'k',
       code,
       eventId: e.id,
       dead: where === 'dead',
@@ -202,7 +208,7 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
   };
 
   const replay = (luck: number): void => {
-    const open = parked.filter((p) => p.dead && !replayed.has(p));
+    const open = parked.filter((p) => p.dead && !replayed.has(p) && !expired.has(p));
     const p = open[luck % Math.max(1, open.length)];
     const e = p === undefined ? undefined : parkedEvent.get(p);
     if (p === undefined || e === undefined) return;
@@ -289,6 +295,8 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
   };
 
   const scan = (s: Study, luck: number): void => {
+    // A study that a PACS deleted and has again: what the account can't tell from a lost announcement, once the old one is forgotten.
+    if (!s.listed && expired.size > 0) s.announced = undefined;
     // Now and then it is set back to what it was.
     s.content = luck === 9 && s.content > 1 ? s.content - 1 : s.content + 1;
     [s.count, s.listed] = [100 + s.content, true];
@@ -299,8 +307,29 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
     sequence += luck < 5 ? -500 : 1000;
   };
 
+  const isConsumed = (e: EventIn): boolean => {
+    const stage = ({ StudyAvailable: 'ingest', StudyStored: 'anonymise' } as const)[e.type.split('.')[3] ?? ''];
+    return stage === undefined || e.offset < (committed.get(`${stage} ${e.topic}`) ?? 0n);
+  };
+  /** Retention takes the oldest; a stage that is behind for longer stops, and that is another story. */
+  const age = (luck: number): void => {
+    now += (3 + 2 * luck) * DAY;
+    const kept = new Set<string>();
+    for (const e of events) {
+      if (!e.type.startsWith('ctstream.clinical.') || kept.has(e.topic)) continue;
+      if (e.timeMs < now - CLINICAL && isConsumed(e)) expired.add(e);
+      else kept.add(e.topic);
+    }
+    for (const p of parked) {
+      const isDone = p.dead || p.offset < (committed.get(`${p.stage}.retry ${p.topic}`) ?? 0n);
+      if (isDone && p.timeMs < now - (p.dead ? DEAD : RETRY)) expired.add(p);
+    }
+  };
+
   return {
-    events,
+    get events() {
+      return events.filter((e) => !expired.has(e));
+    },
     act(op, n, luck) {
       now += MINUTE;
       const s = studyOf(n);
@@ -333,17 +362,18 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
                 ? void (s.listed = false)
                 : void (s.inScope = true),
         () => void (now += 3 * 60 * MINUTE),
+        () => age(luck),
       ];
       steps[op % steps.length]?.();
     },
     input: () => ({
-      events: [...events],
+      events: events.filter((e) => !expired.has(e)),
       bad: [],
-      parked: [...parked],
+      parked: parked.filter((p) => !expired.has(p)),
       lineage: new Map(lineage),
       denied: new Set(denied),
       committed: (group, topic) => committed.get(`${group} ${topic}`) ?? 0n,
-      moved: new Map(),
+      moved: new Map([...expired].flatMap((e) => ('type' in e ? [[`${e.topic}/0`, now - CLINICAL] as const] : []))),
     }),
   };
 }
