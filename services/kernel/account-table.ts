@@ -93,7 +93,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
   {
     state: 'waiting',
     codes: ['HELD_BY_VERIFIER', 'HELD_BURNED_IN_TEXT'],
-    putBy: 'a dead letter of anonymise (90 days): what may identify the patient was found, nothing was published',
+    putBy: 'a dead letter of anonymise (made anew every 30 days): what may identify the patient was found, nothing was published',
     takenOutBy: '`ctstream held release` or `refuse`',
     acts: 'security role',
     next: ANYWHERE,
