@@ -11,6 +11,9 @@ Generated from services/kernel/account-table.ts by \`npm run generate\`. Do not 
     sent = released + waiting + excluded + rejected + withdrawn + outOfScope + unaccounted
 
 \`sent\` is what the PACSs themselves list. The order in which events are read does not matter, nor do copies of them.
+A census lists a whole PACS every hour; while the log is read, four lines of each study stay at most and an envelope of each
+page (0.6 kB for 500 lines), so the command's memory grows with the studies and hardly with how often they were listed. The
+newest census is the last in the log, whatever its clock said.
 \`unaccounted\` must be 0: anything else is a loss, and the command ends with code 1. The codes stand in
 [codes.md](codes.md); dead letters in [dead-letters.md](dead-letters.md).
 
@@ -28,8 +31,8 @@ A newer revision that is lost is \`unaccounted\` in every case: no release hides
 ## The table
 
 A study in a row can go to the states of its last column; a code can change within a state. A property test walks random
-histories (studies, revisions, verdicts, retries, dead letters, replays, rounds, releases, withdrawals, censuses) and
-fails at a state, code or step that is not here.
+histories of two centres (studies, revisions, verdicts, retries, dead letters, replays, rounds, releases, withdrawals,
+censuses, months in which the log forgets) and fails at a state, code or step that is not here.
 
 `;
 
@@ -39,7 +42,10 @@ const END = `
 - A correction that leaves the number of instances as it was: the census has no hashes. Gateways of servers with a change
   feed see it at once; others when the study is next looked at.
 - A loss of the last rows of a source other than a gateway, until its next event comes.
-- Outcomes that have left the clinical log (30 days): \`EXPIRED\`.
+- Outcomes that have left the clinical log (30 days): \`EXPIRED\`. What is parked keeps its study's state and code until the
+  parked record is gone too (90 days).
+- Whether a study that a PACS had deleted and has again, unchanged and more than 30 days after it was announced, was ever
+  announced: it is \`unaccounted\` (\`NOT_ANNOUNCED\`) until the census without it is 30 days old.
 
 ## A gateway that lost its database
 

@@ -10,6 +10,8 @@ import { partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
 const GROUP_RECORDS = 20_000n;
 /** Records of one partition that wait for the reader before it is paused. */
 const PARTITION_HIGH = 5000;
+/** Bytes of theirs: a page of a census has 500 lines, and a group may have thousands of pages. */
+const PARTITION_HIGH_BYTES = 4 * 1024 * 1024;
 /** Longest wait for the group to be joined. */
 const JOIN_MS = 60_000;
 /** Longest wait without any record. */
@@ -18,6 +20,8 @@ const STALL_MS = 30_000;
 interface Open {
   readonly want: TopicEnd;
   readonly records: BusRecord[];
+  /** Of the values in `records`. */
+  bytes: number;
   done: boolean;
 }
 
@@ -160,14 +164,16 @@ async function collect(
     const offset = BigInt(message.offset);
     if (offset >= target.want.end) break;
     if (offset >= target.want.first && !target.done) {
-      target.records.push(recordOf(target.want, message));
+      const record = recordOf(target.want, message);
+      target.records.push(record);
+      target.bytes += record.value.byteLength;
     }
     payload.resolveOffset(message.offset);
   }
   if (BigInt(batch.lastOffset()) >= target.want.end - 1n) {
     target.done = true;
     pause();
-  } else if (target.records.length >= PARTITION_HIGH) pause();
+  } else if (target.records.length >= PARTITION_HIGH || target.bytes >= PARTITION_HIGH_BYTES) pause();
   ring();
   await payload.heartbeat();
 }
@@ -183,7 +189,7 @@ interface Reading {
 async function* readGroup(r: Reading, group: readonly TopicEnd[], signal?: AbortSignal): AsyncIterable<BusRecord> {
   r.open.clear();
   for (const want of group) {
-    r.open.set(partitionId(want), { want, records: [], done: false });
+    r.open.set(partitionId(want), { want, records: [], bytes: 0, done: false });
     r.consumer.seek({ topic: r.prefix + want.topic, partition: want.partition, offset: want.first.toString() });
     r.consumer.resume([{ topic: r.prefix + want.topic, partitions: [want.partition] }]);
   }
@@ -193,6 +199,7 @@ async function* readGroup(r: Reading, group: readonly TopicEnd[], signal?: Abort
       const crash = r.crashed();
       if (crash !== undefined) throw busFault(crash, `reading ${part.want.topic}`);
       const records = part.records.splice(0);
+      part.bytes = 0;
       if (records.length === 0) await waitForMore(r, part, signal);
       else {
         yield* records;

@@ -1,13 +1,16 @@
 // Reads the log on from where it stopped and folds it to the account: what `account`, `status` and the demo show.
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { researchStudyId } from '../anonymise/identity.ts';
+import { studyOfParked } from '../kernel/account-facts.ts';
 import { account, type Account, type BadRecord, type Parked } from '../kernel/accounting.ts';
+import { censusLines } from '../kernel/census-lines.ts';
 import { isCode } from '../kernel/codes.ts';
 import { clinicalKey, type ClinicalKey, type ResearchStudyId } from '../kernel/ids.ts';
 import { Fault } from '../kernel/fault.ts';
 import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn } from '../kernel/stage.ts';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
+import { HEADER } from '../runtime/retry.ts';
 import { CONSUMED_TOPICS } from './consumed-topics.ts';
 import type { AccountPorts } from './deployment.ts';
 
@@ -33,12 +36,18 @@ export interface StageLag {
   readonly oldestMs: number;
 }
 
+/** A centre speaks of its own studies only: it could put another's key on what it announces. */
+function keyOfParked({ key, headers }: BusRecord): string {
+  const centre = centreOfTopic(headers[HEADER.originTopic] ?? '');
+  return centre === undefined || key.startsWith(`${centre}|`) ? key : '';
+}
+
 function parkedOf(record: BusRecord): Parked {
   const code = record.headers['ct-code'] ?? '';
   const stage = record.topic.split('.')[2] ?? '';
   return {
     stage,
-    key: record.key,
+    key: keyOfParked(record),
     code: isCode(code) ? code : 'UNEXPECTED',
     eventId: record.headers['ce_id'] ?? '',
     dead: record.topic.endsWith('.dead'),
@@ -60,13 +69,6 @@ function badOf(record: BusRecord, code: BadRecord['code']): BadRecord {
   return { ...bad, drawn: { source, sequence: BigInt(sequence), topic, partition, timeMs, seen: true } };
 }
 
-function noteStudies(event: EventIn, studies: Set<ClinicalKey>): void {
-  const { value } = event;
-  if (event.type === 'ctstream.clinical.v1.Census') {
-    for (const s of event.value.studies) studies.add(clinicalKey(event.value.centre, s.studyInstanceUid));
-  } else if ('studyInstanceUid' in value) studies.add(clinicalKey(value.centre, value.studyInstanceUid));
-}
-
 /** Topic name with `<centre>` in the place of the centre, as schemas/topics.json has it. */
 function templateOf(topic: string): string {
   const centre = centreOfTopic(topic);
@@ -82,6 +84,14 @@ function keptSince(end: TopicEnd, nowMs: number): number | undefined {
   return end.first > 0n && retentionMs !== undefined && retentionMs > 0 ? nowMs - retentionMs : undefined;
 }
 
+const greater = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+
+/** When the event happened; of a record that is none, when it was written. */
+function timeOf({ headers, timestampMs }: BusRecord): number {
+  const timeMs = Date.parse(headers['ce_time'] ?? '');
+  return Number.isNaN(timeMs) ? timestampMs : timeMs;
+}
+
 /** Topics that a stage may read: its group has offsets in those of them that it consumes. */
 function readableBy(stage: string): string[] {
   return topicsFile.topics.filter((t) => t.readers.includes(stage)).map((t) => t.name);
@@ -91,11 +101,10 @@ function readableBy(stage: string): string[] {
 export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
   const next = new Map<string, bigint>();
   const events: EventIn[] = [];
+  const censuses = censusLines();
   const parked: Parked[] = [];
   const bad: BadRecord[] = [];
   const moved = new Map<string, number>();
-  /** Studies that the clinical zone names. */
-  const studies = new Set<ClinicalKey>();
 
   const note = (record: BusRecord): void => {
     if (typeOfTopic(record.topic) === undefined) {
@@ -104,12 +113,19 @@ export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
     }
     try {
       const event = ports.codec.decode(record);
-      events.push(event);
-      noteStudies(event, studies);
+      if (event.type === 'ctstream.clinical.v1.Census') censuses.note(event);
+      else events.push(event);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       bad.push(badOf(record, error.code));
     }
+  };
+
+  /** Studies that the clinical zone names. */
+  const studies = (): Set<ClinicalKey> => {
+    const named = new Set<ClinicalKey>([...censuses.keys(), ...parked.flatMap((p) => studyOfParked(p) ?? [])]);
+    for (const { value } of events) if ('studyInstanceUid' in value) named.add(clinicalKey(value.centre, value.studyInstanceUid));
+    return named;
   };
 
   const readNew = async (patterns: readonly string[], signal: AbortSignal): Promise<void> => {
@@ -157,26 +173,43 @@ export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
       await readNew(FIRST, signal);
       await readNew([...REST, ...PARKED_TOPICS], signal);
       return account({
-        events,
+        events: [...events, ...censuses.events()],
         bad,
         parked,
         moved,
         lineage: await lineage(signal),
-        denied: await ports.vault.denied([...studies], signal),
+        denied: await ports.vault.denied([...studies()], signal),
         committed: (group, topic, partition) => committed.get(`${group}#${place(topic, partition)}`) ?? 0n,
       });
     },
     async lag(signal) {
       const committed = await committedOffsets();
-      await readNew([...FIRST, ...REST], signal);
-      return STAGES.map((stage) => {
-        const names = new Set(CONSUMED_TOPICS.get(stage));
-        const open = events.filter((e) => {
-          return names.has(templateOf(e.topic)) && e.offset >= (committed.get(`${stage}#${place(e.topic, e.partition)}`) ?? 0n);
-        });
-        const oldest = Math.min(...open.map((e) => e.timeMs));
-        return { stage, records: open.length, oldestMs: open.length === 0 ? 0 : Math.max(0, Date.now() - oldest) };
-      });
+      const ends = await ports.bus.ends(await ports.bus.topics([...new Set([...CONSUMED_TOPICS.values()].flat())]));
+      /** Where each stage goes on, by partition. */
+      const open = new Map<string, { readonly stage: string; readonly from: bigint }[]>();
+      const unread: TopicEnd[] = [];
+      for (const e of ends) {
+        const at = place(e.topic, e.partition);
+        const consumers = STAGES.filter((stage) => CONSUMED_TOPICS.get(stage)?.includes(templateOf(e.topic)) === true);
+        const waiting = consumers.map((stage) => ({ stage, from: greater(committed.get(`${stage}#${at}`) ?? 0n, e.first) }));
+        open.set(at, waiting);
+        const first = waiting.reduce((least, { from }) => (from < least ? from : least), e.end);
+        if (first < e.end) unread.push({ ...e, first });
+      }
+      const lags = new Map(STAGES.map((stage) => [stage, { records: 0, sinceMs: Infinity }]));
+      for await (const record of ports.bus.read(unread, signal))
+        for (const { stage, from } of open.get(place(record.topic, record.partition)) ?? []) {
+          const lag = lags.get(stage);
+          if (lag === undefined || record.offset < from) continue;
+          lag.records += 1;
+          lag.sinceMs = Math.min(lag.sinceMs, timeOf(record));
+        }
+      const nowMs = Date.now();
+      return [...lags].map(([stage, { records, sinceMs }]) => ({
+        stage,
+        records,
+        oldestMs: records === 0 ? 0 : Math.max(0, nowMs - sinceMs),
+      }));
     },
   };
 }

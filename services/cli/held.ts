@@ -155,6 +155,17 @@ async function parkedRecord(bus: EventBus, study: HeldStudy, signal: AbortSignal
     if (record.headers['ce_id'] !== study.eventId || codeOfFailure(record)?.startsWith('HELD_') !== true) continue;
     if (newest === undefined || record.timestampMs >= newest.timestampMs) newest = record;
   }
-  if (newest === undefined) throw new HeldError('NOTHING_PARKED', `no dead letter of ${study.heldId} yet: try again in a moment`);
+  if (newest === undefined) throw nothingParked(study, Date.now());
   return newest;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** A hold and its letter are written one after the other; a letter is kept for 90 days, and ingest has a new one made every 30. */
+export function nothingParked({ heldId, centre, heldAtMs }: HeldStudy, nowMs: number): HeldError {
+  const remedy =
+    nowMs - heldAtMs < HOUR_MS
+      ? 'yet: try again in a moment'
+      : `any more. Ingest tells of it again every 30 days after it was stored, and then it is held anew; to decide sooner, have the gateway of ${centre} announce its studies again (move its STATE_DIR away and start it)`;
+  return new HeldError('NOTHING_PARKED', `no dead letter of ${heldId} ${remedy}`);
 }

@@ -51,7 +51,7 @@ test('what can be restored is not given up, and withdrawals only when their topi
 
 test('the next steps name the centres that have to announce again, or say how they are found', () => {
   const steps = (stage: string, ...topics: string[]): string => nextSteps(stage, topics).join('\n');
-  expect(steps('ingest', AVAILABLE)).toMatch('Centre c07: .ctstream announce-again --centre c07');
+  expect(steps('ingest', AVAILABLE)).toContain("Centre c07: 'ctstream announce-again --centre c07'");
   expect(steps('ingest', AVAILABLE)).not.toContain('account --studies');
   expect(steps('anonymise', 'ct.clinical.study-stored.v1')).toContain('account --studies');
   expect(steps('anonymise', WITHDRAWN)).toContain('privacy role');

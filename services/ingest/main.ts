@@ -21,6 +21,7 @@ import { slowPulls } from './slow-pulls.ts';
 
 import { ingestStage } from './stage.ts';
 import { CLINICAL_BUCKET } from './store-series.ts';
+import { tellAgain } from './tell-again.ts';
 
 const env = readIngestEnv();
 const JOB_TIMEOUT_MS = 30 * 60_000;
@@ -96,14 +97,23 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
     count: (name: string, n: number, labels: Readonly<Record<string, string>>) => ctx.telemetry.counter(name, n, labels),
   };
   const { signal, log, clock, random } = ctx;
+  const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
   const sweeping = runSweeper(
-    { store, bucket: CLINICAL_BUCKET, layout: 'clinical', clock, random, keepMs: env.CLINICAL_KEEP_DAYS * DAY_MS },
+    {
+      store,
+      bucket: CLINICAL_BUCKET,
+      layout: 'clinical',
+      clock,
+      random,
+      keepMs: env.CLINICAL_KEEP_DAYS * DAY_MS,
+      tellAgain: (manifestKey, stopped) => tellAgain({ store, bus, codec, clock }, manifestKey, stopped),
+    },
     { signal, log, everyMs: env.SWEEP_EVERY_MS, swept: ({ bytes }) => room.measured(bytes) },
   );
   const looking = watchRoom(room, ctx);
   await runStage(ingestStage, ports, {
     bus,
-    codec: await openCodec(env.SCHEMA_REGISTRY_URL),
+    codec,
     ctx,
     // What waits for its turn must not keep out the studies of others: `line` limits what runs, and the window per
     // partition what is in hand.

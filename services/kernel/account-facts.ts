@@ -8,6 +8,7 @@ import type { EventIn } from './stage.ts';
 /** A record that waits in a retry topic or lies in a dead one. */
 export interface Parked {
   readonly stage: string;
+  /** Of the event that is parked: a clinical key or a research id. Empty when it can't be believed. */
   readonly key: string;
   readonly code: Code;
   /** `ce_id` of the event that is parked. */
@@ -40,7 +41,7 @@ export interface BadCount {
 }
 
 export interface AccountInput {
-  /** Every event of every topic, in any order. */
+  /** Every event of every topic, in any order; of censuses what census-lines.ts keeps is enough. */
   readonly events: Iterable<EventIn>;
   /** Records that could not be decoded. */
   readonly bad: Iterable<BadRecord>;
@@ -57,6 +58,7 @@ export interface AccountInput {
 }
 
 export type Of<T extends EventIn['type']> = EventIn<T>;
+export type Census = Of<'ctstream.clinical.v1.Census'>;
 export type Available = Of<'ctstream.clinical.v1.StudyAvailable'>;
 export type Stored = Of<'ctstream.clinical.v1.StudyStored'>;
 export type Status = Of<'ctstream.clinical.v1.StudyStatus'>;
@@ -104,6 +106,8 @@ export interface Facts {
   readonly cut: Map<string, bigint>;
   /** By stage and event id, the newest first; without dead letters that were replayed. */
   readonly parked: Map<string, Parked[]>;
+  /** Of a study in the clinical zone, the keys in `parked`. */
+  readonly parkedOf: Map<ClinicalKey, Set<string>>;
   /** Last offset of each event that the log holds more than once, by topic and id. */
   readonly lastOffset: Map<string, bigint>;
   readonly numbers: DrawnNumber[];
@@ -152,6 +156,7 @@ function emptyFacts(): Facts {
     withdrawn: new Set(),
     cut: new Map(),
     parked: new Map(),
+    parkedOf: new Map(),
     lastOffset: new Map(),
     numbers: [],
     bad: new Map(),
@@ -161,13 +166,18 @@ function emptyFacts(): Facts {
 
 export const revisionKey = (study: string, revision: string): string => `${study}#${revision}`;
 
-type Census = Of<'ctstream.clinical.v1.Census'>;
+/** In the order of the log: a centre's censuses lie in one partition as they were taken, also when its clock was set back. So
+ * what was read before need not be kept (census-lines.ts). */
+function byCensusOrder(a: Census, b: Census): number {
+  const line = (e: Census): string => `${e.value.centre}|${e.value.censusId}|${e.value.page}`;
+  if (a.partition !== b.partition) return a.partition - b.partition;
+  if (a.offset !== b.offset) return a.offset < b.offset ? -1 : 1;
+  return a.value.takenAtMs - b.value.takenAtMs || (line(a) < line(b) ? -1 : 1);
+}
 
-/** All censuses, in the order in which they were taken. */
 function noteCensuses(facts: Facts, censuses: readonly Census[]): void {
   const pages = new Map<string, Set<number>>();
-  const line = (e: Census): string => `${e.value.centre}|${e.value.censusId}|${e.value.page}`;
-  for (const e of censuses.toSorted((a, b) => a.value.takenAtMs - b.value.takenAtMs || (line(a) < line(b) ? -1 : 1))) {
+  for (const e of censuses.toSorted(byCensusOrder)) {
     const { centre, takenAtMs, censusId, page } = e.value;
     facts.numbers.push({ ...drawnOf(e, BigInt(e.value.outboxSequence)), seen: false });
     facts.censusesMs.set(centre, (facts.censusesMs.get(centre) ?? new Set()).add(takenAtMs));
@@ -176,10 +186,8 @@ function noteCensuses(facts: Facts, censuses: readonly Census[]): void {
     if (seen.size === e.value.pages) facts.wholeCensusMs.set(centre, takenAtMs);
     for (const s of e.value.studies) {
       const key = clinicalKey(centre, s.studyInstanceUid);
-      facts.firstListedMs.set(key, Math.min(takenAtMs, facts.firstListedMs.get(key) ?? Infinity));
+      if (!facts.firstListedMs.has(key)) facts.firstListedMs.set(key, takenAtMs);
       const before = facts.census.get(key);
-      // Two lines of one time are told apart by their state, so that the order does not matter.
-      if (before?.takenAtMs === takenAtMs && before.state >= s.state) continue;
       const countSinceMs = before !== undefined && before.instanceCount === s.instanceCount ? before.countSinceMs : takenAtMs;
       const { state, instanceCount } = s;
       facts.census.set(key, { state, code: s.code as Code | null, takenAtMs, instanceCount, countSinceMs });
@@ -252,7 +260,7 @@ function noteBad(facts: Facts, topic: string, code: Code): void {
 }
 
 /** Newest first; of one time the dead letter, then the later delay: both come after what they follow. */
-function byAge(a: Parked, b: Parked): number {
+export function byAge(a: Parked, b: Parked): number {
   if (a.timeMs !== b.timeMs) return b.timeMs - a.timeMs;
   if (a.dead !== b.dead) return a.dead ? -1 : 1;
   if (a.topic !== b.topic) return a.topic < b.topic ? -1 : 1;
@@ -283,12 +291,24 @@ function firstOfEach(facts: Facts, events: Iterable<EventIn>): EventIn[] {
 /** Name of an event over all topics. */
 export const eventKey = (e: EventIn): string => `${e.topic}#${e.id}`;
 
+export const parkedKey = (stage: string, eventId: string): string => `${stage}#${eventId}`;
+
+const STUDY_KEY = /^[a-z0-9-]{1,24}\|[0-9.]{1,64}$/;
+
+/** The study whose event is parked; undefined for other events, and for records that are no good events: they say nothing. */
+export function studyOfParked({ topic, key, code }: Parked): ClinicalKey | undefined {
+  const isEvent = code !== 'BAD_EVENT' && code !== 'CENTRE_MISMATCH';
+  return isEvent && topic.startsWith('ct.clinical.') && STUDY_KEY.test(key) ? (key as ClinicalKey) : undefined;
+}
+
 function gatherParked(facts: Facts, parked: readonly Parked[]): void {
   const replayed = new Set(parked.map((p) => p.replays));
   for (const p of parked) {
     // What came of a replay stands for itself, whatever the clocks of the operator and the stage were.
     if (p.dead && replayed.has(`${p.stage}/${p.partition}/${p.offset}`)) continue;
-    push(facts.parked, `${p.stage}#${p.eventId}`, p);
+    push(facts.parked, parkedKey(p.stage, p.eventId), p);
+    const key = studyOfParked(p);
+    if (key !== undefined) facts.parkedOf.set(key, (facts.parkedOf.get(key) ?? new Set()).add(parkedKey(p.stage, p.eventId)));
   }
   for (const list of facts.parked.values()) list.sort(byAge);
 }

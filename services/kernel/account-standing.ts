@@ -1,7 +1,9 @@
 // Where one event, one verdict or one research study stands. Parts of the account's fold; pure.
 import {
+  byAge,
   eventKey,
   newest,
+  parkedKey,
   revisionKey,
   type AccountInput,
   type Anonymised,
@@ -12,7 +14,7 @@ import {
   type ResearchVerdict,
 } from './account-facts.ts';
 import type { Code } from './codes.ts';
-import type { ResearchStudyId } from './ids.ts';
+import type { ClinicalKey, ResearchStudyId } from './ids.ts';
 import type { EventIn } from './stage.ts';
 
 export type StudyState = 'released' | 'waiting' | 'excluded' | 'rejected' | 'withdrawn' | 'outOfScope' | 'unaccounted';
@@ -43,11 +45,32 @@ export interface Fold {
 
 /** The newest record that still holds the event: a dead letter, or a retry that its stage has not consumed. One that
  * was consumed has led to an outcome, to a later record, or to nothing. */
-function openPark({ input, facts }: Fold, stage: string, e: EventIn): Parked | undefined {
-  const parked = facts.parked.get(`${stage}#${e.id}`) ?? [];
-  const waits = parked.find((p) => !p.dead && p.offset >= input.committed(`${stage}.retry`, p.topic, p.partition));
+function openPark(fold: Fold, stage: string, e: EventIn): Parked | undefined {
+  return openIn(fold, fold.facts.parked.get(parkedKey(stage, e.id)) ?? []);
+}
+
+function openIn({ input }: Fold, parked: readonly Parked[]): Parked | undefined {
+  const waits = parked.find((p) => !p.dead && p.offset >= input.committed(`${p.stage}.retry`, p.topic, p.partition));
   if (waits !== undefined) return waits;
   return parked[0]?.dead === true ? parked[0] : undefined;
+}
+
+/** Parked records of a study in the clinical zone that still hold their event, the newest first. */
+export function openParks(fold: Fold, key: ClinicalKey): Parked[] {
+  const { parked, parkedOf } = fold.facts;
+  return [...(parkedOf.get(key) ?? [])].flatMap((at) => openIn(fold, parked.get(at) ?? []) ?? []).toSorted(byAge);
+}
+
+/** The newest that holds an event which the log no longer has: announcements and stored studies are kept for 30 days, dead letters for 90. */
+export function outlivingPark(fold: Fold, key: ClinicalKey): Parked | undefined {
+  const { available, stored } = fold.facts;
+  const inLog = new Set([...(available.get(key) ?? []), ...(stored.get(key) ?? [])].map((e) => e.id));
+  return openParks(fold, key).find((p) => !inLog.has(p.eventId));
+}
+
+/** Where a study stands whose parked record this is. */
+export function parkedStanding({ stage, code, dead }: Parked): Standing {
+  return { state: 'waiting', code, reached: stage === 'ingest' ? 'available' : 'stored', dead };
 }
 
 /** Where an event without an outcome stands: parked, still in the queue (a copy of it, too), or lost. */
@@ -57,7 +80,7 @@ export function pending(fold: Fold, stage: string, e: EventIn, reached: Mileston
   if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
   const last = facts.lastOffset.get(eventKey(e)) ?? e.offset;
   if (last >= input.committed(stage, e.topic, e.partition)) return { state: 'waiting', code: 'IN_QUEUE', reached };
-  return { state: 'unaccounted', code: facts.parked.get(`${stage}#${e.id}`)?.[0]?.code ?? 'IN_QUEUE', reached };
+  return { state: 'unaccounted', code: facts.parked.get(parkedKey(stage, e.id))?.[0]?.code ?? 'IN_QUEUE', reached };
 }
 
 /** As `pending`, for a clinical event: what is too old to have its outcome in the log is not lost. */

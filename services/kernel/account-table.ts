@@ -85,7 +85,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
     codes: FAULTS,
     title: 'any fault of ours or of a dependency',
     putBy:
-      "a record in a stage's retry topic that is not consumed, or in its dead-letter topic and not replayed; an event that this reader can't read yet (`SCHEMA_AHEAD`, `SCHEMA_ID_MISMATCH`) where the study would be unaccounted",
+      "a record in a stage's retry topic that is not consumed, or in its dead-letter topic and not replayed, as long as it is there (90 days), also when the log has lost its event (30 days); an event that this reader can't read yet (`SCHEMA_AHEAD`, `SCHEMA_ID_MISMATCH`) where the study would be unaccounted",
     takenOutBy: "the next try's outcome; of a dead letter, `ctstream dead replay`; a reader of the event's version",
     acts: 'the stage; of a dead letter the operator',
     next: ANYWHERE,
@@ -93,7 +93,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
   {
     state: 'waiting',
     codes: ['HELD_BY_VERIFIER', 'HELD_BURNED_IN_TEXT'],
-    putBy: 'a dead letter of anonymise: what may identify the patient was found, nothing was published',
+    putBy: 'a dead letter of anonymise (made anew every 30 days): what may identify the patient was found, nothing was published',
     takenOutBy: '`ctstream held release` or `refuse`',
     acts: 'security role',
     next: ANYWHERE,
@@ -101,7 +101,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
   {
     state: 'waiting',
     codes: ['CONFLICTING_COPY'],
-    putBy: 'a parked record of ingest: another centre has the study with other instances',
+    putBy: 'a parked record of ingest (90 days): another centre has the study with other instances',
     takenOutBy: 'the copy that is wrong is deleted in its PACS, then `ctstream dead replay`',
     acts: 'operator, with both centres',
     next: ANYWHERE,
@@ -157,7 +157,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
   {
     state: 'waiting',
     codes: ['EXPIRED'],
-    putBy: 'a census still lists it, and what became of it is older than the 30 days of the clinical log',
+    putBy: 'a census still lists it, and what became of it is older than the 30 days of the clinical log; no parked record of it is left',
     takenOutBy: 'any later event of it',
     acts: 'nobody; the event log (Parquet) has what was',
     next: ANYWHERE,

@@ -1,5 +1,5 @@
 // Every study that a PACS ever listed stands in exactly one state, and what is lost is said to be lost.
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { account, type AccountInput, type Parked, type StudyState } from './accounting.ts';
 import type { Code } from './codes.ts';
@@ -211,6 +211,64 @@ test('after retention the account says what is still known, and nothing that exp
   expect(stateOf([listed, status], expired)).toEqual(['rejected', 'NO_PIXELS']);
   const stored = { ...finished, moved: new Map([['ct.clinical.study-stored.v1/3', 1000]]) };
   expect(stateOf(way(1, 1), stored)).toEqual(['waiting', 'EXPIRED']);
+});
+
+describe('a parked record outlives its event: 90 days and 30', () => {
+  const listed = census([{ n: 1, state: 'announced' }]);
+  const letter = (stage: string, code: Code, more: Partial<Parked> = {}): Parked =>
+    park('an event that has expired', { stage, code, dead: true, topic: `ct.clinical.${stage}.dead`, offset: 1n, timeMs: 100, ...more });
+  const unlinked = { ...expired, lineage: new Map() };
+  const with_ = (events: EventIn[], parked: Parked[], more: Partial<AccountInput> = unlinked): unknown => only(events, { ...more, parked });
+
+  test.each([
+    ['anonymise', 'HELD_BY_VERIFIER', 'stored'],
+    ['ingest', 'CONFLICTING_COPY', 'available'],
+    ['ingest', 'JOB_TIMEOUT', 'available'],
+  ] as const)('a dead letter of %s keeps its study %s', (stage, code, reached) => {
+    const waiting = { key: K(1), centre: C, state: 'waiting', code, reached, dead: true };
+    expect(with_([listed], [letter(stage, code)])).toEqual(waiting);
+    // Also when the PACS has the study no more: a person still has to act.
+    expect(with_([], [letter(stage, code)])).toEqual(waiting);
+  });
+
+  test('so does a record that still waits for another try, and one that was replayed or consumed does not', () => {
+    const waits = park('an event that has expired', { code: 'PACS_UNREACHABLE' });
+    expect(with_([listed], [waits])).toMatchObject({ state: 'waiting', code: 'PACS_UNREACHABLE', dead: false });
+    expect(with_([listed], [{ ...waits, offset: 9n }])).toMatchObject({ code: 'EXPIRED' });
+    const replay = park('an event that has expired', { offset: 9n, replays: 'ingest/0/1' });
+    expect(with_([listed], [letter('ingest', 'JOB_TIMEOUT'), replay])).toMatchObject({ code: 'EXPIRED' });
+  });
+
+  test('what came after it counts, and a rejection takes nothing from it', () => {
+    const status = (timeMs: number, more: Record<string, unknown>): EventIn =>
+      event('ctstream.clinical.v1.StudyStatus', clinical(1, { code: null, ...more }), { timeMs });
+    const dead = letter('ingest', 'JOB_TIMEOUT');
+    const copy = { state: 'rejected', code: 'DUPLICATE_OF' };
+    expect(with_([listed, status(99, copy)], [dead])).toMatchObject({ code: 'JOB_TIMEOUT', dead: true });
+    expect(with_([listed, status(101, copy)], [dead])).toMatchObject({ state: 'excluded', code: 'DUPLICATE_OF' });
+    expect(with_([listed, status(101, { state: 'stored' })], [dead])).toMatchObject({ code: 'JOB_TIMEOUT', dead: true });
+    const rejected = { code: 'JOB_TIMEOUT', dead: true, note: 'NO_PIXELS' };
+    expect(with_([listed, status(101, { state: 'rejected', code: 'NO_PIXELS' })], [dead])).toMatchObject(rejected);
+    const later = second();
+    expect(with_([later, vanished(later)], [dead])).toMatchObject({ code: 'JOB_TIMEOUT', dead: true, note: 'STUDY_VANISHED' });
+    expect(with_([later, vanished(later)], [])).toMatchObject({ state: 'rejected', code: 'STUDY_VANISHED' });
+  });
+
+  test('where an earlier revision went on, it counts as while its event was there', () => {
+    const [older, newer] = [letter('ingest', 'CONFLICTING_COPY', { timeMs: -1 }), letter('ingest', 'CONFLICTING_COPY', { timeMs: 1 })];
+    const at = (steps: number, parked: Parked): unknown => with_([listed, ...way(1, steps).slice(2)], [parked], expired);
+    expect(at(4, older)).toMatchObject({ code: 'AWAITING_ROUND' });
+    expect(at(4, newer)).toMatchObject({ code: 'CONFLICTING_COPY', dead: true });
+    expect(at(7, newer)).toMatchObject({ state: 'released', note: 'CONFLICTING_COPY' });
+    expect(at(4, letter('anonymise', 'HELD_BY_VERIFIER'))).toMatchObject({ code: 'AWAITING_ROUND' });
+  });
+
+  test('a record that is no good event hides no lost announcement, and a withdrawal stands', () => {
+    const lost = { ...finished, lineage: new Map() };
+    expect(with_([listed], [letter('ingest', 'BAD_EVENT')], lost)).toMatchObject({ state: 'unaccounted', code: 'NOT_ANNOUNCED' });
+    const denied = { ...unlinked, denied: new Set([K(1)]) };
+    expect(with_([listed], [letter('anonymise', 'HELD_BY_VERIFIER')], denied)).toMatchObject({ state: 'withdrawn' });
+  });
 });
 
 test('a study that came after the log began is lost when its announcement is not there', () => {

@@ -16,6 +16,9 @@ import {
   foremost,
   isRejection,
   MILESTONES,
+  openParks,
+  outlivingPark,
+  parkedStanding,
   pendingClinical,
   researchStanding,
   underRelease,
@@ -131,29 +134,50 @@ function storedFor(facts: Facts, key: ClinicalKey, e: Available): { readonly sto
   return overtaken ? { earlier: own } : { stored: own };
 }
 
-/** What the log still says of a study whose announcement has left it: what the research zone knows, else the newest
- * stored revision, verdict, or word to the centre. */
-function remembered(fold: Fold, key: ClinicalKey): Standing | undefined {
+interface Told {
+  readonly standing: Standing;
+  readonly timeMs: number;
+}
+
+/** The newest of what the clinical log says of a study without its announcement: a stored revision, a verdict, a word to the centre. */
+function lastTold(fold: Fold, key: ClinicalKey): Told | undefined {
   const { facts } = fold;
-  const known = knownToResearch(fold, key);
-  if (known !== undefined) return known;
   const verdicts = facts.clinicalVerdicts.get(key) ?? [];
-  const all = [...(facts.stored.get(key) ?? []), ...verdicts, ...(facts.statuses.get(key) ?? [])];
+  const statuses = facts.statuses.get(key) ?? [];
+  const all = [...(facts.stored.get(key) ?? []), ...verdicts, ...statuses];
   if (all.length === 0) return undefined;
-  const { revision } = newest(all, (e) => e.timeMs).value;
-  const stored = storedStanding(fold, key, revision);
-  if (stored !== undefined) return stored;
-  const verdict = verdictState(
-    verdicts.filter((v) => v.value.revision === revision),
-    'available',
-  );
-  if (verdict !== undefined) return verdict;
-  return statusState(
-    newest(
-      (facts.statuses.get(key) ?? []).filter((s) => s.value.revision === revision),
-      (s) => s.timeMs,
-    ),
-  );
+  const { value, timeMs } = newest(all, (e) => e.timeMs);
+  const isOfRevision = (e: ClinicalVerdict | Status): boolean => e.value.revision === value.revision;
+  const standing =
+    storedStanding(fold, key, value.revision) ??
+    verdictState(verdicts.filter(isOfRevision), 'available') ??
+    statusState(newest(statuses.filter(isOfRevision), (s) => s.timeMs));
+  return { standing, timeMs };
+}
+
+/**
+ * What is still known of a study whose announcement has left the log: by the research zone, by the rest of the log, or by
+ * a parked record, which holds the event that the log has lost.
+ */
+function remembered(fold: Fold, key: ClinicalKey): Standing | undefined {
+  const known = knownToResearch(fold, key);
+  const parked = outlivingPark(fold, key);
+  if (parked === undefined) return known ?? lastTold(fold, key)?.standing;
+  const own = parkedStanding(parked);
+  if (known !== undefined) {
+    // A later revision that ingest can't take counts, as while its announcement is there; one that anonymise can't take never did.
+    if (parked.stage !== 'ingest' || parked.timeMs <= anonymisedAtMs(fold, key)) return known;
+    return known.state === 'released' ? underRelease(own) : own;
+  }
+  const told = lastTold(fold, key);
+  if (told === undefined || told.timeMs <= parked.timeMs || told.standing.code === 'EXPIRED') return own;
+  return foremost([() => told.standing, () => own]);
+}
+
+function anonymisedAtMs({ input, facts }: Fold, key: ClinicalKey): number {
+  const id = input.lineage.get(key);
+  const anonymised = id === undefined ? [] : (facts.anonymised.get(id) ?? []);
+  return Math.max(-Infinity, ...anonymised.map((e) => e.timeMs));
 }
 
 /** True when the study's announcement may have left the log: its topic's start has moved, and no census since then
@@ -233,7 +257,9 @@ function clinicalStanding(fold: Fold, key: ClinicalKey): Standing {
   if (known?.state === 'released') return now.state === 'released' ? now : underRelease(now);
   if (now.code === 'EXPIRED') return remembered(fold, key) ?? now;
   const earlier = all.slice(1).map((a) => () => announcedStanding(fold, key, a, all));
-  return foremost([() => now, ...(known === undefined ? [] : [() => known]), ...earlier]) ?? now;
+  const parked = outlivingPark(fold, key);
+  const outliving = parked === undefined ? [] : [() => parkedStanding(parked)];
+  return foremost([() => now, ...(known === undefined ? [] : [() => known]), ...earlier, ...outliving]) ?? now;
 }
 
 function total(studies: readonly StudyAccount[], { input, facts }: Fold): Account {
@@ -277,7 +303,8 @@ function untilRead({ input, facts }: Fold, key: ClinicalKey, standing: Standing)
 export function account(input: AccountInput): Account {
   const facts = gather(input);
   const fold: Fold = { input, facts, outcomesKeptSinceMs: outcomesKeptSince(input) };
-  const keys = new Set<ClinicalKey>([...facts.census.keys(), ...facts.available.keys()]);
+  const parked = [...facts.parkedOf.keys()].filter((key) => openParks(fold, key).length > 0);
+  const keys = new Set<ClinicalKey>([...facts.census.keys(), ...facts.available.keys(), ...parked]);
   const studies: StudyAccount[] = [...keys]
     .sort()
     .map((key) => ({ key, centre: parseClinicalKey(key).centre, dead: false, ...untilRead(fold, key, clinicalStanding(fold, key)) }));

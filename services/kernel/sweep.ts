@@ -132,6 +132,21 @@ export function standingOf(objects: readonly Listed[], nowMs: number, keepMs: nu
   return stored.some((r) => r.done.length === 0 && r.manifests.every((m) => isOld(m, nowMs, keepMs))) ? 'unfinished' : 'kept';
 }
 
+/**
+ * Age of a stored revision at which it is told of again, and again at each multiple, while it has no outcome: the log forgets
+ * its event after 30 days, and a dead letter of it after 90, but a person may take longer.
+ */
+export const TELL_AGAIN_MS = 30 * 24 * 60 * 60_000;
+
+/** Manifests of one study that are to be told of again: without an outcome, and of such an age since the last look, `windowMs` ago. */
+export function manifestsToTellAgain(objects: readonly Listed[], nowMs: number, windowMs: number): Listed[] {
+  const times = (ageMs: number): number => Math.floor(Math.max(0, ageMs) / TELL_AGAIN_MS);
+  return [...revisionsOf('clinical', objects).values()]
+    .filter((r) => r.done.length === 0)
+    .flatMap((r) => r.manifests)
+    .filter((m) => times(nowMs - m.lastModifiedMs) > times(nowMs - m.lastModifiedMs - windowMs));
+}
+
 /** The names of a study to free, in the order to remove them: after a stop half-way, what is named is there, and the rest is found again. */
 export function inOrderOfRemoval(objects: readonly Listed[]): Listed[] {
   const rank = ({ key }: Listed): number => (key.endsWith('/manifest.json') ? 0 : key.endsWith(`/${DONE}`) ? 2 : 1);

@@ -50,7 +50,8 @@ export interface ObjectsToCompare {
   readonly bucket: string;
   /** Objects of the target that are compared, byte for byte. */
   wanted(key: string): boolean;
-  /** Objects of the source that the target must have; attempts that lost are not among them. */
+  /** Objects of the source that the target must have: what the log up to the cut names. Others are attempts that lost, or were
+   * published since. */
   needed(key: string): boolean;
   readonly signal: AbortSignal;
 }

@@ -43,7 +43,7 @@ test('a recorded log has every record, and of a doubled event the first; a repla
     record('faulty'),
     { topic: IN, key: 'x', value: new Uint8Array(), headers: {} },
   ]);
-  const log = await recordedLog(bus, codec, [IN], never);
+  const log = await recordedLog(bus, codec, { told: [], taken: [IN] }, never);
   expect([log.records.length, log.events.length, log.bad]).toEqual([4, 3, 1]);
   const order: string[] = [];
   const events = eventsIn(log, 'ctstream.research.v1.SubjectWithdrawn');
@@ -53,6 +53,28 @@ test('a recorded log has every record, and of a doubled event the first; a repla
   expect(first.faults.map((f) => f.code)).toEqual(['MANIFEST_MISSING']);
   expect(first.told.map((e) => e.value)).toHaveLength(2);
   expect(compareEvents(first.told, second.told)).toEqual([]);
+});
+
+test('what is told while the log is being cut is not in it without its cause', async () => {
+  const OUT = 'ct.research.erasure-done.v1';
+  const broker = memoryBroker();
+  for (const topic of [IN, OUT]) broker.createTopic(topic, 1);
+  const bus = broker.bus();
+  const goesOn = {
+    ...bus,
+    ends: async (topics: readonly string[]) => {
+      const ends = await bus.ends(topics);
+      const value = { subjectId: 'a' as SubjectId, stage: 'assess', objects: 1, rows: 0 };
+      const done = codec.encode(
+        { type: 'ctstream.research.v1.ErasureDone', value },
+        { id: `of ${ends.length}`, source: 'assess', timeMs: 0 },
+      );
+      await bus.publish([record('a', `e${ends.length}`), done]);
+      return ends;
+    },
+  };
+  const { events } = await recordedLog(goesOn, codec, { told: [OUT], taken: [IN] }, never);
+  expect(events.map((e) => e.type)).toEqual(['ctstream.research.v1.SubjectWithdrawn']);
 });
 
 test('the store of a replay reads inputs from what was, and never writes or removes there', async () => {

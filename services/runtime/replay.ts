@@ -2,6 +2,8 @@
 // Nothing is published, committed or changed in what it reads.
 import type { EventType } from '../../schemas/events.gen.ts';
 import { Fault } from '../kernel/fault.ts';
+import { outgoingId } from '../kernel/event-ids.ts';
+import { typeOfTopic } from '../kernel/route.ts';
 import type { EventIn, Job, Stage } from '../kernel/stage.ts';
 import type { EventBus, TopicEnd } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
@@ -19,9 +21,22 @@ export interface RecordedLog {
   readonly bad: number;
 }
 
+export interface RecordedTopics {
+  /** What the stage tells. Their ends are taken first: on a deployment that goes on, everything told has its cause in the log. */
+  readonly told: readonly string[];
+  /** What it is told from. */
+  readonly taken: readonly string[];
+}
+
 /** Reads the topics from their start to the ends of now. @throws Fault of the bus */
-export async function recordedLog(bus: EventBus, codec: EventCodec, topics: readonly string[], signal: AbortSignal): Promise<RecordedLog> {
-  const ends = await bus.ends(await bus.topics(topics));
+export async function recordedLog(
+  bus: Pick<EventBus, 'topics' | 'ends' | 'read'>,
+  codec: Pick<EventCodec, 'decode'>,
+  { told, taken }: RecordedTopics,
+  signal: AbortSignal,
+): Promise<RecordedLog> {
+  const first = await bus.ends(await bus.topics(told.filter((topic) => !taken.includes(topic))));
+  const ends = [...first, ...(await bus.ends(await bus.topics(taken)))];
   const records: EventIn[] = [];
   const events = new Map<string, EventIn>();
   let bad = 0;
@@ -45,6 +60,13 @@ export function isOf<T extends EventType>(event: EventIn, ...types: readonly T[]
 /** The recorded events of the types. */
 export function eventsIn<T extends EventType>(log: Pick<RecordedLog, 'events'>, ...types: readonly T[]): EventIn<T>[] {
   return log.events.filter((event): event is EventIn<T> => isOf(event, ...types));
+}
+
+/** Ids that what the stage tells of an event can have, unless they hang on a manifest beyond the trust boundary. */
+export function outcomeIds(stage: Pick<Stage<EventType, never>, 'name' | 'zone' | 'produces'>, event: EventIn): string[] {
+  const verdicts = (['StudyRejected', 'StudySkipped'] as const).map((what) => `ctstream.${stage.zone}.v1.${what}` as const);
+  const types = new Set([...stage.produces.flatMap((topic) => typeOfTopic(topic) ?? []), ...verdicts]);
+  return [...types].map((type) => outgoingId(stage.name, event.id, type, 0));
 }
 
 export interface ReplayStoreOptions {

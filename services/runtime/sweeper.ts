@@ -9,6 +9,7 @@ import {
   type Layout,
   type Listed,
   manifestKeys,
+  manifestsToTellAgain,
   orphans,
   revisionsToRead,
   standingOf,
@@ -29,6 +30,8 @@ export interface SweepOptions {
   readonly minAgeMs?: number;
   /** ct-clinical: how long a study stays after its final outcome. Without it nothing is freed. */
   readonly keepMs?: number;
+  /** ct-clinical: tells the log of a stored revision again; false when its manifest can't be read. */
+  readonly tellAgain?: (manifestKey: string, signal: AbortSignal) => Promise<boolean>;
 }
 
 export interface Swept {
@@ -42,6 +45,8 @@ export interface Swept {
   readonly freedBytes: number;
   /** Studies that are stored for longer than `keepMs` and have no final outcome: they stay. */
   readonly unfinished: number;
+  /** Stored revisions without an outcome that the log was told of again. */
+  readonly toldAgain: number;
   /** Studies with a manifest that can't be read: they stay as they are. */
   readonly unreadable: number;
   /** Studies of which the store would not give or remove something: they are tried again in the next pass. */
@@ -50,20 +55,26 @@ export interface Swept {
 
 type Counts = { -readonly [K in keyof Swept]: Swept[K] };
 
-/** One pass. @throws the store's Faults; what was removed by then was to be removed. */
-export async function sweep(o: SweepOptions, signal: AbortSignal): Promise<Swept> {
+const NOTHING: Swept = {
+  objects: 0,
+  bytes: 0,
+  orphans: 0,
+  orphanBytes: 0,
+  freed: 0,
+  freedBytes: 0,
+  unfinished: 0,
+  toldAgain: 0,
+  unreadable: 0,
+  refused: 0,
+};
+
+/**
+ * One pass. @throws the store's Faults; what was removed by then was to be removed.
+ * @param windowMs time since the pass before, for what is told again
+ */
+export async function sweep(o: SweepOptions, signal: AbortSignal, windowMs = 0): Promise<Swept> {
   const nowMs = await trustedNow(o, signal);
-  const counts: Counts = {
-    objects: 0,
-    bytes: 0,
-    orphans: 0,
-    orphanBytes: 0,
-    freed: 0,
-    freedBytes: 0,
-    unfinished: 0,
-    unreadable: 0,
-    refused: 0,
-  };
+  const counts: Counts = { ...NOTHING };
   let study: { prefix: string; objects: Listed[] } | undefined;
   const flush = async (): Promise<void> => {
     const objects = study?.objects ?? [];
@@ -75,6 +86,7 @@ export async function sweep(o: SweepOptions, signal: AbortSignal): Promise<Swept
       if (!(error instanceof Fault)) throw error;
       counts.refused += 1;
     }
+    await tellAgain(o, manifestsToTellAgain(objects, nowMs, windowMs), counts, signal);
   };
   for await (const object of o.store.list(o.bucket, '', signal)) {
     counts.objects += 1;
@@ -129,6 +141,14 @@ async function sweepStudy(o: SweepOptions, objects: readonly Listed[], nowMs: nu
   counts.bytes -= bytes;
 }
 
+async function tellAgain(o: SweepOptions, manifests: readonly Listed[], counts: Counts, signal: AbortSignal): Promise<void> {
+  if (o.tellAgain === undefined) return;
+  for (const { key } of manifests) {
+    if (await o.tellAgain(key, signal)) counts.toldAgain += 1;
+    else counts.unreadable += 1;
+  }
+}
+
 const sum = (objects: readonly Listed[]): number => objects.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
 
 async function removeOrphans(o: SweepOptions, found: readonly Listed[], counts: Counts, signal: AbortSignal): Promise<void> {
@@ -177,11 +197,18 @@ export interface SweeperDeps {
   readonly swept?: (result: Swept) => void;
 }
 
+/** What a first pass looks back over, and by how much passes overlap: what is told twice is done once. */
+const FIRST_WINDOW_MS = 24 * 60 * 60_000;
+const OVERLAP_MS = 60_000;
+
 /** Sweeps until the signal aborts; a pass that fails is logged, and the next one comes in its time. */
 export async function runSweeper(o: SweepOptions, { signal, log, everyMs, swept }: SweeperDeps): Promise<void> {
+  let lastMs: number | undefined;
   while (!signal.aborted) {
     try {
-      const result = await sweep(o, signal);
+      const beganMs = o.clock.nowMs();
+      const result = await sweep(o, signal, lastMs === undefined ? FIRST_WINDOW_MS : Math.max(0, beganMs - lastMs) + OVERLAP_MS);
+      lastMs = beganMs;
       swept?.(result);
       log.info({ bucket: o.bucket, ...result }, 'swept');
       if (result.refused > 0)

@@ -4,18 +4,28 @@ import type { EventRecord } from '../../schemas/events.gen.ts';
 import type { AccountInput, Parked } from '../../services/kernel/accounting.ts';
 import type { Code } from '../../services/kernel/codes.ts';
 import { outgoingId } from '../../services/kernel/event-ids.ts';
-import { centreId, clinicalKey, type ClinicalKey, type ResearchStudyId, type StudyInstanceUid } from '../../services/kernel/ids.ts';
+import {
+  centreId,
+  clinicalKey,
+  type CentreId,
+  type ClinicalKey,
+  type ResearchStudyId,
+  type StudyInstanceUid,
+} from '../../services/kernel/ids.ts';
 import { topicOf } from '../../services/kernel/route.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 
-const CENTRE = centreId('c01');
 /** Room between two offsets for copies. */
 export const STEP = 10n;
 const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+/** As schemas/topics.json has it. */
+const [CLINICAL, DEAD, RETRY] = [30 * DAY, 90 * DAY, 98 * DAY];
 
 interface Study {
   readonly n: number;
   readonly uid: StudyInstanceUid;
+  readonly centre: CentreId;
   readonly key: ClinicalKey;
   /** What the PACS has. */
   content: number;
@@ -38,14 +48,18 @@ export interface AccountWorld {
 }
 
 export const OPS = 17;
+/** One step more: days pass, and the clinical log forgets. */
+export const AGE = OPS;
 
-export function accountWorld(size: number): AccountWorld {
+/** Studies of so many centres in turn. */
+export function accountWorld(size: number, centres = 1): AccountWorld {
   const events: EventIn[] = [];
   const parked: Parked[] = [];
   const ends = new Map<string, bigint>();
   const committed = new Map<string, bigint>();
   const parkedEvent = new Map<Parked, EventIn>();
   const replayed = new Set<Parked>();
+  const expired = new Set<EventIn | Parked>();
   const lineage = new Map<ClinicalKey, ResearchStudyId>();
   const denied = new Set<ClinicalKey>();
   let now = 1_000_000;
@@ -53,9 +67,10 @@ export function accountWorld(size: number): AccountWorld {
   let censuses = 0;
   const studies = Array.from({ length: size }, (_, n): Study => {
     const uid = `1.2.${n}` as StudyInstanceUid;
-    const key = clinicalKey(CENTRE, uid);
+    const centre = centreId(`c0${1 + (n % centres)}`);
+    const key = clinicalKey(centre, uid);
     const flags = { listed: false, inScope: n !== 2, everAnnounced: false, pendingListed: false, withdrawn: false };
-    return { n, uid, key, content: 0, count: 0, announced: undefined, ...flags };
+    return { n, uid, centre, key, content: 0, count: 0, announced: undefined, ...flags };
   });
 
   const put = (type: EventRecord['type'], value: Values, id: string): EventIn => {
@@ -74,7 +89,7 @@ export function accountWorld(size: number): AccountWorld {
     const id = replays === undefined ? undefined : `${replays.stage}/${replays.partition}/${replays.offset}`;
     const p: Parked = {
       stage,
-      key: 'k',
+      key: 'studyInstanceUid' in e.value ? clinicalKey(e.value.centre, e.value.studyInstanceUid) : 'k',
       code,
       eventId: e.id,
       dead: where === 'dead',
@@ -93,6 +108,7 @@ export function accountWorld(size: number): AccountWorld {
     return e as EventIn<T> | undefined;
   };
   const all = <T extends EventIn['type']>(type: T): EventIn<T>[] => events.filter((e): e is EventIn<T> => e.type === type);
+  const studiesOf = (centre: CentreId): Study[] => studies.filter((s) => s.centre === centre);
   const studyOf = (n: number): Study => studies[n % size] as Study;
   const ofUid = (uid: string): Study => studies.find((s) => s.uid === uid) as Study;
   const ofResearch = (id: string): Study => studyOf(Number(id.slice(1)));
@@ -192,7 +208,7 @@ export function accountWorld(size: number): AccountWorld {
   };
 
   const replay = (luck: number): void => {
-    const open = parked.filter((p) => p.dead && !replayed.has(p));
+    const open = parked.filter((p) => p.dead && !replayed.has(p) && !expired.has(p));
     const p = open[luck % Math.max(1, open.length)];
     const e = p === undefined ? undefined : parkedEvent.get(p);
     if (p === undefined || e === undefined) return;
@@ -200,9 +216,9 @@ export function accountWorld(size: number): AccountWorld {
     park(p.stage, e, p.code, 'retry', p);
   };
 
-  const census = (luck: number): void => {
+  const census = (centre: CentreId, luck: number): void => {
     censuses += 1;
-    const lines = studies.flatMap((s): Values[] => {
+    const lines = studiesOf(centre).flatMap((s): Values[] => {
       const line = { studyInstanceUid: s.uid, instanceCount: s.count, code: null };
       if (!s.listed) {
         const gone = s.pendingListed && !s.everAnnounced && luck < 5;
@@ -215,7 +231,7 @@ export function accountWorld(size: number): AccountWorld {
         ? [{ ...line, state: 'pending', code: luck < 3 ? 'NOT_ANNOUNCED' : 'NOT_YET_STABLE' }]
         : [{ ...line, state: 'announced' }];
     });
-    const common = { centre: CENTRE, censusId: `n${censuses}`, takenAtMs: now, page: 1, pages: 1, outboxSequence: 0 };
+    const common = { centre, censusId: `n${censuses}`, takenAtMs: now, page: 1, pages: 1, outboxSequence: 0 };
     put('ctstream.clinical.v1.Census', { ...common, studies: lines }, `census-${censuses}`);
   };
 
@@ -223,7 +239,7 @@ export function accountWorld(size: number): AccountWorld {
     if (!s.listed || !s.inScope || s.announced === revisionOf(s)) return;
     sequence += 1;
     [s.announced, s.everAnnounced] = [revisionOf(s), true];
-    const value = { centre: CENTRE, studyInstanceUid: s.uid, revision: revisionOf(s), sequence, instanceCount: s.count };
+    const value = { centre: s.centre, studyInstanceUid: s.uid, revision: revisionOf(s), sequence, instanceCount: s.count };
     put('ctstream.clinical.v1.StudyAvailable', value, `available-${s.n}-${events.length}`);
   };
 
@@ -279,18 +295,41 @@ export function accountWorld(size: number): AccountWorld {
   };
 
   const scan = (s: Study, luck: number): void => {
+    // A study that a PACS deleted and has again: what the account can't tell from a lost announcement, once the old one is forgotten.
+    if (!s.listed && expired.size > 0) s.announced = undefined;
     // Now and then it is set back to what it was.
     s.content = luck === 9 && s.content > 1 ? s.content - 1 : s.content + 1;
     [s.count, s.listed] = [100 + s.content, true];
   };
 
-  const loseGateway = (luck: number): void => {
-    for (const s of studies) s.announced = undefined;
+  const loseGateway = (centre: CentreId, luck: number): void => {
+    for (const s of studiesOf(centre)) s.announced = undefined;
     sequence += luck < 5 ? -500 : 1000;
   };
 
+  const isConsumed = (e: EventIn): boolean => {
+    const stage = ({ StudyAvailable: 'ingest', StudyStored: 'anonymise' } as const)[e.type.split('.')[3] ?? ''];
+    return stage === undefined || e.offset < (committed.get(`${stage} ${e.topic}`) ?? 0n);
+  };
+  /** Retention takes the oldest; a stage that is behind for longer stops, and that is another story. */
+  const age = (luck: number): void => {
+    now += (3 + 2 * luck) * DAY;
+    const kept = new Set<string>();
+    for (const e of events) {
+      if (!e.type.startsWith('ctstream.clinical.') || kept.has(e.topic)) continue;
+      if (e.timeMs < now - CLINICAL && isConsumed(e)) expired.add(e);
+      else kept.add(e.topic);
+    }
+    for (const p of parked) {
+      const isDone = p.dead || p.offset < (committed.get(`${p.stage}.retry ${p.topic}`) ?? 0n);
+      if (isDone && p.timeMs < now - (p.dead ? DEAD : RETRY)) expired.add(p);
+    }
+  };
+
   return {
-    events,
+    get events() {
+      return events.filter((e) => !expired.has(e));
+    },
     act(op, n, luck) {
       now += MINUTE;
       const s = studyOf(n);
@@ -313,21 +352,28 @@ export function accountWorld(size: number): AccountWorld {
         release,
         () => (luck < 5 ? retry(luck + 2) : replay(luck)),
         () => retry(luck),
-        () => census(luck),
+        () => census(s.centre, luck),
         () =>
-          luck < 3 ? withdraw(s) : luck < 5 ? loseGateway(luck * 2 - 2) : luck < 8 ? void (s.listed = false) : void (s.inScope = true),
+          luck < 3
+            ? withdraw(s)
+            : luck < 5
+              ? loseGateway(s.centre, luck * 2 - 2)
+              : luck < 8
+                ? void (s.listed = false)
+                : void (s.inScope = true),
         () => void (now += 3 * 60 * MINUTE),
+        () => age(luck),
       ];
       steps[op % steps.length]?.();
     },
     input: () => ({
-      events: [...events],
+      events: events.filter((e) => !expired.has(e)),
       bad: [],
-      parked: [...parked],
+      parked: parked.filter((p) => !expired.has(p)),
       lineage: new Map(lineage),
       denied: new Set(denied),
       committed: (group, topic) => committed.get(`${group} ${topic}`) ?? 0n,
-      moved: new Map(),
+      moved: new Map([...expired].flatMap((e) => ('type' in e ? [[`${e.topic}/0`, now - CLINICAL] as const] : []))),
     }),
   };
 }

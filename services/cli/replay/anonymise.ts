@@ -16,7 +16,7 @@ import type { ObjectStore } from '../../ports/object-store.ts';
 import { readCentresFile } from '../../runtime/centres-file.ts';
 import { readCityIssuers } from '../../runtime/city-issuers-file.ts';
 import { compareEvents, compareObjects, type Difference } from '../../runtime/replay-compare.ts';
-import { eventsIn, recordedLog, replayEvents, replayStore, type RecordedLog } from '../../runtime/replay.ts';
+import { eventsIn, outcomeIds, recordedLog, replayEvents, replayStore, type RecordedLog } from '../../runtime/replay.ts';
 import { systemRandom } from '../../runtime/system.ts';
 import { type ReplayContext, type ReplayReport, withdrawnIn } from './context.ts';
 import { recordedVault, type RecordedVault } from './recorded-vault.ts';
@@ -36,7 +36,7 @@ export interface AnonymiseReplayOptions {
 
 export async function replayAnonymise(ctx: ReplayContext, o: AnonymiseReplayOptions = {}): Promise<ReplayReport> {
   const { provisioned: p, signal } = ctx;
-  const topics = [...anonymiseStage.consumes, ...anonymiseStage.produces, 'ct.research.subject-withdrawn.v1'];
+  const topics = { told: anonymiseStage.produces, taken: [...anonymiseStage.consumes, 'ct.research.subject-withdrawn.v1'] };
   const log = await recordedLog(ctx.bus, ctx.codec, topics, signal);
   const real = await openPostgresVault({
     connectionString: p.databases.vault,
@@ -88,10 +88,11 @@ async function replayRecorded(
     signal,
   );
   const isDenied = ({ value: v }: Pick<Stored, 'value'>): boolean => denied.has(clinicalKey(v.centre, v.studyInstanceUid));
-  const known = stored.filter((e) => !isDenied(e) && namesOf(e) !== '');
+  const { done, forgotten } = comparable(log, stored, namesOf);
+  const handled = done.filter((e) => !isDenied(e));
   const isPublished = (e: Stored): boolean => was.has(namesOf(e));
   // One that was not published may have been superseded: it comes when the newer one stands, as it did.
-  const events = [...known.filter(isPublished), ...known.filter((e) => !isPublished(e))];
+  const events = [...handled.filter(isPublished), ...handled.filter((e) => !isPublished(e))];
 
   const namespaces = new Map(readCentresFile(p.file('centres.json')).map(({ id, namespace }) => [id, namespace]));
   const rules = {
@@ -121,13 +122,16 @@ async function replayRecorded(
 
   const withdrawn = withdrawnIn(log.events);
   const own = log.events.filter((e) => e.source === anonymiseStage.name && e.type !== 'ctstream.research.v1.SubjectWithdrawn');
-  const recorded = own.filter((e) => !withdrawn.concerns(e) && !isOfDenied(e, denied));
-  const objects = await comparePublished(ctx, withdrawn.subjects, was);
+  const recorded = own.filter((e) => !withdrawn.concerns(e) && !isOfDenied(e, denied) && !forgotten.has(e));
+  const objects = await comparePublished(
+    ctx,
+    [...was.values()].filter((e) => !withdrawn.subjects.has(e.value.subjectId) && !forgotten.has(e)),
+  );
+  const open = stored.filter((e) => !isDenied(e)).length - handled.length;
   const notes = [
     ...(denied.size === 0 ? [] : [`${denied.size} studies of withdrawn patients are left out`]),
-    ...(stored.length - known.length - denied.size <= 0
-      ? []
-      : [`${stored.length - known.length - denied.size} stored studies wait for their first look`]),
+    ...(open === 0 ? [] : [`${open} stored revisions had no outcome when the log was cut: under way, held or parked`]),
+    ...(forgotten.size === 0 ? [] : [`${forgotten.size} outcomes are of stored revisions that have left the log`]),
     ...(unnamed === 0 ? [] : [`${unnamed} manifests are no longer in ${RESEARCH}: their attempts got other names`]),
   ];
   return {
@@ -138,6 +142,27 @@ async function replayRecorded(
     differences: [...compareEvents(recorded, run.told), ...objects.differences],
     faults: run.faults,
     notes,
+  };
+}
+
+/**
+ * What a log that was cut while the deployment goes on can be compared by: stored revisions with an outcome in it, and of the
+ * outcomes not those whose stored revision has expired.
+ */
+export function comparable(
+  log: Pick<RecordedLog, 'ends' | 'events'>,
+  stored: readonly Stored[],
+  namesOf: (e: Stored) => string,
+): { readonly done: readonly Stored[]; readonly forgotten: ReadonlySet<EventIn> } {
+  const outcomeName = (e: EventIn): string => (e.type === 'ctstream.research.v1.StudyAnonymised' ? revisionKey(e.value) : e.id);
+  const own = log.events.filter((e) => e.source === anonymiseStage.name && anonymiseStage.produces.includes(e.topic));
+  const told = new Set(own.map(outcomeName));
+  const namesOfOutcomes = new Map(stored.map((e) => [e, [namesOf(e), ...outcomeIds(anonymiseStage, e)]]));
+  const known = new Set([...namesOfOutcomes.values()].flat());
+  const hasExpired = log.ends.some((e) => e.first > 0n && anonymiseStage.consumes.includes(e.topic));
+  return {
+    done: stored.filter((e) => namesOfOutcomes.get(e)?.some((name) => told.has(name)) === true),
+    forgotten: new Set(hasExpired ? own.filter((e) => !known.has(outcomeName(e))) : []),
   };
 }
 
@@ -178,12 +203,10 @@ function storeOf(ctx: ReplayContext, only: string | undefined): ObjectStore {
 /** Manifests against the hashes in the log, whether or not the old ones are there; every object against the one that was. */
 async function comparePublished(
   ctx: ReplayContext,
-  withdrawn: ReadonlySet<string>,
-  was: ReadonlyMap<string, Anonymised>,
+  published: readonly Anonymised[],
 ): Promise<{ compared: number; differences: Difference[] }> {
   const differences: Difference[] = [];
-  for (const { value } of was.values()) {
-    if (withdrawn.has(value.subjectId)) continue;
+  for (const { value } of published) {
     const made = await readManifest<StudyManifest>(ctx.target, RESEARCH, value.manifestKey, ctx.signal);
     const name = `${RESEARCH}/${value.manifestKey}`;
     if (made === undefined) differences.push({ what: 'object', how: 'missing', name });
@@ -196,7 +219,8 @@ async function comparePublished(
     target,
     bucket: RESEARCH,
     wanted: isMade,
-    needed: (key) => key.endsWith('/manifest.json'),
+    // What the log names was looked for above; what else is there by now came after the cut.
+    needed: () => false,
     signal,
   });
   return { compared: objects.compared, differences: [...differences, ...objects.differences] };

@@ -3,7 +3,7 @@ import { DEFAULT_LIMITS } from '../../assess/limits.ts';
 import { assess, type AssessPorts } from '../../assess/stage.ts';
 import type { EventIn } from '../../kernel/stage.ts';
 import { compareEvents, compareObjects } from '../../runtime/replay-compare.ts';
-import { eventsIn, recordedLog, replayEvents, replayStore } from '../../runtime/replay.ts';
+import { eventsIn, outcomeIds, recordedLog, replayEvents, replayStore } from '../../runtime/replay.ts';
 import { systemClock, systemRandom } from '../../runtime/system.ts';
 import { type ReplayContext, type ReplayReport, withdrawnIn } from './context.ts';
 
@@ -14,18 +14,27 @@ const BUCKET = 'ct-research';
 const isInput = (bucket: string, key: string): boolean => bucket === BUCKET && (key.endsWith('/manifest.json') || key.endsWith('.tar'));
 const revisionKey = (v: { readonly studyId: string; readonly revision: string }): string => `${v.studyId}/${v.revision}`;
 
-/** Input and what it told, in the order in which it can be told again: an older revision that came late goes last. */
-export async function replayAssess(ctx: ReplayContext, concurrency = 2): Promise<ReplayReport> {
-  const topics = [...assess.consumes, ...assess.produces, 'ct.research.study-rejected.v1', 'ct.research.study-skipped.v1'];
+/**
+ * Input and what it told, in the order in which it can be told again: an older revision that came late goes last. What was
+ * under way when the log was cut told nothing yet, and is left out.
+ */
+export async function replayAssess(
+  ctx: Pick<ReplayContext, 'bus' | 'codec' | 'source' | 'target' | 'signal' | 'progress'>,
+  concurrency = 2,
+): Promise<ReplayReport> {
+  const told = [...assess.produces, 'ct.research.study-rejected.v1', 'ct.research.study-skipped.v1'];
+  const topics = { told, taken: assess.consumes };
   const log = await recordedLog(ctx.bus, ctx.codec, topics, ctx.signal);
   const withdrawn = withdrawnIn(log.events);
   const recorded = log.events.filter((e) => e.source === assess.name && !withdrawn.concerns(e));
   const skips = eventsIn({ events: recorded }, 'ctstream.research.v1.StudySkipped');
   const late = new Set(skips.filter((e) => e.value.code === 'SUPERSEDED').map((e) => revisionKey(e.value)));
-  const attempts = new Map(
-    eventsIn(log, 'ctstream.research.v1.StudyAssessed').map((e) => [revisionKey(e.value), e.value.volumeKey.split('/')[2] ?? '']),
-  );
-  const studies = eventsIn(log, 'ctstream.research.v1.StudyAnonymised').filter((e) => !withdrawn.subjects.has(e.value.subjectId));
+  const published = eventsIn({ events: recorded }, 'ctstream.research.v1.StudyAssessed');
+  const attempts = new Map(published.map((e) => [revisionKey(e.value), e.value.volumeKey.split('/')[2] ?? '']));
+  const named = new Set(published.map((e) => e.value.manifestKey));
+  const ids = new Set(recorded.map((e) => e.id));
+  const all = eventsIn(log, 'ctstream.research.v1.StudyAnonymised').filter((e) => !withdrawn.subjects.has(e.value.subjectId));
+  const studies = all.filter((e) => outcomeIds(assess, e).some((id) => ids.has(id)));
   const isLate = (e: Anonymised): boolean => late.has(revisionKey(e.value));
   const events: Handled[] = [...studies.filter((e) => !isLate(e)), ...studies.filter(isLate)];
 
@@ -43,7 +52,7 @@ export async function replayAssess(ctx: ReplayContext, concurrency = 2): Promise
     target: ctx.target,
     bucket: BUCKET,
     wanted: isMade,
-    needed: (key) => key.endsWith('/assessment.json'),
+    needed: (key) => named.has(key),
     signal: ctx.signal,
   });
   return {
@@ -53,6 +62,9 @@ export async function replayAssess(ctx: ReplayContext, concurrency = 2): Promise
     objects: objects.compared,
     differences: [...compareEvents(recorded, run.told), ...objects.differences],
     faults: run.faults,
-    notes: withdrawn.subjects.size === 0 ? [] : [`${withdrawn.subjects.size} withdrawn subjects are left out`],
+    notes: [
+      ...(withdrawn.subjects.size === 0 ? [] : [`${withdrawn.subjects.size} withdrawn subjects are left out`]),
+      ...(studies.length === all.length ? [] : [`${all.length - studies.length} revisions had no outcome when the log was cut`]),
+    ],
   };
 }

@@ -30,7 +30,7 @@ const releaseJson = z.object({ holes: z.array(z.tuple([z.string(), z.number(), z
 const LIMIT_BYTES = 64 * 1024 * 1024;
 
 export async function replayRelease(ctx: ReplayContext): Promise<ReplayReport> {
-  const log = await recordedLog(ctx.bus, ctx.codec, [...releaseStage.consumes, ...releaseStage.produces], ctx.signal);
+  const log = await recordedLog(ctx.bus, ctx.codec, { told: releaseStage.produces, taken: releaseStage.consumes }, ctx.signal);
   const staging = await mkdtemp(join(tmpdir(), 'ctstream-replay-'));
   const database = await emptyDatabase(ctx);
   try {

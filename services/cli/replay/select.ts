@@ -12,7 +12,7 @@ export async function replaySelect(
   ctx: Pick<ReplayContext, 'bus' | 'codec' | 'signal'>,
   cohorts: readonly CohortFile[],
 ): Promise<ReplayReport> {
-  const log = await recordedLog(ctx.bus, ctx.codec, [...selectStage.consumes, ...selectStage.produces], ctx.signal);
+  const log = await recordedLog(ctx.bus, ctx.codec, { told: selectStage.produces, taken: selectStage.consumes }, ctx.signal);
   const own = log.events.filter((e) => e.source === selectStage.name);
   const rounds = eventsIn({ events: own }, 'ctstream.research.v1.SelectionRoundClosed');
   const decisions = eventsIn(
