@@ -74,8 +74,8 @@ const rows = {
   },
   PACS_UNREACHABLE: {
     kind: 'waiting',
-    meaning: "The centre's PACS does not answer.",
-    remedy: 'Check network and PACS of the centre; the study waits and is tried again.',
+    meaning: "The centre's PACS does not answer, or ingest's centres file does not name the centre.",
+    remedy: 'Check network and PACS of the centre; the study waits and is tried again. What waits of a centre that left needs nothing.',
   },
   PACS_UNAUTHORISED: {
     kind: 'waiting',
