@@ -2,6 +2,7 @@
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 import { busFault } from './kafka-client.ts';
 import { within } from './kafka-offsets.ts';
+import { recordBytes } from './record-bytes.ts';
 
 export interface Sender {
   /** One request with all of these; rejects with the client's own error. */
@@ -26,11 +27,6 @@ const REQUEST_BYTES = 512 * 1024;
 
 /** Longest wait for requests under way when the bus closes. */
 const CLOSE_MS = 5000;
-
-function sizeOf(record: OutgoingRecord): number {
-  const headers = Object.entries(record.headers).reduce((sum, [k, v]) => sum + Buffer.byteLength(k) + Buffer.byteLength(v), 64);
-  return record.value.byteLength + Buffer.byteLength(record.key) + headers;
-}
 
 /**
  * One request at a time, with everything that came in meanwhile in the next one: fast under load, no wait when
@@ -93,7 +89,7 @@ export function publisher(sender: Sender): Publisher {
       let chunk: OutgoingRecord[] = [];
       let bytes = 0;
       for (const record of records) {
-        const size = sizeOf(record);
+        const size = recordBytes(record);
         if (chunk.length > 0 && bytes + size > REQUEST_BYTES) {
           await enqueue(chunk, bytes, signal);
           chunk = [];
