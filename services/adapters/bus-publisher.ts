@@ -3,6 +3,7 @@ import { Fault } from '../kernel/fault.ts';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 import { busFault, saysTopicMissing } from './kafka-client.ts';
 import { within } from './kafka-offsets.ts';
+import { recordBytes } from './record-bytes.ts';
 
 export interface Sender {
   /** One request with all of these, tried once; rejects with the client's own error. */
@@ -49,11 +50,6 @@ const REQUEST_BYTES = 512 * 1024;
 
 /** Longest wait for requests under way when the bus closes. */
 const CLOSE_MS = 5000;
-
-function sizeOf(record: OutgoingRecord): number {
-  const headers = Object.entries(record.headers).reduce((sum, [k, v]) => sum + Buffer.byteLength(k) + Buffer.byteLength(v), 64);
-  return record.value.byteLength + Buffer.byteLength(record.key) + headers;
-}
 
 const topicsOf = (waiting: readonly Waiting[]): string[] => [...new Set(waiting.flatMap((w) => w.records.map((r) => r.topic)))];
 const names = (w: Waiting, topic: string): boolean => w.records.some((r) => r.topic === topic);
@@ -213,7 +209,7 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
       let chunk: OutgoingRecord[] = [];
       let bytes = 0;
       for (const record of records) {
-        const size = sizeOf(record);
+        const size = recordBytes(record);
         if (chunk.length > 0 && bytes + size > REQUEST_BYTES) {
           await enqueue(chunk, bytes, signal);
           chunk = [];

@@ -3,6 +3,7 @@
 import kafkajs from 'kafkajs';
 import type { Kafka as KafkaClient, LogEntry } from 'kafkajs';
 import type { Logger } from 'pino';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { Fault } from '../kernel/fault.ts';
 import { kafkaSocket } from './kafka-socket.ts';
 import { kafkaScram } from './kafkajs-scram.ts';
@@ -19,6 +20,12 @@ export interface KafkaAccess {
 
 // Written out, because kafkajs takes other defaults when NODE_ENV is 'test'.
 const RETRY = { initialRetryTime: 200, maxRetryTime: 5000, factor: 0.2, multiplier: 2, retries: 7 };
+
+// Not its own: a broker whose setting it once was has left such batches. What is too large is gone before (packed-batches.ts).
+kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
+  compress: async ({ buffer }: { buffer: Buffer }) => await Promise.resolve(zstdCompressSync(buffer)),
+  decompress: async (buffer: Buffer) => await Promise.resolve(zstdDecompressSync(buffer)),
+});
 
 /** kafkajs 2.2.4 asks for timers of negative length (its 'not throttled' is -1), which Node 24 says aloud once. */
 function muteTimerWarning(): void {

@@ -4,6 +4,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import type { ISocketFactory } from 'kafkajs';
+import { fetchWatch } from './packed-batches.ts';
 
 const KEEP_ALIVE_MS = 60_000;
 const SIZE_BYTES = 4;
@@ -37,7 +38,7 @@ export function wholeResponses(): (chunk: Buffer) => Buffer | undefined {
   };
 }
 
-/** As kafkajs makes them, but that a listener for data hears of whole responses only. */
+/** As kafkajs makes them, but that a listener for data hears of whole responses only, and of no batch that is a danger to unpack. */
 export const kafkaSocket: ISocketFactory = ({ host, port, ssl, onConnect }) => {
   const server = net.isIP(host) === 0 ? { servername: host } : {};
   // Without TLS it is null, whatever its type says.
@@ -45,13 +46,21 @@ export const kafkaSocket: ISocketFactory = ({ host, port, ssl, onConnect }) => {
   const socket = isPlain ? net.connect({ host, port }, onConnect) : tls.connect({ host, port, ...server, ...ssl }, onConnect);
   socket.setKeepAlive(true, KEEP_ALIVE_MS);
   const whole = wholeResponses();
+  const watch = fetchWatch();
   const on = socket.on.bind(socket);
   const onWhole = (event: string, listener: (...args: unknown[]) => void): net.Socket => {
     if (event !== 'data') return on(event, listener);
     return on('data', (chunk) => {
       const responses = whole(chunk);
-      if (responses !== undefined) listener(responses);
+      if (responses === undefined) return;
+      watch.answered(responses);
+      listener(responses);
     });
   };
-  return Object.assign(socket, { on: onWhole });
+  const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+  const onWrite = (data: Uint8Array | string, ...rest: unknown[]): boolean => {
+    watch.asked(data);
+    return write(data, ...rest);
+  };
+  return Object.assign(socket, { on: onWhole, write: onWrite });
 };

@@ -13,6 +13,10 @@ import type { TlsOptions } from './tls-files.ts';
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ConfigResourceTypes, ConfigSource, ResourcePatternTypes } = kafkajs;
 
+/** How the broker keeps batches, whatever a producer sent. */
+const COMPRESSION = 'compression.type';
+const AS_SENT = 'producer';
+
 /** Whose time a record gets: its producer's, or the broker's when it takes it. */
 export type TimestampType = 'CreateTime' | 'LogAppendTime';
 const TIMESTAMP_TYPE = 'message.timestamp.type';
@@ -89,6 +93,9 @@ function configOf(plan: TopicPlan, brokers: number): Record<string, string> {
     // The broker's clock: a hospital's may be years behind (its records would be deleted at once) or hours ahead
     // (INVALID_TIMESTAMP). The time of the event itself is ce_time.
     [TIMESTAMP_TYPE]: 'LogAppendTime' satisfies TimestampType,
+    // A broker that packs anew, by a setting of its own, packs what not every reader unpacks; and whatever it shall pack or
+    // unpack it first unpacks without a limit, so that a megabyte of zeros ends it. Nobody of ours packs.
+    [COMPRESSION]: AS_SENT,
     // A record that its own topic just took must fit with what parking adds.
     ...(plan.maxMessageBytes === undefined ? {} : { 'max.message.bytes': String(plan.maxMessageBytes) }),
   };
@@ -144,7 +151,7 @@ export interface ApplyTopicsOptions {
 }
 
 /**
- * Creates what is missing, lets records get the broker's time, removes access rules that are no longer in the tables (a centre that left loses its rights; its
+ * Creates what is missing, lets records get the broker's time and be kept as they were sent, removes access rules that are no longer in the tables (a centre that left loses its rights; its
  * topics and records stay), and verifies all: partitions, retention, cleanup, min ISR, ACLs.
  * @throws Fault BAD_CONFIG naming every difference: changing a topic that holds records is an operator's decision.
  */
@@ -155,11 +162,8 @@ export async function applyTopics(o: ApplyTopicsOptions): Promise<void> {
     const brokers = (await admin.describeCluster()).brokers.length;
     const plans = topicPlans(o.centres, o.partitionsOverride);
     await createMissing(admin, plans, o.prefix, brokers);
-    await setTimestampType(
-      admin,
-      plans.map((p) => o.prefix + p.name),
-      'LogAppendTime',
-    );
+    const names = plans.map((p) => o.prefix + p.name);
+    await setOwn(admin, names, { [TIMESTAMP_TYPE]: 'LogAppendTime' satisfies TimestampType, [COMPRESSION]: AS_SENT });
     const removed = await applyAcls(admin, aclsOf(plans, o.prefix), o.prefix, o.keepRules);
     if (removed.length > 0) o.log?.warn({ removed }, 'access rules that schemas/topics.json no longer has were removed');
     const wrong = await differences(admin, plans, o.prefix, brokers);
@@ -184,22 +188,27 @@ async function createMissing(admin: Admin, plans: readonly TopicPlan[], prefix: 
   if (missing.length > 0) await untilLed(admin, missing);
 }
 
-/** Sets it where it differs; needs no other care, since records that are there keep their times. */
-export async function setTimestampType(admin: Admin, topics: readonly string[], type: TimestampType): Promise<void> {
+/** Sets whose time records get, where it differs; those that are there keep their times. */
+export const setTimestampType = (admin: Admin, topics: readonly string[], type: TimestampType): Promise<void> =>
+  setOwn(admin, topics, { [TIMESTAMP_TYPE]: type });
+
+/** Sets what concerns records that come from now on, where it differs: that needs no other care. */
+async function setOwn(admin: Admin, topics: readonly string[], wanted: Readonly<Record<string, string>>): Promise<void> {
   if (topics.length === 0) return;
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
     resources: topics.map((name) => ({ type: ConfigResourceTypes.TOPIC, name })),
   });
   const isSet = (entries: readonly { configName: string; configValue: string }[]): boolean =>
-    entries.some((e) => e.configName === TIMESTAMP_TYPE && e.configValue === type);
+    Object.entries(wanted).every(([name, value]) => entries.some((e) => e.configName === name && e.configValue === value));
   const changed = resources
     .filter((r) => !isSet(r.configEntries))
     .map((r) => {
       // Kafka replaces all of a topic's own settings at once.
-      const own = r.configEntries.filter((e) => e.configSource === ConfigSource.TOPIC_CONFIG && e.configName !== TIMESTAMP_TYPE);
-      const entries = own.map((e) => ({ name: e.configName, value: e.configValue }));
-      return { type: ConfigResourceTypes.TOPIC, name: r.resourceName, configEntries: [...entries, { name: TIMESTAMP_TYPE, value: type }] };
+      const own = r.configEntries.filter((e) => e.configSource === ConfigSource.TOPIC_CONFIG && !(e.configName in wanted));
+      const entries = [...own.map((e) => [e.configName, e.configValue] as const), ...Object.entries(wanted)];
+      const configEntries = entries.map(([name, value]) => ({ name, value }));
+      return { type: ConfigResourceTypes.TOPIC, name: r.resourceName, configEntries };
     });
   if (changed.length > 0) await admin.alterConfigs({ validateOnly: false, resources: changed });
 }

@@ -161,6 +161,24 @@ test('large records fill a partition long before its window does, and every one 
   expect([board.isFull(T), told]).toEqual([false, ['full', 'room']]);
 });
 
+test.each<[string, (n: number) => Partial<BusRecord>]>([
+  ['value', () => ({ value: new Uint8Array(WINDOW_BYTES / 4) })],
+  ['key', (n) => ({ key: 'k'.repeat(WINDOW_BYTES / 4) + n })],
+  ['headers', () => ({ headers: { x: 'h'.repeat(WINDOW_BYTES / 4) } })],
+])('a partition is full of large records whatever is large of them: %s', async (_what, part) => {
+  const board = leaseBoard({ ...quiet, window: 2048 });
+  board.assign([T]);
+  for (let i = 0; i < 20; i++) board.offer({ ...record(i, String(i)), ...part(i) });
+  expect([board.inHand(), board.isFull(T)]).toEqual([4, true]);
+  const first = await board.take(never);
+  const second = await board.take(never);
+  // What waits behind an older record holds nothing any more.
+  second?.ack();
+  expect(board.inHand()).toBe(5);
+  first?.ack();
+  expect([board.inHand(), board.commits()]).toEqual([4, [{ ...T, offset: 2n }]]);
+});
+
 test('many partitions of large records have a bound together, none waits for the others, and every record is taken in the end', async () => {
   const size = WINDOW_BYTES / 4;
   const partitions = (2 * BOARD_BYTES) / WINDOW_BYTES;

@@ -1,6 +1,7 @@
 // The book of records in hand: leases by key and partition, and the offset that may be committed. Pure of any
 // client library, so that every bus adapter (and the fake) keeps the same promises.
 import type { BusRecord, Lease } from '../ports/event-bus.ts';
+import { recordBytes } from './record-bytes.ts';
 
 export interface PartitionName {
   readonly topic: string;
@@ -32,7 +33,7 @@ interface Held extends PartitionName {
   /** One more than the highest offset fetched. */
   received: bigint;
   committed: bigint;
-  /** Of the values of unfinished entries. */
+  /** Of unfinished entries: key, value and headers, any of which may be what is large. */
   bytes: number;
   full: boolean;
 }
@@ -93,11 +94,12 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
 
   const finish = (p: Held, entry: Entry): void => {
     entry.state = 'done';
-    weigh(p, -entry.record.value.byteLength);
-    entry.record = { ...entry.record, value: NO_BYTES };
-    const queue = p.keys.get(entry.record.key) ?? [];
+    const { key } = entry.record;
+    weigh(p, -recordBytes(entry.record));
+    entry.record = { ...entry.record, key: '', value: NO_BYTES, headers: {} };
+    const queue = p.keys.get(key) ?? [];
     queue.splice(queue.indexOf(entry), 1);
-    if (queue.length === 0) p.keys.delete(entry.record.key);
+    if (queue.length === 0) p.keys.delete(key);
     else makeReady(p, queue[0]);
     let moved = false;
     for (const [offset, first] of p.entries) {
@@ -134,7 +136,7 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
     if (record === undefined) return;
     const entry: Entry = { record, abort: new AbortController(), state: 'queued' };
     p.entries.set(record.offset, entry);
-    weigh(p, record.value.byteLength);
+    weigh(p, recordBytes(record));
     p.next = record.offset + 1n;
     // Where a group starts that has committed nothing is nothing to commit.
     if (p.committed < 0n) p.committed = record.offset;

@@ -15,6 +15,8 @@ export interface S3Options {
   readonly endpoint: string;
   readonly accessKey: string;
   readonly secretKey: string;
+  /** What requests are signed for and new buckets are made in; us-east-1 when not given. */
+  readonly region?: string;
   /** Put before every bucket name. */
   readonly bucketPrefix: string;
   /** For https: who may vouch for the server, and what this process shows. */
@@ -30,12 +32,16 @@ export interface S3Store extends ObjectStore {
 
 const MAX_SINGLE_PUT_BYTES = 5 * 1024 * 1024 * 1024;
 
+/** What a server without regions takes. */
+const USUAL_REGION = 'us-east-1';
+
 const MISSING = new Set(['NoSuchKey', 'NotFound']);
 /** 412 by name; two conditional writers at once may also get 409. */
 const TAKEN = new Set(['PreconditionFailed', 'ConditionalRequestConflict']);
 
 /** The store. Nothing is connected before its first use. */
 export function s3Store(o: S3Options): S3Store {
+  const { region = USUAL_REGION } = o;
   const url = new URL(o.endpoint);
   const secure = url.protocol === 'https:';
   const transport = transportFor(secure);
@@ -46,7 +52,7 @@ export function s3Store(o: S3Options): S3Store {
     useSSL: secure,
     accessKey: o.accessKey,
     secretKey: o.secretKey,
-    region: 'us-east-1',
+    region,
     // A buffer goes in one PUT whatever its size: the condition of a multipart upload is not checked by every server.
     partSize: MAX_SINGLE_PUT_BYTES,
     transport,
@@ -72,7 +78,7 @@ export function s3Store(o: S3Options): S3Store {
       }
     },
     ensureBuckets: async (names) => {
-      await Promise.all(names.map((name) => ensureBucket(client, at(name))));
+      await Promise.all(names.map((name) => ensureBucket(client, at(name), region)));
     },
     conformance: (bucket = 'ct-research') => checkConformance(store, bucket),
   };
@@ -87,10 +93,10 @@ async function faulted<T>(bucket: string, doing: string, signal: AbortSignal | u
   }
 }
 
-async function ensureBucket(client: Client, bucket: string): Promise<void> {
+async function ensureBucket(client: Client, bucket: string, region: string): Promise<void> {
   await faulted(bucket, 'making the bucket', undefined, async () => {
     try {
-      await client.makeBucket(bucket, 'us-east-1');
+      await client.makeBucket(bucket, region);
     } catch (error) {
       if (!['BucketAlreadyOwnedByYou', 'BucketAlreadyExists'].includes(codeOf(error))) throw error;
     }

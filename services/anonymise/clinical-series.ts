@@ -12,22 +12,23 @@ export interface Original {
 }
 
 /**
- * The instances in the order of the tar, each checked against its hash, in the bytes that `room` gives. Throws Fault
- * MANIFEST_MISSING when the object is gone, OBJECT_CORRUPT when its bytes are others.
+ * The instances in the order of the tar, each checked against its hash, in the bytes that `room` gives; those that it gives none
+ * are passed over. Throws Fault MANIFEST_MISSING when the object is gone, OBJECT_CORRUPT when its bytes are others.
  */
 export async function* originalsOf(
   store: ObjectStore,
   series: ManifestSeries,
   signal: AbortSignal,
-  room: (entry: ManifestInstance) => Uint8Array,
+  room: (entry: ManifestInstance) => Uint8Array | undefined,
 ): AsyncIterable<Original> {
   const body = await store.get(CLINICAL_BUCKET, series.object, { signal });
   if (body === undefined) throw new Fault('MANIFEST_MISSING', true, 'an object that the manifest names is not in ct-clinical');
   const reader = cursor(body);
   for (const entry of [...series.instances].sort((a, b) => a.offset - b.offset)) {
     signal.throwIfAborted();
-    await reader.skipTo(entry.offset);
     const bytes = room(entry);
+    if (bytes === undefined) continue;
+    await reader.skipTo(entry.offset);
     await reader.fill(bytes);
     if (sha256Hex(bytes) !== entry.sha256)
       throw new Fault('OBJECT_CORRUPT', true, 'an instance in ct-clinical does not have the hash of its manifest');

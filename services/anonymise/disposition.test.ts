@@ -36,6 +36,7 @@ describe('dispositionOf', () => {
     ['an overlay in the pixels by its header', [element(0x60000102, 'US', 15)], 'EMBEDDED_OVERLAY'],
     ['a bit above HighBit', [element(TAG.PixelData, 'OW', pixels().with(1, 0x80))], 'EMBEDDED_OVERLAY'],
     ['bytes behind the last pixel', [element(TAG.PixelData, 'OW', pixels(16 * 16 + 8))], 'EMBEDDED_OVERLAY'],
+    ['more pixels than any slice has', [of('Rows', 4097), of('Columns', 4096)], 'LIMIT_EXCEEDED'],
     ['colour', [of('SamplesPerPixel', 3)], 'NOT_PRIMARY_AXIAL_CT'],
   ])('%s', (_what, changes, expected) => {
     expect(codeOf(changes)).toBe(expected);

@@ -1,6 +1,7 @@
 // The environment of anonymise: stores, vault, centres and where unverified files may lie.
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
+import { INSTANCE_LIMIT_MB } from './kept-originals.ts';
 import { erasureShape, kafkaShape, processShape, readEnv, stageShape, storeShape, vaultShape } from '../runtime/env.ts';
 
 export const anonymiseEnv = z.object({
@@ -30,6 +31,15 @@ export const anonymiseEnv = z.object({
     .max(16_384)
     .default(256)
     .describe('Most memory for originals between survey and cleaning, of all studies together. What finds no room is fetched twice.'),
+  INSTANCE_LIMIT_MB: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(2048)
+    .default(INSTANCE_LIMIT_MB)
+    .describe(
+      'Largest instance that is read; a larger CT image is left behind as LIMIT_EXCEEDED, other objects as what they are. CONCURRENCY times this, ORIGINALS_MB and 1 GB more fit into the memory of the process.',
+    ),
   SPOOL_FOLDER: z
     .string()
     .min(1)

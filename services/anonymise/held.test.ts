@@ -57,6 +57,7 @@ const scene = (files: readonly Uint8Array[], revision: string) => {
     rules: DEFAULT_IDENTITY_RULES,
     spoolFolder: folder,
     shelf: studyShelf(0),
+    instanceLimitBytes: 1 << 24,
   };
   const handle = async (): Promise<Outcome> =>
     anonymiseStage.handle(await storedStudy(store, files, revision.repeat(32)), ports, new AbortController().signal);

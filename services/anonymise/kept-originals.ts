@@ -1,13 +1,26 @@
 // The originals of a study that are looked at twice: surveyed, and then cleaned. As far as the shelf has room the second
 // look needs no object again; what finds none is fetched again, and is the same by its hash.
+import { DEFLATED_LE } from '../dicom/transfer-syntax.ts';
+import type { DicomFile } from '../dicom/model.ts';
 import type { ManifestInstance, ManifestSeries } from '../kernel/manifest.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { originalsOf } from './clinical-series.ts';
+import { codeOfSopClass } from './disposition.ts';
 import type { CleanOptions } from './instance.ts';
 import { reusable } from './shelf.ts';
 import type { Shelf, ShelvedFile } from './shelf.ts';
-import { surveyFile } from './study-survey.ts';
+import { leaveUnread, surveyFile } from './study-survey.ts';
 import type { StudySurvey } from './study-survey.ts';
+
+/** Largest instance that is read unless said otherwise: a slice has some megabytes, a whole scan in one object some hundred. */
+export const INSTANCE_LIMIT_MB = 256;
+
+export interface OriginalsPorts {
+  readonly store: ObjectStore;
+  readonly shelf: Shelf;
+  /** Larger instances are left behind unread: each is in memory as a whole, and what has no room there ends the process for all. */
+  readonly instanceLimitBytes: number;
+}
 
 export interface OriginalAgain {
   /** As the survey knows it. */
@@ -30,20 +43,26 @@ export interface KeptOriginals {
 const nameOf = (series: ManifestSeries, { sopInstanceUid, offset }: ManifestInstance): string =>
   `${series.seriesInstanceUid}/${sopInstanceUid}/${offset}`;
 
-export const keptOriginals = (ports: { readonly store: ObjectStore; readonly shelf: Shelf }, signal: AbortSignal): KeptOriginals => {
-  const { store, shelf } = ports;
+/** An inflated dataset is memory that the shelf does not count: it is made again when it is needed. */
+const mayStay = (file: DicomFile): boolean => file.transferSyntaxUid !== DEFLATED_LE;
+
+export const keptOriginals = ({ store, shelf, instanceLimitBytes }: OriginalsPorts, signal: AbortSignal): KeptOriginals => {
   // A study may be in hand twice: its record came again while the first was being aborted.
   const study = {};
   const passing = reusable();
+  const isTooLarge = ({ sizeBytes }: ManifestInstance): boolean => sizeBytes > instanceLimitBytes;
   return {
     survey: async (series, survey) => {
-      const room = (entry: ManifestInstance): Uint8Array =>
-        shelf.add(study, nameOf(series, entry), entry.sizeBytes)?.bytes ?? passing(entry.sizeBytes);
+      // What its class would leave behind anyway has that code, whatever its size.
+      for (const { sopClassUid } of series.instances.filter(isTooLarge))
+        leaveUnread(survey, codeOfSopClass(sopClassUid) ?? 'LIMIT_EXCEEDED');
+      const room = (entry: ManifestInstance): Uint8Array | undefined =>
+        isTooLarge(entry) ? undefined : (shelf.add(study, nameOf(series, entry), entry.sizeBytes)?.bytes ?? passing(entry.sizeBytes));
       for await (const { entry, bytes } of originalsOf(store, series, signal, room)) {
         const name = nameOf(series, entry);
         const result = surveyFile(survey, name, bytes);
         const shelved = shelf.kept(study, name);
-        if (shelved !== undefined && typeof result !== 'string') shelved.file = result;
+        if (shelved !== undefined && typeof result !== 'string' && mayStay(result)) shelved.file = result;
       }
     },
     again: async function* (series, names) {
@@ -55,10 +74,10 @@ export const keptOriginals = (ports: { readonly store: ObjectStore; readonly she
         for (const [i, { bytes, file }] of shelved.entries()) yield { name: wanted[i] ?? '', bytes, judged: file };
         return;
       }
-      for await (const { entry, bytes } of originalsOf(store, series, signal, ({ sizeBytes }) => passing(sizeBytes))) {
-        const name = nameOf(series, entry);
-        if (names.has(name)) yield { name, bytes, judged: 'these bytes' };
-      }
+      const room = (entry: ManifestInstance): Uint8Array | undefined =>
+        names.has(nameOf(series, entry)) ? passing(entry.sizeBytes) : undefined;
+      for await (const { entry, bytes } of originalsOf(store, series, signal, room))
+        yield { name: nameOf(series, entry), bytes, judged: 'these bytes' };
     },
     forget: () => shelf.clear(study),
   };

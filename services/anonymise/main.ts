@@ -60,6 +60,7 @@ await runProcess({ name: anonymiseAndWithdraw.name, zone: anonymiseAndWithdraw.z
     rules,
     spoolFolder: env.SPOOL_FOLDER,
     shelf: studyShelf(env.ORIGINALS_MB * 1024 * 1024),
+    instanceLimitBytes: env.INSTANCE_LIMIT_MB * 1024 * 1024,
     eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS,
   };
   await Promise.all([

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { studyShelf } from './shelf.ts';
+import { reusable, studyShelf } from './shelf.ts';
 
 const CHUNK = 64;
 const CHUNKS = 3;
@@ -39,6 +39,12 @@ describe('shelf', () => {
         expect(added.reduce((sum, { bytes }) => sum + bytes.length, 0)).toBeLessThanOrEqual(CHUNK * CHUNKS);
       }),
     );
+  });
+
+  test('bytes for one file after the other: a large one takes hardly more than itself', () => {
+    const room = reusable();
+    expect(room(3 << 20).buffer).toBe(room((3 << 20) + 1000).buffer);
+    expect(room(64 << 20).buffer.byteLength).toBeLessThanOrEqual(65 << 20);
   });
 
   test('a study that is cleared leaves its room to the next', () => {

@@ -66,11 +66,14 @@ export const studyShelf = (bytes: number, chunkBytes = CHUNK_BYTES): Shelf => {
   };
 };
 
+/** The next file is often a little larger; what is large has no such neighbours. */
+const MOST_SPARE_BYTES = 1 << 20;
+
 /** Bytes that the next call gives again: for one file at a time. */
 export const reusable = (): ((size: number) => Uint8Array) => {
   let bytes = new Uint8Array(1 << 20);
   return (size) => {
-    if (bytes.length < size) bytes = new Uint8Array(size * 2);
+    if (bytes.length < size) bytes = new Uint8Array(size + Math.min(size, MOST_SPARE_BYTES));
     return bytes.subarray(0, size);
   };
 };

@@ -18,6 +18,7 @@ export const storedStudy = async (
   files: readonly Uint8Array[],
   revision = 'a'.repeat(32),
   sequence = 1,
+  sopClassUids: readonly string[] = [],
 ): Promise<EventIn<'ctstream.clinical.v1.StudyStored'>> => {
   const parts: Uint8Array[] = [];
   let offset = 0;
@@ -25,7 +26,7 @@ export const storedStudy = async (
     parts.push(tarHeader(`${i}.dcm`, bytes.length), bytes, tarPadding(bytes.length));
     const entry = {
       sopInstanceUid: sopUidOf(i + 1),
-      sopClassUid: SOP_CLASS.CTImageStorage,
+      sopClassUid: sopClassUids[i] ?? SOP_CLASS.CTImageStorage,
       transferSyntaxUid: '1.2.840.10008.1.2.1',
       offset: offset + TAR_HEADER_BYTES,
       sizeBytes: bytes.length,

@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSqliteVault } from '../adapters/sqlite-vault.ts';
 import { readDicom } from '../dicom/read.ts';
+import { DEFLATED_LE } from '../dicom/transfer-syntax.ts';
 import { TAG } from '../dicom/dictionary.ts';
 import { SOP_CLASS } from '../dicom/uid.ts';
 import { element, text } from '../dicom/values.ts';
@@ -45,6 +46,7 @@ const ports = (store: Store, shelf = studyShelf(8 * 1024 * 1024)): AnonymisePort
   rules: DEFAULT_IDENTITY_RULES,
   spoolFolder,
   shelf,
+  instanceLimitBytes: 1 << 24,
 });
 
 const research = (store: Store): [string, Uint8Array][] => [...store.objects].filter(([name]) => name.startsWith('ct-research/'));
@@ -114,6 +116,42 @@ describe('anonymise', () => {
     expect(runs.map(({ fetched }) => fetched)).toEqual([1, 2, 2]);
     expect(runs[1]?.objects).toEqual(runs[0]?.objects);
     expect(runs[2]?.objects).toEqual(runs[0]?.objects);
+  });
+
+  test('an instance that is too large is left behind unread: a CT image as LIMIT_EXCEEDED, others as what they are', async () => {
+    const store = memoryStore();
+    const small = study();
+    const instanceLimitBytes = Math.max(...small.map(({ length }) => length));
+    // No DICOM at all: who looks into them finds NOT_DICOM.
+    const large = new Uint8Array(instanceLimitBytes + 1);
+    const classes = [SOP_CLASS.CTImageStorage, SOP_CLASS.EnhancedCTImageStorage, SOP_CLASS.SecondaryCaptureImageStorage];
+    const files = [large, large, large, ...small];
+    for (const shelf of [studyShelf(1 << 24), studyShelf(0)]) {
+      for (const [key] of research(store)) store.objects.delete(key);
+      const event = await storedStudy(store, files, undefined, undefined, classes);
+      const { value } = eventOf(await anonymiseStage.handle(event, { ...ports(store, shelf), instanceLimitBytes }, signal));
+      expect([value.instanceCount, value.dropped]).toEqual([
+        3,
+        [
+          { code: 'LIMIT_EXCEEDED', count: 1 },
+          { code: 'NOT_PRIMARY_AXIAL_CT', count: 1 },
+          { code: 'SECONDARY_CAPTURE', count: 1 },
+        ],
+      ]);
+    }
+    const alone = memoryStore();
+    const event = await storedStudy(alone, [large]);
+    const outcome = await anonymiseStage.handle(event, { ...ports(alone), instanceLimitBytes }, signal);
+    expect(outcome).toMatchObject({ kind: 'reject', code: 'LIMIT_EXCEEDED' });
+  });
+
+  test('an inflated dataset does not stay in memory, which the shelf would not count: it is fetched again', async () => {
+    const store = memoryStore();
+    const files = [1, 2, 3].map((n) => ctBytes({ n, syntax: DEFLATED_LE }));
+    const event = await storedStudy(store, files);
+    const get = jest.spyOn(store, 'get');
+    expect(eventOf(await anonymiseStage.handle(event, ports(store), signal)).value.instanceCount).toBe(3);
+    expect(get.mock.calls.filter(([, key]) => key.endsWith('.tar'))).toHaveLength(2);
   });
 
   test('the manifest counts the attributes that were emptied because nobody knows their value', async () => {

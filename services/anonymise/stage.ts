@@ -52,6 +52,8 @@ export interface AnonymisePorts {
   readonly spoolFolder: string;
   /** Keeps originals between the two passes, as far as it has room. */
   readonly shelf: Shelf;
+  /** Larger instances are left behind unread. */
+  readonly instanceLimitBytes: number;
 }
 
 type Stored = EventIn<'ctstream.clinical.v1.StudyStored'>;

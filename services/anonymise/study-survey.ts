@@ -130,6 +130,9 @@ export const surveyFile = (survey: StudySurvey, name: string, bytes: Uint8Array,
   return file;
 };
 
+/** Counts an instance that is left behind unread. */
+export const leaveUnread = (survey: StudySurvey, code: Code): void => void drop(survey, code);
+
 /** Text in one slice of a series means text in its neighbours too, seen or not. */
 const POISONS_SERIES: ReadonlySet<Code> = new Set<Code>(['BURNED_IN_TEXT', 'EMBEDDED_OVERLAY']);
 

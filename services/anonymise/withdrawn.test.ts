@@ -48,7 +48,12 @@ const handleEvent = async (
   const vault: IdentityVault = { ...real, subject: (key, s) => ((asked = key), real.subject(key, s)) };
   const ports = { store, vault: change(vault), held: memoryHeld(), random: { attempt: () => 'a' }, profile, rules: DEFAULT_IDENTITY_RULES };
   try {
-    return await anonymiseStage.handle(event, { ...ports, spoolFolder: folder, shelf: studyShelf(0) }, signal, job);
+    return await anonymiseStage.handle(
+      event,
+      { ...ports, spoolFolder: folder, shelf: studyShelf(0), instanceLimitBytes: 1 << 24 },
+      signal,
+      job,
+    );
   } finally {
     await real.close();
   }

@@ -11,7 +11,7 @@ import { DecodeError } from '../pixels/decode-error.ts';
 import { findLungs, type Lungs } from './lungs.ts';
 import { decodePixels } from './pixels.ts';
 import { readSliceHeader, type SliceHeader } from './slice-header.ts';
-import { createVolume, cropSlices, type Volume } from './volume.ts';
+import { createVolume, cropSlices, volumeBytes, type Volume } from './volume.ts';
 
 /** The instances of one series, in the same order each time it is read. */
 export interface SeriesSource {
@@ -49,13 +49,21 @@ function factsOf(headers: readonly SliceHeader[]): SeriesFacts {
   };
 }
 
+/** The headers of the slices that make the volume, in its order. */
+const sliceHeaders = ({ order }: VolumeGeometry, headers: readonly SliceHeader[]): SliceHeader[] =>
+  order.map((index) => headers[index] as SliceHeader);
+
 /** First reading: headers only. Throws DicomError where a file can't be read. */
 export async function judgeSource(source: SeriesSource, limits: AssessLimits = DEFAULT_LIMITS): Promise<JudgedSeries> {
   const headers: SliceHeader[] = [];
   for await (const file of source.files()) headers.push(readSliceHeader(file));
   const verdict = judgeGeometry(headers, limits.geometry);
   const known = { source, slices: headers.length, headers, facts: factsOf(headers) };
-  return verdict.eligible ? { ...known, eligible: true, geometry: verdict.geometry } : { ...known, eligible: false, codes: verdict.codes };
+  if (!verdict.eligible) return { ...known, eligible: false, codes: verdict.codes };
+  const { geometry } = verdict;
+  if (volumeBytes(geometry, sliceHeaders(geometry, headers)) > limits.volumeBytes)
+    return { ...known, eligible: false, codes: ['LIMIT_EXCEEDED'] };
+  return { ...known, eligible: true, geometry };
 }
 
 /**
@@ -64,10 +72,7 @@ export async function judgeSource(source: SeriesSource, limits: AssessLimits = D
  */
 export async function buildVolume(series: EligibleSeries, limits: AssessLimits = DEFAULT_LIMITS, signal?: AbortSignal): Promise<Volume> {
   const places = new Map(series.geometry.order.map((index, at) => [index, at]));
-  const builder = createVolume(
-    series.geometry,
-    series.geometry.order.map((index) => series.headers[index] as SliceHeader),
-  );
+  const builder = createVolume(series.geometry, sliceHeaders(series.geometry, series.headers));
   let index = 0;
   for await (const file of series.source.files()) {
     signal?.throwIfAborted();

@@ -1,7 +1,7 @@
 // The environment of assess: the process's own settings and the limits of the gates.
 import { z } from 'zod';
 import { erasureShape, kafkaShape, processShape, stageShape, storeShape } from '../runtime/env.ts';
-import { DEFAULT_LIMITS, type AssessLimits } from './limits.ts';
+import { DEFAULT_LIMITS, VOLUME_MB, type AssessLimits } from './limits.ts';
 
 const { geometry, lungs } = DEFAULT_LIMITS;
 const millimetres = z.coerce.number().positive();
@@ -20,7 +20,16 @@ export const assessEnv = z.object({
     .min(1)
     .max(64)
     .default(2)
-    .describe('Most jobs at a time; each holds one volume in memory (a thousand slices of 512 x 512 are 0.5 GB).'),
+    .describe('Most jobs at a time; each holds one volume in memory (a thousand slices of 512 x 512 are 0.5 GB; VOLUME_MB at most).'),
+  VOLUME_MB: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(16_384)
+    .default(VOLUME_MB)
+    .describe(
+      'Most memory of one volume and of finding its lungs; a larger series is refused as LIMIT_EXCEEDED. CONCURRENCY times this and 0.5 GB more fit into the memory of the process.',
+    ),
   SWEEP_EVERY_MS: z.coerce
     .number()
     .int()
@@ -47,6 +56,7 @@ export type Env = z.output<typeof assessEnv>;
 /** The limits that the environment says. */
 export function limitsOf(env: Env): AssessLimits {
   return {
+    volumeBytes: env.VOLUME_MB * 1024 * 1024,
     geometry: {
       ...geometry,
       coverageMm: env.MIN_COVERAGE_MM,

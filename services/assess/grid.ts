@@ -13,15 +13,24 @@ export interface Grid {
 
 const factor = (spacing: number, targetMm: number): number => Math.max(1, Math.round(targetMm / spacing));
 
+type Triple = readonly [number, number, number];
+
+/** How many voxels of the volume one of the grid covers, and the grid's own shape. */
+export const gridOf = (
+  { shape: [columns, rows, slices], spacingMm }: { readonly shape: Triple; readonly spacingMm: Triple },
+  targetMm = 2,
+): { readonly factors: Triple; readonly shape: Triple } => {
+  const [fx, fy, fz] = spacingMm.map((spacing) => factor(spacing, targetMm)) as unknown as Triple;
+  return { factors: [fx, fy, fz], shape: [Math.floor(columns / fx), Math.floor(rows / fy), Math.ceil(slices / fz)] };
+};
+
 /** Means of whole blocks, blocks of about `targetMm`; what does not fill a block at the far edge is left out in-plane. */
 export function downSample(volume: Volume, targetMm = 2): Grid {
   const [columns, rows, slices] = volume.shape;
-  const fx = factor(volume.spacingMm[0], targetMm);
-  const fy = factor(volume.spacingMm[1], targetMm);
-  const fz = factor(volume.spacingMm[2], targetMm);
-  const nx = Math.floor(columns / fx);
-  const ny = Math.floor(rows / fy);
-  const nz = Math.ceil(slices / fz);
+  const {
+    factors: [fx, fy, fz],
+    shape: [nx, ny, nz],
+  } = gridOf(volume, targetMm);
   const hu = new Int16Array(nx * ny * nz);
   const sums = new Float64Array(nx * ny);
   for (let z = 0; z < nz; z++) {

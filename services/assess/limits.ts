@@ -57,9 +57,18 @@ export const DEFAULT_LUNG_LIMITS: LungLimits = {
   cropMarginMm: 40,
 };
 
+/** Most memory of one volume and of finding its lungs: 2,000 slices of 512 x 512, or 600 of 1024 x 1024, and some more. */
+export const VOLUME_MB = 1600;
+
 export interface AssessLimits {
+  /** A series that would take more is refused: what has no room in memory ends the process, and comes again to the next one. */
+  readonly volumeBytes: number;
   readonly geometry: GeometryLimits;
   readonly lungs: LungLimits;
 }
 
-export const DEFAULT_LIMITS: AssessLimits = { geometry: DEFAULT_GEOMETRY_LIMITS, lungs: DEFAULT_LUNG_LIMITS };
+export const DEFAULT_LIMITS: AssessLimits = {
+  volumeBytes: VOLUME_MB * 1024 * 1024,
+  geometry: DEFAULT_GEOMETRY_LIMITS,
+  lungs: DEFAULT_LUNG_LIMITS,
+};

@@ -135,6 +135,7 @@ const run = (
   objects: Map<string, Uint8Array>,
   event: EventIn<'ctstream.research.v1.StudyAnonymised' | 'ctstream.research.v1.SubjectWithdrawn'>,
   store: ObjectStore = memoryStore(objects),
+  limits = DEFAULT_LIMITS,
 ): Promise<Outcome> =>
   assess.handle(
     event,
@@ -142,7 +143,7 @@ const run = (
       store,
       random: { attempt: () => `attempt${++attempts}` },
       clock: { nowMs: () => nowMs, sleep: async () => undefined },
-      limits: DEFAULT_LIMITS,
+      limits,
       eraseAgainAfterMs: ERASE_AGAIN_AFTER_MS,
     },
     signal,
@@ -170,6 +171,16 @@ const soft: Series = { uid: '1.1', files: syntheticSeries(small) };
 const sharp: Series = { uid: '1.2', files: syntheticSeries({ ...small, slices: 200, spacingMm: 1.25, change: kernel('B70f') }) };
 const tilted: Series = { uid: '1.3', files: syntheticSeries({ ...small, change: () => [element(TAG.GantryDetectorTilt, 'DS', 14)] }) };
 const report: Series = { uid: '1.4', modality: 'SR', files: syntheticSeries({ slices: 1, columns: 2, rows: 2 }) };
+
+test('a series whose volume is too large is refused before it is built; the others are still judged', async () => {
+  const objects = new Map<string, Uint8Array>();
+  // The thin one has four times the voxels.
+  const limits = { ...DEFAULT_LIMITS, volumeBytes: 48 * 40 * 100 * 10 };
+  const value = assessed(await run(objects, putStudy(objects, [soft, sharp]), memoryStore(objects), limits));
+  expect(value.series.map(({ codes }) => codes)).toEqual([[], ['LIMIT_EXCEEDED']]);
+  const refused = await run(new Map(), putStudy(objects, [sharp], 2), memoryStore(objects), limits);
+  expect(refused).toMatchObject({ kind: 'reject', code: 'LIMIT_EXCEEDED', detail: 'series of 200: LIMIT_EXCEEDED' });
+});
 
 test('the thin series becomes the volume, the soft one gives the estimate; every series has its verdict', async () => {
   const objects = new Map<string, Uint8Array>();

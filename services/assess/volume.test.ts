@@ -8,7 +8,9 @@ import { element } from '../dicom/values.ts';
 import { buildVolume, judgeSource } from './assess-series.ts';
 import { niftiChunks, niftiGzip, niftiSha256, readNifti } from './nifti.ts';
 import { syntheticSeries, type SyntheticOptions } from './synthetic-series.ts';
-import { cropSlices, type Volume } from './volume.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
+import { readSliceHeader } from './slice-header.ts';
+import { cropSlices, volumeBytes, type Volume } from './volume.ts';
 
 const volumeOf = async (files: readonly DicomFile[]): Promise<Volume> => {
   const judged = await judgeSource({ series: 'x', files: () => files });
@@ -42,6 +44,20 @@ test('rows come from the last one up, slices from low to high along the normal',
   expect(volume.data[0]).toBe(9 * 12);
   expect(volume.data[12]).toBe(8 * 12);
   expect(volume.data[120]).toBe(9 * 12 + 1);
+});
+
+test('what real scanners make has room, what fills a memory has not', () => {
+  const fits = (shape: readonly [number, number, number], spacingMm: readonly [number, number, number], slope = 1): boolean => {
+    const headers = make({ slices: 1, change: () => [element(TAG.RescaleSlope, 'DS', slope)] }).map(readSliceHeader);
+    return volumeBytes({ shape, spacingMm }, headers) <= DEFAULT_LIMITS.volumeBytes;
+  };
+  expect(fits([512, 512, 2000], [0.98, 0.98, 1])).toBe(true);
+  expect(fits([1024, 1024, 600], [0.5, 0.5, 0.5])).toBe(true);
+  expect(fits([512, 512, 1000], [0.8, 0.8, 1], 0.5)).toBe(true);
+  expect(fits([1024, 1024, 1200], [0.5, 0.5, 0.5])).toBe(false);
+  // Float voxels take twice as much; a coarse volume makes a large grid to find the lungs on.
+  expect(fits([1024, 1024, 600], [0.5, 0.5, 0.5], 0.5)).toBe(false);
+  expect(fits([512, 512, 1000], [2, 2, 2])).toBe(false);
 });
 
 test('a random order of the files gives the same bytes', async () => {

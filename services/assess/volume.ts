@@ -1,5 +1,6 @@
 // Builds a series' Hounsfield volume slice by slice: rescale per slice, padding and range, rows from the
 // last one up as the affine of geometry.ts says.
+import { gridOf } from './grid.ts';
 import type { VolumeGeometry } from './geometry.ts';
 import type { SliceHeader } from './slice-header.ts';
 
@@ -30,6 +31,15 @@ export interface VolumeBuilder {
 
 function voxelTypeOf(headers: readonly SliceHeader[]): VoxelType {
   return headers.every(({ slope, intercept }) => slope === 1 && Number.isInteger(intercept)) ? 'int16' : 'float32';
+}
+
+/** Bytes that finding the lungs takes for each voxel of the grid: the grid, its masks and labels. */
+const LUNG_BYTES = 8;
+
+/** Memory that the volume will take, with what finding its lungs needs beside it. */
+export function volumeBytes(geometry: Pick<VolumeGeometry, 'shape' | 'spacingMm'>, headers: readonly SliceHeader[]): number {
+  const voxels = ([columns, rows, slices]: VolumeGeometry['shape']): number => columns * rows * slices;
+  return voxels(geometry.shape) * (voxelTypeOf(headers) === 'int16' ? 2 : 4) + voxels(gridOf(geometry).shape) * LUNG_BYTES;
 }
 
 /** Padding is a stored value, or a range of them (PS3.3 C.7.5.1.1.2), before rescale. */

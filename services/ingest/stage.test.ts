@@ -55,8 +55,17 @@ const event: Available = {
   key: 'c1|1.2',
 };
 
-async function handled(duringPull: (store: ReturnType<typeof memoryStore>) => Promise<void>, turn = async (): Promise<void> => undefined) {
-  const store = memoryStore();
+interface Given {
+  readonly turn?: () => Promise<void>;
+  readonly store?: ReturnType<typeof memoryStore>;
+  readonly announced?: Available;
+  readonly knowsCentre?: boolean;
+}
+
+async function handled(
+  duringPull: (store: ReturnType<typeof memoryStore>) => Promise<void>,
+  { turn = async () => undefined, store = memoryStore(), announced = event, knowsCentre = true }: Given = {},
+) {
   async function* parts() {
     await duringPull(store);
     async function* body() {
@@ -76,10 +85,10 @@ async function handled(duringPull: (store: ReturnType<typeof memoryStore>) => Pr
     },
   };
   const outcome = await ingestStage.handle(
-    event,
+    announced,
     {
       store,
-      pacs: () => ({ pull: (s, work) => work(web, s) }),
+      pacs: () => (knowsCentre ? { pull: (s, work) => work(web, s) } : undefined),
       random: { attempt: () => 'attempt' } as never,
       clock: { nowMs: () => 0, sleep: async () => undefined },
       admission: { isOpen: () => true, open: async () => undefined },
@@ -100,13 +109,25 @@ test('a study is pulled and its manifest published', async () => {
   expect(keys).toHaveLength(2);
 });
 
+test('of a centre that the centres file no longer names nothing is said, whatever stands of the study: its record waits', async () => {
+  const store = memoryStore();
+  const nothing = async (): Promise<void> => undefined;
+  expect((await handled(nothing, { store })).outcome.kind).toBe('emit');
+  const forged = { ...event, value: { ...event.value, centre: 'c2' as CentreId } };
+  const older = { ...event, value: { ...event.value, revision: 'b'.repeat(32) as never, sequence: 5 } };
+  for (const announced of [event, forged, older]) {
+    const gone = handled(nothing, { store, announced, knowsCentre: false });
+    await expect(gone).rejects.toMatchObject({ code: 'PACS_UNREACHABLE', retryable: true });
+  }
+});
+
 test('a wait of hours for its turn does not make an attempt too old to publish; hours of storing do', async () => {
   const real = performance.now.bind(performance);
   let laterMs = 0;
   const hoursPass = async (): Promise<void> => void (laterMs += 2 * LONGEST_ATTEMPT_MS);
   const clock = jest.spyOn(performance, 'now').mockImplementation(() => real() + laterMs);
   try {
-    expect((await handled(async () => undefined, hoursPass)).outcome.kind).toBe('emit');
+    expect((await handled(async () => undefined, { turn: hoursPass })).outcome.kind).toBe('emit');
     await expect(handled(hoursPass)).rejects.toMatchObject({ code: 'JOB_TIMEOUT', retryable: true });
   } finally {
     clock.mockRestore();

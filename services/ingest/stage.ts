@@ -65,6 +65,10 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal,
   const { value } = event;
   const centre = centreOfTopic(event.topic);
   if (centre === undefined) throw new Error(`${event.topic} is no centre's topic`);
+  // Before anything is said: of a centre that left ingest may not write the status either, and what the broker denies ends the
+  // process, for every record that waits or is replayed.
+  const pacs = ports.pacs(centre);
+  if (pacs === undefined) throw new Fault('PACS_UNREACHABLE', true, `the centres file has no centre ${centre}`);
   if (value.centre !== centre) return mismatch(event, centre);
   // They become parts of object names.
   if (!UID.test(value.studyInstanceUid) || !REVISION.test(value.revision))
@@ -72,8 +76,6 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal,
   const before = await ports.work(centre, signal, (s) => judgeStanding(event, ports.store, s));
   if (before.kind === 'stored') return emit(storedEvents(before.published));
   if (before.kind === 'superseded') return superseded();
-  const pacs = ports.pacs(centre);
-  if (pacs === undefined) throw new Fault('PACS_UNREACHABLE', true, `the centres file has no centre ${centre}`);
   const sinceMs = ports.clock.nowMs();
   for (;;) {
     await ports.admission.open(sinceMs, signal);

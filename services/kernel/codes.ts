@@ -40,8 +40,9 @@ const rows = {
   },
   LIMIT_EXCEEDED: {
     kind: 'final',
-    meaning: 'The file is nested deeper or has more elements than any real one.',
-    remedy: 'Check where the file comes from; it looks made to harm.',
+    meaning:
+      'The file is nested deeper, has more elements or is larger than any real one; or a series makes a larger volume. Limits of size: INSTANCE_LIMIT_BYTES (ingest), INSTANCE_LIMIT_MB and 4096 x 4096 pixels (anonymise), VOLUME_MB (assess).',
+    remedy: 'Check where the file comes from; it looks made to harm. For a real one, raise the limit of that stage and its memory.',
   },
   MISSING_UID: {
     kind: 'final',
@@ -73,8 +74,8 @@ const rows = {
   },
   PACS_UNREACHABLE: {
     kind: 'waiting',
-    meaning: "The centre's PACS does not answer.",
-    remedy: 'Check network and PACS of the centre; the study waits and is tried again.',
+    meaning: "The centre's PACS does not answer, or ingest's centres file does not name the centre.",
+    remedy: 'Check network and PACS of the centre; the study waits and is tried again. What waits of a centre that left needs nothing.',
   },
   PACS_UNAUTHORISED: {
     kind: 'waiting',

@@ -71,6 +71,11 @@ export const kafkaShape = {
 
 export const storeShape = {
   S3_ENDPOINT: z.url({ protocol: /^https?$/ }).describe('Any S3 server, as http://host:port or https://host.'),
+  S3_REGION: z
+    .string()
+    .regex(/^[a-z0-9-]+$/, "is a region's name, such as us-east-1")
+    .default('us-east-1')
+    .describe('Region that requests are signed for; servers without regions take the default.'),
   S3_ACCESS_KEY: z.string().min(1).describe('Access key of this process.'),
   S3_SECRET_KEY: z.string().min(1).optional().describe('Its secret; give this or S3_SECRET_KEY_FILE.'),
   S3_SECRET_KEY_FILE: z.string().min(1).optional().describe('File that holds the secret.'),
@@ -291,6 +296,7 @@ export function kafkaOptions(env: z.output<typeof kafkaEnv>): {
 /** The options of `s3Store` that the environment says. */
 export function storeOptions(env: z.output<typeof storeEnv>): {
   endpoint: string;
+  region: string;
   accessKey: string;
   secretKey: string;
   bucketPrefix: string;
@@ -300,6 +306,7 @@ export function storeOptions(env: z.output<typeof storeEnv>): {
     throw new ConfigError(['S3_CA_FILE: S3_ENDPOINT is not https']);
   return {
     endpoint: env.S3_ENDPOINT,
+    region: env.S3_REGION,
     accessKey: env.S3_ACCESS_KEY,
     secretKey: secretOf('S3_SECRET_KEY', env.S3_SECRET_KEY, env.S3_SECRET_KEY_FILE),
     bucketPrefix: env.BUCKET_PREFIX,

@@ -6,6 +6,7 @@ import { openPostgresHeld } from '../../adapters/postgres-held.ts';
 import { openPostgresVault } from '../../adapters/postgres-vault.ts';
 import { DEFAULT_IDENTITY_RULES } from '../../anonymise/identity.ts';
 import { compileProfile } from '../../anonymise/profile/profile.ts';
+import { INSTANCE_LIMIT_MB } from '../../anonymise/kept-originals.ts';
 import { studyShelf } from '../../anonymise/shelf.ts';
 import { anonymiseStage, type AnonymisePorts } from '../../anonymise/stage.ts';
 import { type CentreId, clinicalKey } from '../../kernel/ids.ts';
@@ -115,6 +116,7 @@ async function replayRecorded(
       rules,
       spoolFolder: tmpdir(),
       shelf: studyShelf(SHELF_BYTES),
+      instanceLimitBytes: INSTANCE_LIMIT_MB * 1024 * 1024,
     };
   };
   const concurrency = o.concurrency ?? 2;

@@ -1,0 +1,46 @@
+// What only shows on the wire: the region that a request is signed for.
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { parseEnv, storeOptions, storeShape } from '../runtime/env.ts';
+import { z } from 'zod';
+import { s3Store } from './s3-store.ts';
+
+let server: Server;
+const asked: { line: string; scope: string; body: string }[] = [];
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    void text(request).then((body) => {
+      const scope =
+        /Credential=([^,]*)/
+          .exec(request.headers.authorization ?? '')?.[1]
+          ?.split('/')
+          .at(2) ?? '';
+      asked.push({ line: `${request.method} ${request.url}`, scope, body });
+      response.end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+});
+afterAll(() => void server.close());
+
+test.each([
+  [{ S3_REGION: 'eu-central-1' }, 'eu-central-1'],
+  [{}, 'us-east-1'],
+])('every request is signed for S3_REGION, and buckets are made there: %j', async (given, region) => {
+  asked.length = 0;
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const env = parseEnv(z.object(storeShape), { S3_ENDPOINT: endpoint, S3_ACCESS_KEY: 'a', S3_SECRET_KEY: 'secretsecret', ...given });
+  const store = s3Store(storeOptions(env));
+  await store.put('some', 'key', Buffer.from('x'));
+  await store.head('some', 'key');
+  await store.ensureBuckets(['new']);
+  expect(asked.map(({ line, scope }) => [line, scope])).toEqual([
+    ['PUT /some/key', region],
+    ['HEAD /some/key', region],
+    ['PUT /new', region],
+  ]);
+  expect(asked[2]?.body).toContain(region === 'us-east-1' ? '' : `<LocationConstraint>${region}</LocationConstraint>`);
+});
