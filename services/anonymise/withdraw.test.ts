@@ -160,7 +160,7 @@ describe('the lock', () => {
     const held = lock();
     const releases: (() => Promise<void>)[] = [];
     await expect(
-      holdUntilSettled(held, { untilSettled: (r) => void releases.push(r) }, () => Promise.reject(new Error('x'))),
+      holdUntilSettled(held, { isRetry: false, untilSettled: (r) => void releases.push(r) }, () => Promise.reject(new Error('x'))),
     ).rejects.toThrow('x');
     expect(held.seen).toEqual([]);
     await releases[0]?.();

@@ -6,7 +6,7 @@ import { momentNow, publishManifest, type Moment } from '../kernel/manifest.ts';
 import { emit } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import { centreOfTopic } from '../kernel/route.ts';
-import type { Stage } from '../kernel/stage.ts';
+import type { Job, Stage } from '../kernel/stage.ts';
 import type { Clock, Randomness } from '../ports/clock.ts';
 import type { DicomWeb, FoundInstance } from '../ports/dicomweb.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
@@ -16,6 +16,7 @@ import { contentDigest, manifestKeyOf, storedEvents } from './events.ts';
 import type { Available, ClinicalManifest, IngestFacts } from './events.ts';
 import { asManifestStore } from './manifest-store.ts';
 import { changed, duplicate, mismatch, refused, superseded } from './outcomes.ts';
+import type { Line } from './places.ts';
 import type { SpillLimits } from './spill.ts';
 import { isSuperseded, judge, manifestsOf } from './standing.ts';
 import type { Judgement } from './standing.ts';
@@ -24,7 +25,7 @@ import type { SeriesStored } from './store-series.ts';
 
 export interface CentrePacs {
   /** Runs work with the PACS when it is the centre's turn, and within the longest time of a job; the wait takes none of it. */
-  pull<T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T>;
+  pull<T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>, line?: Line): Promise<T>;
 }
 
 export interface IngestPorts {
@@ -36,7 +37,7 @@ export interface IngestPorts {
   readonly spill: SpillLimits;
   /** Whether there is room for new studies. */
   readonly admission: Pick<Admission, 'isOpen' | 'open'>;
-  /** Runs work without the PACS in one of the process's places, when it is the centre's turn; limited as `pull` is. */
+  /** Runs work without the PACS when it is the centre's turn; limited as `pull` is. */
   work<T>(centre: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
   /** Counts for /metrics. */
   count(name: string, n: number, labels: Readonly<Record<string, string>>): void;
@@ -60,7 +61,7 @@ export const ingestStage: Stage<'ctstream.clinical.v1.StudyAvailable', IngestPor
 const UID = /^[0-9.]{1,64}$/;
 const REVISION = /^[0-9a-f]{32}$/;
 
-async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal): Promise<Outcome> {
+async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal, job?: Job): Promise<Outcome> {
   const { value } = event;
   const centre = centreOfTopic(event.topic);
   if (centre === undefined) throw new Error(`${event.topic} is no centre's topic`);
@@ -74,11 +75,14 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal)
   const pacs = ports.pacs(centre);
   if (pacs === undefined) throw new Fault('PACS_UNREACHABLE', true, `the centres file has no centre ${centre}`);
   const sinceMs = ports.clock.nowMs();
+  const line: Line = job?.isRetry === true ? 'again' : 'new';
   for (;;) {
     await ports.admission.open(sinceMs, signal);
     // It may have waited for its turn while the disk ran full.
-    const outcome = await pacs.pull(signal, async (web, s) =>
-      ports.admission.isOpen() ? await store(event, before.revision, web, ports, s) : undefined,
+    const outcome = await pacs.pull(
+      signal,
+      async (web, s) => (ports.admission.isOpen() ? await store(event, before.revision, web, ports, s) : undefined),
+      line,
     );
     if (outcome !== undefined) return outcome;
   }
@@ -100,7 +104,7 @@ async function store(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const { centre, studyInstanceUid } = event.value;
-  const job: Job = { revision, attempt: ports.random.attempt() };
+  const job: Attempt = { revision, attempt: ports.random.attempt() };
   const pulled = await pullOrDiscard(event, web, ports, job, signal);
   if ('kind' in pulled) return pulled;
   // The pull may have taken minutes: a later announcement may stand by now.
@@ -126,7 +130,7 @@ async function store(
 }
 
 /** Where an attempt's objects go. */
-interface Job {
+interface Attempt {
   readonly revision: ClinicalRevision;
   readonly attempt: string;
   /** When its first object was about to be written: the wait for its turn, which has no such limit, is over by then. */
@@ -137,7 +141,7 @@ async function pullOrDiscard(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  job: Job,
+  job: Attempt,
   signal: AbortSignal,
 ): Promise<ClinicalManifest | Outcome> {
   try {
@@ -156,7 +160,7 @@ async function claimOrDiscard(
   event: Available,
   pulled: ClinicalManifest,
   ports: IngestPorts,
-  job: Job,
+  job: Attempt,
   signal: AbortSignal,
 ): Promise<'ours' | 'duplicate'> {
   try {
@@ -174,7 +178,7 @@ async function pull(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  job: Job,
+  job: Attempt,
   signal: AbortSignal,
 ): Promise<ClinicalManifest | Outcome> {
   const { value } = event;
@@ -211,7 +215,7 @@ async function pullSeries(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  o: { job: Job; seriesInstanceUid: string; listed: readonly FoundInstance[]; md5: boolean },
+  o: { job: Attempt; seriesInstanceUid: string; listed: readonly FoundInstance[]; md5: boolean },
   signal: AbortSignal,
 ): Promise<SeriesStored> {
   const study = event.value.studyInstanceUid;
@@ -256,7 +260,7 @@ function isAnnounced(event: Available, stored: readonly SeriesStored[]): boolean
   return revisionOf(instances) === event.value.revision;
 }
 
-function manifestOf(event: Available, job: Job, stored: readonly SeriesStored[], verified: IngestFacts['verified']): ClinicalManifest {
+function manifestOf(event: Available, job: Attempt, stored: readonly SeriesStored[], verified: IngestFacts['verified']): ClinicalManifest {
   const { value } = event;
   const series = stored.map((s) => s.series);
   const instances = series.flatMap((s) => s.instances);
@@ -280,12 +284,12 @@ function manifestOf(event: Available, job: Job, stored: readonly SeriesStored[],
   };
 }
 
-function attemptPrefix(event: Available, job: Job): string {
+function attemptPrefix(event: Available, job: Attempt): string {
   return `${event.value.centre}/${event.value.studyInstanceUid}/${job.revision}/${job.attempt}/`;
 }
 
 /** Removes what an attempt stored and nobody will name. At best: the sweeper finds the rest. */
-async function discard(store: ObjectStore, event: Available, job: Job): Promise<void> {
+async function discard(store: ObjectStore, event: Available, job: Attempt): Promise<void> {
   try {
     const keys: string[] = [];
     for await (const { key } of store.list(CLINICAL_BUCKET, attemptPrefix(event, job), AbortSignal.timeout(10_000))) keys.push(key);

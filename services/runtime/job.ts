@@ -9,7 +9,7 @@ import type { EventCodec } from '../ports/event-codec.ts';
 import { describeError } from './log.ts';
 import { encodeEvents, eventsOf, InvariantViolation } from './outgoing.ts';
 import type { ProcessContext } from './process.ts';
-import { afterFailure, faultOf, originOf, wholeRecord } from './retry.ts';
+import { afterFailure, faultOf, isRetry, originOf, wholeRecord } from './retry.ts';
 import { traceIdOf, type OpenSpan } from './telemetry.ts';
 
 export interface JobDeps {
@@ -38,7 +38,7 @@ export async function runJob<T extends EventType, P>(stage: Stage<T, P>, ports: 
     `handle ${stage.name}`,
     { parent, kind: 'consumer', attributes: { 'ctstream.stage': stage.name, 'ctstream.partition': lease.record.partition } },
     async (span) => {
-      const held = holding(deps);
+      const held = holding(deps, isRetry(stage, lease.record));
       try {
         return await attempt(stage, ports, lease, deps, span, held.job);
       } finally {
@@ -51,7 +51,7 @@ export async function runJob<T extends EventType, P>(stage: Stage<T, P>, ports: 
 }
 
 /** What handlers hold until their record is settled; the newest is released first. */
-function holding(deps: JobDeps): { readonly job: Job; release(): Promise<void> } {
+function holding(deps: JobDeps, retried: boolean): { readonly job: Job; release(): Promise<void> } {
   const releases: (() => Promise<void>)[] = [];
   let settled = false;
   const run = async (release: () => Promise<void>): Promise<void> => {
@@ -63,6 +63,7 @@ function holding(deps: JobDeps): { readonly job: Job; release(): Promise<void> }
   };
   return {
     job: {
+      isRetry: retried,
       untilSettled: (release) => {
         // A handler that was left alone after its abort may still come here.
         if (settled) void run(release);
