@@ -135,6 +135,7 @@ describe('a study whose patient withdrew', () => {
     let isReleased = false;
     const lock: SubjectLock = { confirm: () => Promise.resolve(), release: () => Promise.resolve(void (isReleased = true)) };
     await handle((vault) => ({ ...vault, subjectLock: () => Promise.resolve(lock) }), {
+      isRetry: false,
       untilSettled: (release) => void held.push(release),
       begin: () => undefined,
     });

@@ -102,3 +102,16 @@ test('centres with a slow PACS hold their own places of the process, and the res
   stop.abort(new Error('stop'));
   for (const result of await Promise.allSettled(waiting)) expect(result.status).toBe('rejected');
 });
+
+test('new ones and those that come again take turns, each in order, and whoever comes to a line late is next', async () => {
+  const slots = places(() => 1);
+  const order: string[] = [];
+  let end: (() => void) | undefined;
+  const held = slots.run(signal, () => new Promise<void>((resolve) => (end = resolve)));
+  const come = (name: string, line?: 'new' | 'again') => slots.run(signal, async () => void order.push(name), line);
+  const all = [come('n1'), come('n2'), come('n3'), come('a1', 'again'), come('a2', 'again')];
+  await new Promise(setImmediate);
+  end?.();
+  await Promise.all([held, ...all]);
+  expect(order).toEqual(['a1', 'n1', 'a2', 'n2', 'n3']);
+});

@@ -2,13 +2,14 @@
 import { Fault } from '../kernel/fault.ts';
 import type { Clock } from '../ports/clock.ts';
 import { places } from './places.ts';
+import type { Line } from './places.ts';
 
 export interface CentreGate {
   /**
    * Runs `work` when a place is free. @throws Fault at once while the breaker is open, with the code that opened it:
    * PACS_UNREACHABLE or PACS_UNAUTHORISED.
    */
-  enter<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>;
+  enter<T>(signal: AbortSignal, work: () => Promise<T>, line?: Line): Promise<T>;
   /** Half open: the time is over and nobody has tried yet, or one tries. */
   breaker(): Breaker;
 }
@@ -56,19 +57,23 @@ export function centreGate(centre: string, limits: GateLimits, clock: Clock): Ce
 
   return {
     breaker: () => (failures < limits.failures ? 'closed' : openUntilMs > clock.nowMs() ? 'open' : 'half-open'),
-    async enter(signal, work) {
+    async enter(signal, work, line) {
       check();
-      return await inside.run(signal, async () => {
-        check();
-        try {
-          const result = await work();
-          failures = 0;
-          return result;
-        } catch (error) {
-          if (!signal.aborted) note(error);
-          throw error;
-        }
-      });
+      return await inside.run(
+        signal,
+        async () => {
+          check();
+          try {
+            const result = await work();
+            failures = 0;
+            return result;
+          } catch (error) {
+            if (!signal.aborted) note(error);
+            throw error;
+          }
+        },
+        line,
+      );
     },
   };
 }

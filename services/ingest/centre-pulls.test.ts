@@ -6,7 +6,7 @@ import type { DicomWeb, RetrievedPart } from '../ports/dicomweb.ts';
 import { systemClock } from '../runtime/system.ts';
 import { centrePulls } from './centre-pulls.ts';
 import type { PullLimits } from './centre-pulls.ts';
-import { fairPlaces } from './fair-places.ts';
+import { fairPlaces } from '../kernel/fair-places.ts';
 import { slowPulls } from './slow-pulls.ts';
 
 const signal = new AbortController().signal;
@@ -17,7 +17,7 @@ const limits: PullLimits = {
   pace: { slowBytesPerSecond: 1000, judgeMs: 1000 },
   jobMs: 60_000,
   pullMs: 3_600_000,
-  waitMs: 60_000,
+  waitMs: { new: 60_000, again: 60_000 },
 };
 
 /** A PACS whose series is what the test pushes. */
@@ -227,7 +227,12 @@ describe('a quota', () => {
   test('a wait that is too long is told by its code, and is no failure of the PACS', async () => {
     const clock = manualClock();
     const line = fairPlaces(1);
-    const pulls = centrePulls('c', pushedPacs().web, { ...oneAMinute, waitMs: 20 }, { line, slow: slowPulls(9), clock });
+    const pulls = centrePulls(
+      'c',
+      pushedPacs().web,
+      { ...oneAMinute, waitMs: { new: 20, again: 20 } },
+      { line, slow: slowPulls(9), clock },
+    );
     await pulls.pull(signal, async () => undefined);
     const late = [1, 2, 3, 4].map(() => pulls.pull(signal, async () => undefined));
     for (const one of late) await expect(one).rejects.toMatchObject({ code: 'PACS_QUOTA', retryable: true });
@@ -240,7 +245,7 @@ describe('a quota', () => {
     const pulls = centrePulls(
       'c',
       pushedPacs().web,
-      { ...limits, waitMs: 20 },
+      { ...limits, waitMs: { new: 20, again: 20 } },
       { line: fairPlaces(2), slow: slowPulls(9), clock: systemClock },
     );
     const stop = new AbortController();

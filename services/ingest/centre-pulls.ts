@@ -4,8 +4,9 @@ import type { Clock } from '../ports/clock.ts';
 import type { DicomWeb } from '../ports/dicomweb.ts';
 import { centreGate } from './centre-gate.ts';
 import type { Breaker, GateLimits } from './centre-gate.ts';
-import type { FairPlaces, Place } from './fair-places.ts';
+import type { FairPlaces, Place } from '../kernel/fair-places.ts';
 import { inTime } from './in-time.ts';
+import type { Line } from './places.ts';
 import { pace, pacedWeb } from './pace.ts';
 import type { PaceLimits } from './pace.ts';
 import { quota } from './quota.ts';
@@ -21,8 +22,11 @@ export interface PullLimits {
   readonly jobMs: number;
   /** Longest time of a pull with all its waits, from when it has a connection: its objects are swept some time later. */
   readonly pullMs: number;
-  /** Longest wait for a turn: then the record waits in a retry topic, where others can't stand behind it. */
-  readonly waitMs: number;
+  /**
+   * Longest wait for a turn: then the record goes to a retry topic, or back there. New ones wait in their centre's own topic, where
+   * nobody else stands behind them; what comes again waits in topics of all centres, so it has to be short.
+   */
+  readonly waitMs: Readonly<Record<Line, number>>;
 }
 
 /** What the pulls of a centre wait for. `place` is the process's, the others are the centre's own. */
@@ -33,7 +37,7 @@ export interface CentrePulls {
    * Runs `work` with the centre's PACS when it is its turn. @throws Fault PACS_UNREACHABLE or PACS_UNAUTHORISED while the
    * breaker is open, PACS_BUSY or PACS_QUOTA when the wait was too long, JOB_TIMEOUT, or what the work throws.
    */
-  pull<T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T>;
+  pull<T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>, line?: Line): Promise<T>;
   breaker(): Breaker;
   waiting(what: WaitsFor): number;
   /** Pulls that run, with or without one of the process's places. */
@@ -49,7 +53,7 @@ export interface PullDeps {
 }
 
 export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, deps: PullDeps): CentrePulls {
-  const { line, clock } = deps;
+  const { clock } = deps;
   const gate = centreGate(centre, limits.gate, clock);
   const studies = limits.studies === undefined ? undefined : quota(limits.studies, clock);
   const bytes = limits.bytes === undefined ? undefined : quota(limits.bytes, clock);
@@ -76,7 +80,7 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
 
   const run = <T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T> =>
     inTime(limits.jobMs, signal, async (s, uncounted) => {
-      const place = line.place(centre);
+      const place = deps.line.place(centre);
       const own = deps.slow.pull();
       const stay = (): void => {
         own.back();
@@ -98,7 +102,7 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
         }
         if (!leave()) return;
         // First: the place is for another centre.
-        line.ask(centre);
+        deps.line.ask(centre);
         place.leave();
       });
       const turn = (): Promise<void> => during(waits, 'place', () => uncounted(() => place.join(s, () => slow && leave())));
@@ -117,30 +121,40 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
       }
     });
 
-  const tooLong = (): Fault =>
+  const tooLong = (line: Line): Fault =>
     new Fault(
       waits.quota > 0 ? 'PACS_QUOTA' : 'PACS_BUSY',
       true,
-      `no turn at the PACS of centre ${centre} in ${Math.round(limits.waitMs / 1000)} s`,
+      `no turn at the PACS of centre ${centre} in ${Math.round(limits.waitMs[line] / 1000)} s`,
+      { onlyWaited: true },
     );
 
   return {
-    pull: (signal, work) =>
-      waitAtMost(limits.waitMs, signal, tooLong, async (waiting, began) => {
-        const turn = stations(waits);
-        turn.at('connection');
-        try {
-          return await gate.enter(waiting, async () => {
-            turn.at('quota');
-            if (studies !== undefined) await pay(studies, 1, waiting);
+    pull: (signal, work, line = 'new') =>
+      waitAtMost(
+        limits.waitMs[line],
+        signal,
+        () => tooLong(line),
+        async (waiting, began) => {
+          const turn = stations(waits);
+          turn.at('connection');
+          try {
+            return await gate.enter(
+              waiting,
+              async () => {
+                turn.at('quota');
+                if (studies !== undefined) await pay(studies, 1, waiting);
+                turn.at(undefined);
+                began();
+                return await timedRun(signal, work);
+              },
+              line,
+            );
+          } finally {
             turn.at(undefined);
-            began();
-            return await timedRun(signal, work);
-          });
-        } finally {
-          turn.at(undefined);
-        }
-      }),
+          }
+        },
+      ),
     breaker: () => gate.breaker(),
     waiting: (what) => waits[what],
     running: (place) => [...running].filter((p) => p.held() === (place === 'with')).length,

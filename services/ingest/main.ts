@@ -14,7 +14,7 @@ import { runSweeper } from '../runtime/sweeper.ts';
 import { admission, PAUSES } from './admission.ts';
 import type { Admission } from './admission.ts';
 import { readIngestEnv } from './env.ts';
-import { fairPlaces } from './fair-places.ts';
+import { fairPlaces } from '../kernel/fair-places.ts';
 import { HEADER_BYTES } from './instance-header.ts';
 import { centrePacs, limitedWork } from './ports.ts';
 import { slowPulls } from './slow-pulls.ts';
@@ -25,8 +25,11 @@ import { tellAgain } from './tell-again.ts';
 
 const env = readIngestEnv();
 const JOB_TIMEOUT_MS = 30 * 60_000;
-/** Well within the stage's own limit, so that a wait never counts as a failed job. */
-const WAIT_MS = 12 * 3_600_000;
+/**
+ * Well within the stage's own limit, so that a wait never counts as a failed job. What comes again waits minutes only: it holds a
+ * place in the windows of the retry topics, which hold the studies of all centres.
+ */
+const WAIT_MS = { new: 12 * 3_600_000, again: 5 * 60_000 };
 const JUDGE_MS = 1000;
 const DAY_MS = 86_400_000;
 const LOOK_EVERY_MS = 5000;
@@ -93,7 +96,8 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
     clock: ctx.clock,
     admission: room,
     spill: { folder: env.SPILL_FOLDER, memoryBytes: env.SPILL_MEMORY_BYTES, headBytes: HEADER_BYTES, maxBytes: env.INSTANCE_LIMIT_BYTES },
-    work: limitedWork(line, jobMs),
+    // Places of their own: a look into the store takes milliseconds, and must not stand behind pulls that take minutes.
+    work: limitedWork(fairPlaces(env.CONCURRENCY), jobMs),
     count: (name: string, n: number, labels: Readonly<Record<string, string>>) => ctx.telemetry.counter(name, n, labels),
   };
   const { signal, log, clock, random } = ctx;

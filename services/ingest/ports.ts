@@ -3,7 +3,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { DicomWeb } from '../ports/dicomweb.ts';
 import { centrePulls } from './centre-pulls.ts';
 import type { CentrePulls, PullLimits } from './centre-pulls.ts';
-import type { FairPlaces } from './fair-places.ts';
+import type { FairPlaces } from '../kernel/fair-places.ts';
 import { inTime } from './in-time.ts';
 import type { QuotaLimits } from './quota.ts';
 import type { SlowPulls } from './slow-pulls.ts';
@@ -73,7 +73,7 @@ function measure(metrics: Metrics, centre: string, pulls: CentrePulls): void {
   for (const place of ['with', 'without'] as const) metrics.gauge('ingest_pulls', () => pulls.running(place), { centre, place });
 }
 
-/** Work of a centre in the process's places, each for at most `limitMs` from when it begins. */
+/** Work of a centre in places of the line, each for at most `limitMs` from when it begins. */
 export function limitedWork(line: FairPlaces, limitMs: number): IngestPorts['work'] {
   return (centre, signal, work) => line.run(centre, signal, () => inTime(limitMs, signal, work));
 }

@@ -10,7 +10,7 @@ import { TAG } from '../dicom/dictionary.ts';
 import { element } from '../dicom/values.ts';
 import { makeFile, newDataset, withElements, writeDicom } from '../dicom/write.ts';
 import type { Available } from './events.ts';
-import { fairPlaces } from './fair-places.ts';
+import { fairPlaces } from '../kernel/fair-places.ts';
 import { limitedWork } from './ports.ts';
 import { ingestStage } from './stage.ts';
 import { CLINICAL_BUCKET } from './store-series.ts';

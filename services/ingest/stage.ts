@@ -16,6 +16,7 @@ import { contentDigest, manifestKeyOf, storedEvents } from './events.ts';
 import type { Available, ClinicalManifest, IngestFacts } from './events.ts';
 import { asManifestStore } from './manifest-store.ts';
 import { changed, duplicate, mismatch, refused, superseded } from './outcomes.ts';
+import type { Line } from './places.ts';
 import type { SpillLimits } from './spill.ts';
 import { isSuperseded, judge, manifestsOf } from './standing.ts';
 import type { Judgement } from './standing.ts';
@@ -24,7 +25,7 @@ import type { SeriesStored } from './store-series.ts';
 
 export interface CentrePacs {
   /** Runs work with the PACS when it is the centre's turn, and within the longest time of a job; the wait takes none of it. */
-  pull<T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T>;
+  pull<T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>, line?: Line): Promise<T>;
 }
 
 export interface IngestPorts {
@@ -36,7 +37,7 @@ export interface IngestPorts {
   readonly spill: SpillLimits;
   /** Whether there is room for new studies. */
   readonly admission: Pick<Admission, 'isOpen' | 'open'>;
-  /** Runs work without the PACS in one of the process's places, when it is the centre's turn; limited as `pull` is. */
+  /** Runs work without the PACS when it is the centre's turn; limited as `pull` is. */
   work<T>(centre: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
   /** Counts for /metrics. */
   count(name: string, n: number, labels: Readonly<Record<string, string>>): void;
@@ -77,14 +78,19 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal,
   if (before.kind === 'stored') return emit(storedEvents(before.published));
   if (before.kind === 'superseded') return superseded();
   const sinceMs = ports.clock.nowMs();
+  const line: Line = job?.isRetry === true ? 'again' : 'new';
   for (;;) {
     await ports.admission.open(sinceMs, signal);
     // It may have waited for its turn while the disk ran full.
-    const outcome = await pacs.pull(signal, async (web, s) => {
-      if (!ports.admission.isOpen()) return undefined;
-      job?.begin();
-      return await store(event, before.revision, web, ports, s);
-    });
+    const outcome = await pacs.pull(
+      signal,
+      async (web, s) => {
+        if (!ports.admission.isOpen()) return undefined;
+        job?.begin();
+        return await store(event, before.revision, web, ports, s);
+      },
+      line,
+    );
     if (outcome !== undefined) return outcome;
   }
 }
@@ -105,7 +111,7 @@ async function store(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const { centre, studyInstanceUid } = event.value;
-  const job: Job = { revision, attempt: ports.random.attempt() };
+  const job: Attempt = { revision, attempt: ports.random.attempt() };
   const pulled = await pullOrDiscard(event, web, ports, job, signal);
   if ('kind' in pulled) return pulled;
   // The pull may have taken minutes: a later announcement may stand by now.
@@ -131,7 +137,7 @@ async function store(
 }
 
 /** Where an attempt's objects go. */
-interface Job {
+interface Attempt {
   readonly revision: ClinicalRevision;
   readonly attempt: string;
   /** When its first object was about to be written: the wait for its turn, which has no such limit, is over by then. */
@@ -142,7 +148,7 @@ async function pullOrDiscard(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  job: Job,
+  job: Attempt,
   signal: AbortSignal,
 ): Promise<ClinicalManifest | Outcome> {
   try {
@@ -161,7 +167,7 @@ async function claimOrDiscard(
   event: Available,
   pulled: ClinicalManifest,
   ports: IngestPorts,
-  job: Job,
+  job: Attempt,
   signal: AbortSignal,
 ): Promise<'ours' | 'duplicate'> {
   try {
@@ -179,7 +185,7 @@ async function pull(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  job: Job,
+  job: Attempt,
   signal: AbortSignal,
 ): Promise<ClinicalManifest | Outcome> {
   const { value } = event;
@@ -216,7 +222,7 @@ async function pullSeries(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  o: { job: Job; seriesInstanceUid: string; listed: readonly FoundInstance[]; md5: boolean },
+  o: { job: Attempt; seriesInstanceUid: string; listed: readonly FoundInstance[]; md5: boolean },
   signal: AbortSignal,
 ): Promise<SeriesStored> {
   const study = event.value.studyInstanceUid;
@@ -261,7 +267,7 @@ function isAnnounced(event: Available, stored: readonly SeriesStored[]): boolean
   return revisionOf(instances) === event.value.revision;
 }
 
-function manifestOf(event: Available, job: Job, stored: readonly SeriesStored[], verified: IngestFacts['verified']): ClinicalManifest {
+function manifestOf(event: Available, job: Attempt, stored: readonly SeriesStored[], verified: IngestFacts['verified']): ClinicalManifest {
   const { value } = event;
   const series = stored.map((s) => s.series);
   const instances = series.flatMap((s) => s.instances);
@@ -285,12 +291,12 @@ function manifestOf(event: Available, job: Job, stored: readonly SeriesStored[],
   };
 }
 
-function attemptPrefix(event: Available, job: Job): string {
+function attemptPrefix(event: Available, job: Attempt): string {
   return `${event.value.centre}/${event.value.studyInstanceUid}/${job.revision}/${job.attempt}/`;
 }
 
 /** Removes what an attempt stored and nobody will name. At best: the sweeper finds the rest. */
-async function discard(store: ObjectStore, event: Available, job: Job): Promise<void> {
+async function discard(store: ObjectStore, event: Available, job: Attempt): Promise<void> {
   try {
     const keys: string[] = [];
     for await (const { key } of store.list(CLINICAL_BUCKET, attemptPrefix(event, job), AbortSignal.timeout(10_000))) keys.push(key);

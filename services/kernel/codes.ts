@@ -84,12 +84,14 @@ const rows = {
   },
   PACS_BUSY: {
     kind: 'waiting',
-    meaning: "The centre's connections were in use for half a day, or its PACS was too slow to send the study in hours.",
+    meaning:
+      "The centre's connections were in use as long as a study may wait for its turn, or its PACS was too slow to send the study in hours.",
     remedy: 'The study waits and is tried again; if many do, allow more connections or find out why its PACS is slow.',
   },
   PACS_QUOTA: {
     kind: 'waiting',
-    meaning: "The centre's quota of studies or bytes was in use for half a day, or too small for the study to come in hours.",
+    meaning:
+      "The centre's quota of studies or bytes was in use as long as a study may wait for its turn, or too small for the study to come in hours.",
     remedy: "The study waits and is tried again; if many do, raise the centre's quota.",
   },
   PACS_ERROR: { kind: 'waiting', meaning: 'The PACS answered with an error.', remedy: 'See the PACS log; the study is tried again.' },

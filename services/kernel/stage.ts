@@ -20,6 +20,9 @@ export type EventIn<T extends EventType = EventType> = Extract<EventRecord, { ty
 
 /** The job that a handler runs in. */
 export interface Job {
+  /** The record comes from a retry topic. All centres share those and their windows, so what has to wait long for its turn makes
+   * room for others (`onlyWaited` of a fault). */
+  readonly isRetry: boolean;
   /** `release` runs once the record is settled (acknowledged, handed on or let go), however the job ended; at once when
    * it is settled already. For what must be held until the event is in the log, such as a lock. Its errors are logged. */
   untilSettled(release: () => Promise<void>): void;

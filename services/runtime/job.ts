@@ -10,7 +10,7 @@ import { describeError } from './log.ts';
 import { encodeEvents, eventsOf, InvariantViolation } from './outgoing.ts';
 import type { ProcessContext } from './process.ts';
 import type { Begun } from './begun.ts';
-import { afterFailure, diedBefore, faultOf, originOf, wholeRecord } from './retry.ts';
+import { afterFailure, diedBefore, faultOf, isRetry, originOf, wholeRecord } from './retry.ts';
 import { traceIdOf, type OpenSpan } from './telemetry.ts';
 
 export interface JobDeps {
@@ -40,7 +40,7 @@ export async function runJob<T extends EventType, P>(stage: Stage<T, P>, ports: 
     `handle ${stage.name}`,
     { parent, kind: 'consumer', attributes: { 'ctstream.stage': stage.name, 'ctstream.partition': lease.record.partition } },
     async (span) => {
-      const held = holding(deps);
+      const held = holding(deps, isRetry(stage, lease.record));
       const notes = noting(lease, deps);
       try {
         return await attempt(stage, ports, lease, deps, span, { ...held.job, begin: notes.begin });
@@ -59,7 +59,7 @@ export async function runJob<T extends EventType, P>(stage: Stage<T, P>, ports: 
 }
 
 /** What handlers hold until their record is settled; the newest is released first. */
-function holding(deps: JobDeps): { readonly job: Pick<Job, 'untilSettled'>; release(): Promise<void> } {
+function holding(deps: JobDeps, retried: boolean): { readonly job: Omit<Job, 'begin'>; release(): Promise<void> } {
   const releases: (() => Promise<void>)[] = [];
   let settled = false;
   const run = async (release: () => Promise<void>): Promise<void> => {
@@ -71,6 +71,7 @@ function holding(deps: JobDeps): { readonly job: Pick<Job, 'untilSettled'>; rele
   };
   return {
     job: {
+      isRetry: retried,
       untilSettled: (release) => {
         // A handler that was left alone after its abort may still come here.
         if (settled) void run(release);

@@ -133,7 +133,7 @@ export async function replayEvents<T extends EventType, P>(
   let handled = 0;
   const one = async (event: EventIn<T>): Promise<void> => {
     const releases: (() => Promise<void>)[] = [];
-    const job: Job = { untilSettled: (release) => void releases.push(release), begin: () => undefined };
+    const job: Job = { isRetry: false, untilSettled: (release) => void releases.push(release), begin: () => undefined };
     try {
       const outcome = await stage.handle(event, await portsOf(event), o.signal, job);
       told.push(...toldBy(stage, event, eventsOf(stage, event, outcome), o.codec));

@@ -1,8 +1,10 @@
 // How long a parked record waits, whatever the clocks of those who parked it and who read it say.
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { Fault } from '../kernel/fault.ts';
 import { retryTopic } from '../kernel/route.ts';
-import { HEADER, RETRY_DELAYS, waitOf } from './retry.ts';
+import type { BusRecord, OutgoingRecord } from '../ports/event-bus.ts';
+import { afterFailure, HEADER, RETRY_DELAYS, waitOf } from './retry.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -36,4 +38,45 @@ test('whatever the clocks say, the wait is between nothing and the delay of the 
       expect(waitMs).toBeLessThanOrEqual(delayMs);
     }),
   );
+});
+
+test('a record that only waited for its turn comes again at once, however often, and has lost no try', () => {
+  const stage = { name: 'ingest', zone: 'clinical', consumes: ['ct.clinical.<centre>.study-available.v1'] } as const;
+  const waited = new Fault('PACS_BUSY', true, 'x', { onlyWaited: true });
+  const delivered = (record: OutgoingRecord): BusRecord => ({ ...record, partition: 3, offset: 7n, timestampMs: 0 });
+  const origin = {
+    [HEADER.originTopic]: 'ct.clinical.c01.study-available.v1',
+    [HEADER.originPartition]: '1',
+    [HEADER.originOffset]: '5',
+  };
+  let record: BusRecord = { ...parked('ct.clinical.c01.study-available.v1', 0), partition: 1, offset: 5n, headers: { ce_id: 'x' } };
+  for (let i = 0; i < 9; i += 1) {
+    const failure = afterFailure({ stage, record, fault: waited, nowMs: 1000 });
+    expect([failure.where, failure.attempt, failure.record.topic]).toEqual(['retry', 0, retryTopic('clinical', 'ingest', '5m')]);
+    expect(failure.record.headers).toEqual({
+      ce_id: 'x',
+      ...origin,
+      [HEADER.attempt]: '0',
+      [HEADER.code]: 'PACS_BUSY',
+      [HEADER.due]: '1000',
+    });
+    record = delivered(failure.record);
+  }
+  // After all that the first failure is the first of all tries.
+  const failed = afterFailure({ stage, record, fault: new Fault('INCOMPLETE_TRANSFER', true, 'x'), nowMs: 1000 });
+  expect([failed.where, failed.attempt, failed.record.topic]).toEqual(['retry', 1, retryTopic('clinical', 'ingest', '30s')]);
+});
+
+test('a record that has failed as often as it may and then waits for its turn is no dead letter by that', () => {
+  const stage = { name: 'ingest', zone: 'clinical', consumes: ['ct.clinical.<centre>.study-available.v1'] } as const;
+  const headers = {
+    [HEADER.originTopic]: 'ct.clinical.c01.study-available.v1',
+    [HEADER.originPartition]: '1',
+    [HEADER.originOffset]: '5',
+    [HEADER.attempt]: '12',
+  };
+  const record = { ...parked(retryTopic('clinical', 'ingest', '1h'), 0), headers };
+  const after = (fault: Fault) => afterFailure({ stage, record, fault, nowMs: 1000 });
+  expect(after(new Fault('JOB_TIMEOUT', true, 'x', { onlyWaited: true }))).toMatchObject({ where: 'retry', attempt: 12 });
+  expect(after(new Fault('JOB_TIMEOUT', true, 'x'))).toMatchObject({ where: 'dead', attempt: 13 });
 });

@@ -44,6 +44,11 @@ export interface Origin {
   readonly reference?: string;
 }
 
+/** Whether the record comes from the stage's own retry topics. */
+export function isRetry(stage: StageTopics, record: BusRecord): boolean {
+  return retryTopics(stage.zone, stage.name).includes(record.topic);
+}
+
 /**
  * Where a record was first read and how often it was tried. Only the stage's own retry topics may say so: whoever writes
  * a main topic could name another centre's topic in these headers, so there they are taken off and not believed.
@@ -52,7 +57,7 @@ export interface Origin {
 export function originOf(stage: StageTopics, record: BusRecord): Origin | undefined {
   const { headers } = record;
   const own = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith('ct-')));
-  if (!retryTopics(stage.zone, stage.name).includes(record.topic)) return { record: { ...record, headers: own }, attempts: 0 };
+  if (!isRetry(stage, record)) return { record: { ...record, headers: own }, attempts: 0 };
   return parkedOrigin(record, (topic) => isConsumed(stage, topic));
 }
 
@@ -122,7 +127,16 @@ export interface Failure {
  * do, and erasures that are not due yet. */
 const WAITS_FOR_EVER = /^(?:SCHEMA_|ERASURE_PENDING$|PACS_|STORE_|DATABASE_|VAULT_|BUS_)/;
 
-/** The retry or dead record after a failed try. Never throws: it is what happens to records that nothing else can take. */
+/**
+ * Where a record goes that only waited for its turn (5m). Not to 30s: what has just failed, or is replayed by a person, shall not
+ * stand behind it; nor to 1h, where it would stand behind what is not due for an hour.
+ */
+const NO_TURN_STEP = 1;
+
+/**
+ * The retry or dead record after a failed try, or after a wait that was none. Never throws: it is what happens to records that
+ * nothing else can take.
+ */
 export function afterFailure(o: {
   stage: StageTopics;
   record: BusRecord;
@@ -132,20 +146,19 @@ export function afterFailure(o: {
 }): Failure {
   const { stage, record, fault } = o;
   const origin = originOf(stage, record) ?? { record, attempts: 0 };
-  const attempt = origin.attempts + 1;
+  const attempt = origin.attempts + (fault.onlyWaited ? 0 : 1);
   const last = RETRY_DELAYS.length;
-  const dead = !fault.retryable || (attempt > last && !WAITS_FOR_EVER.test(fault.code));
-  const step = Math.min(attempt, last) - 1;
+  const dead = !fault.retryable || (attempt > last && !fault.onlyWaited && !WAITS_FOR_EVER.test(fault.code));
+  const step = fault.onlyWaited ? NO_TURN_STEP : Math.min(attempt, last) - 1;
   const [name, stated] = RETRY_DELAYS[step] ?? ['1h', 3_600_000];
+  const delayMs = fault.onlyWaited ? 0 : Math.round((o.delaysMs?.[step] ?? stated) * partOfDelay(fault, origin.record));
   const ours: Record<string, string> = {
     [HEADER.originTopic]: origin.record.topic,
     [HEADER.originPartition]: String(origin.record.partition),
     [HEADER.originOffset]: String(origin.record.offset),
     [HEADER.attempt]: String(attempt),
     [HEADER.code]: fault.code,
-    ...(dead
-      ? { [HEADER.stage]: stage.name }
-      : { [HEADER.due]: String(o.nowMs + Math.round((o.delaysMs?.[step] ?? stated) * partOfDelay(fault, origin.record))) }),
+    ...(dead ? { [HEADER.stage]: stage.name } : { [HEADER.due]: String(o.nowMs + delayMs) }),
   };
   const topic = dead ? deadTopic(stage.zone, stage.name) : retryTopic(stage.zone, stage.name, name);
   return { record: { topic, ...contentOf(record, origin, ours) }, where: dead ? 'dead' : 'retry', code: fault.code, attempt };

@@ -1,4 +1,4 @@
-// The process's places for work, given to the centres in turn: a centre with a thousand studies waits behind one with a
+// Places for work, given to the centres in turn: a centre with a thousand studies waits behind one with a
 // single study as often as the other way round.
 
 /** The place of one piece of work, which may give it up while it only waits, and count for it again. */
