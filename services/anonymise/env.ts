@@ -18,6 +18,16 @@ export const anonymiseEnv = z.object({
     .max(64)
     .default(2)
     .describe('Most studies at a time; each needs one instance in memory and its series in SPOOL_FOLDER.'),
+  // A study of a centre that waits behind a flood's in one of 48 partitions gets its turn only when it is in hand.
+  WINDOW: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(256)
+    .describe(
+      "Most records of a partition in hand: between the committed offset and the newest one taken. Of what is in hand the centres take turns; 256 hold about 10,000 studies of one centre before another's are kept waiting by them.",
+    ),
   CENTRES_FILE: z.string().min(1).describe('The centres (JSON, mode 600): only their ids and namespaces are used here.'),
   CITY_ISSUERS_FILE: z
     .string()

@@ -10,7 +10,7 @@ import { describeError } from './log.ts';
 import { encodeEvents, eventsOf, InvariantViolation } from './outgoing.ts';
 import type { ProcessContext } from './process.ts';
 import type { Begun } from './begun.ts';
-import { afterFailure, diedBefore, faultOf, isRetry, originOf, wholeRecord } from './retry.ts';
+import { afterFailure, codeOfFailure, diedBefore, faultOf, isRetry, originOf, wholeRecord } from './retry.ts';
 import { traceIdOf, type OpenSpan } from './telemetry.ts';
 
 export interface JobDeps {
@@ -250,6 +250,12 @@ function tell<T extends EventType, P>(stage: Stage<T, P>, event: EventIn<T>, out
   const code = outcome.kind === 'emit' ? '' : outcome.code;
   deps.ctx.log.info({ stage: stage.name, eventId: event.id, outcome: outcome.kind, ...(code === '' ? {} : { code }) }, 'done');
   return { outcome: outcome.kind, code };
+}
+
+/** Sends a waiting record that had no turn for a slot behind those that wait already, with the code that it came with. */
+export async function backInLine<T extends EventType, P>(stage: Stage<T, P>, lease: Lease, deps: JobDeps): Promise<void> {
+  const code = codeOfFailure(lease.record) ?? 'UNEXPECTED';
+  await handOn(stage, lease, new Fault(code, true, 'no slot was free', { onlyWaited: true }), deps);
 }
 
 async function handOn<T extends EventType, P>(stage: Stage<T, P>, lease: Lease, error: unknown, deps: JobDeps): Promise<Result> {

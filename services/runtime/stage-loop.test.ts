@@ -707,6 +707,113 @@ describe('side by side', () => {
   });
 });
 
+describe('whose turn it is', () => {
+  type Stored = EventIn<'ctstream.clinical.v1.StudyStored'>;
+  const stored = (centre: string, i: number) =>
+    codec.encode(
+      {
+        type: 'ctstream.clinical.v1.StudyStored',
+        value: {
+          centre,
+          studyInstanceUid: `1.2.${i}`,
+          revision: 'r',
+          sequence: 1,
+          manifestKey: 'k',
+          manifestSha256: 's',
+          contentDigest: 'd',
+          seriesCount: 1,
+          instanceCount: 1,
+          sizeBytes: 1,
+        },
+      } as never,
+      { id: `${centre}-${i}`, source: 's', timeMs: 1_800_000_000_000 },
+    );
+  const withdrawn = codec.encode(
+    { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } },
+    { id: 'withdrawn', source: 's', timeMs: 1_800_000_000_000 },
+  );
+  const manyPartitions = (): MemoryBroker => {
+    const broker = memoryBroker();
+    for (const plan of topicPlans(['c01'])) broker.createTopic(plan.name, plan.partitions);
+    return broker;
+  };
+
+  test('a centre that floods all partitions first keeps neither the studies of another waiting nor a withdrawal', async () => {
+    const broker = manyPartitions();
+    const flood = Array.from({ length: 1000 }, (_, i) => stored('flood', i));
+    await broker.bus().publish([...flood, ...Array.from({ length: 5 }, (_, i) => stored('good', 5000 + i)), withdrawn]);
+    const order: string[] = [];
+    const handle = async (event: EventIn): Promise<Outcome> => {
+      order.push('centre' in event.value ? event.value.centre : event.id);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      return emit([]);
+    };
+    run(broker, async () => emit([]), {
+      concurrency: 2,
+      window: 64,
+      stage: {
+        name: 'anonymise',
+        consumes: ['ct.clinical.study-stored.v1', 'ct.research.subject-withdrawn.v1'],
+        handle: handle as never,
+      },
+    });
+    await until('all are done', () => order.length === flood.length + 6, 20_000);
+    expect(order.flatMap((name, i) => (name === 'flood' ? [] : [i])).every((place) => place < 20)).toBe(true);
+  });
+
+  test('revisions of one study stay in order and one at a time', async () => {
+    const broker = manyPartitions();
+    const revisions = [1, 2, 3].map((n) => ({ ...stored('good', 1), headers: { ...stored('good', 1).headers, ce_id: `r${n}` } }));
+    await broker.bus().publish([...Array.from({ length: 50 }, (_, i) => stored('flood', i)), ...revisions]);
+    const steps: string[] = [];
+    let done = 0;
+    const handle = async (event: Stored): Promise<Outcome> => {
+      if (event.value.centre === 'good') steps.push(`${event.id} begins`);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      if (event.value.centre === 'good') steps.push(`${event.id} ends`);
+      done += 1;
+      return emit([]);
+    };
+    const stage = { name: 'anonymise', consumes: ['ct.clinical.study-stored.v1'], handle: handle as never };
+    run(broker, async () => emit([]), { concurrency: 4, window: 64, stage });
+    await until('all are done', () => done === 53);
+    expect(steps).toEqual(['r1', 'r2', 'r3'].flatMap((id) => [`${id} begins`, `${id} ends`]));
+  });
+
+  test('what is due and gets no slot for long goes behind what waits, with its code and its tries; then it has its turn', async () => {
+    const broker = world();
+    await announce(broker, 'long');
+    let end: (() => void) | undefined;
+    run(
+      broker,
+      async (event) => {
+        if (event.value.studyInstanceUid === 'long') await new Promise<void>((resolve) => (end = resolve));
+        return emit([status(event)]);
+      },
+      { concurrency: 1, turnMs: 20 },
+    );
+    await until('the only slot is taken', () => end !== undefined);
+    const due = codec.encode(available('due'), { id: 'due', source: 's', timeMs: 1_800_000_000_000 });
+    const headers = {
+      ...due.headers,
+      'ct-origin-topic': AVAILABLE,
+      'ct-origin-partition': '0',
+      'ct-origin-offset': '9',
+      'ct-attempt': '3',
+      'ct-code': 'MANIFEST_MISSING',
+      'ct-due': '1',
+    };
+    await broker.bus().publish([{ ...due, topic: retryTopic('clinical', 'ingest', '1h'), headers }]);
+    const behind = retryTopic('clinical', 'ingest', '5m');
+    await until('it went behind the others, twice', () => broker.records(behind).length > 1);
+    for (const record of broker.records(behind))
+      expect(record.headers).toEqual({ ...headers, 'ct-due': expect.stringMatching(/^\d{13}$/) });
+    end?.();
+    await until('both are done', () => broker.records(STATUS).length === 2);
+    expect(broker.records(deadTopic('clinical', 'ingest'))).toEqual([]);
+  });
+});
+
 test('a stage is ready once it has joined its groups', async () => {
   const broker = world();
   const bus = broker.bus();

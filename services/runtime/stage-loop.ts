@@ -1,14 +1,17 @@
 // The loop of a stage: leases from its topics and its retry topics, into a pool with a limit, until the process stops.
 import { join } from 'node:path';
 import type { EventType } from '../../schemas/events.gen.ts';
+import { fairPlaces } from '../kernel/fair-places.ts';
+import type { FairPlaces, Place } from '../kernel/fair-places.ts';
 import type { Stage } from '../kernel/stage.ts';
 import type { EventBus, Lease, Subscription } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import { begunIn } from './begun.ts';
-import { runJob, type JobDeps } from './job.ts';
+import { backInLine, runJob, type JobDeps } from './job.ts';
 import { describeError } from './log.ts';
 import type { ProcessContext } from './process.ts';
 import { retryTopics, waitOf } from './retry.ts';
+import { lineOf } from './whose-turn.ts';
 
 export interface StageDeps {
   readonly bus: EventBus;
@@ -26,12 +29,15 @@ export interface StageDeps {
   readonly jobTimeoutMs?: number | undefined;
   /** Folder that outlasts the process, for what it has begun; without it a job that ends the process comes again for ever. */
   readonly jobsFolder?: string | undefined;
+  /** Longest wait of a record from a retry topic for a slot, before it goes behind the others there; 5 minutes by default. */
+  readonly turnMs?: number;
   /** How long running jobs may go on after the stop signal; 20 s by default. */
   readonly drainMs?: number;
 }
 
 /** Centres share the retry topics: what waits there for a slow PACS must not stand before the studies of others. */
 const RETRY_WINDOW = 2048;
+const TURN_MS = 5 * 60_000;
 const DRAIN_MS = 20_000;
 const LAG_EVERY_MS = 15_000;
 
@@ -61,8 +67,8 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
     giveUp: giveUp.signal,
     begun: deps.jobsFolder === undefined ? undefined : begunIn(join(deps.jobsFolder, group), ctx.clock.nowMs()),
   };
-  let joined = false;
-  ctx.health.ready(() => joined || `${stage.name} has not joined its consumer groups yet`);
+  let isJoined = false;
+  ctx.health.ready(() => isJoined || `${stage.name} has not joined its consumer groups yet`);
   const main = await bus.subscribe({ group, topics: stage.consumes, window: deps.window });
   const waiting = await bus
     .subscribe({ group: `${group}.retry`, topics: retryTopics(stage.zone, stage.name), window: Math.max(deps.window, RETRY_WINDOW) })
@@ -70,9 +76,14 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
       await main.stop();
       throw error;
     });
-  joined = true;
-  const slots = makeSlots(deps.concurrency);
-  const work = (lease: Lease): Promise<void> => runJob(stage, ports, lease, job).finally(slots.free);
+  isJoined = true;
+  const slots = fairPlaces(deps.concurrency);
+  const inSlot: InSlot = async (lease, isRetry, wake) => {
+    const slot = slots.place(lineOf(deps.codec, lease.record, isRetry));
+    if (!(await joined(slot, wake))) return false;
+    await runJob(stage, ports, lease, job).finally(() => slot.leave());
+    return true;
+  };
   const running = watch(ctx, stage.name, main, slots);
   let drainEnd: NodeJS.Timeout | undefined;
   const drain = (): void => {
@@ -80,7 +91,11 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
   };
   stopTaking.addEventListener('abort', drain, { once: true });
   ctx.log.info({ stage: stage.name, group, concurrency: deps.concurrency, window: deps.window }, 'taking events');
-  await Promise.all([takeNew(main, slots, work, failed, stopTaking), takeWaiting(waiting, slots, work, failed, stopTaking, deps)]);
+  const behind = (lease: Lease): Promise<void> => backInLine(stage, lease, job);
+  await Promise.all([
+    takeAll(main, (lease) => doNew(lease, inSlot, stopTaking), failed, stopTaking),
+    takeAll(waiting, (lease) => doWaiting(lease, inSlot, behind, stopTaking, deps), failed, stopTaking),
+  ]);
   clearTimeout(drainEnd);
   running.stop();
   await Promise.all(
@@ -89,53 +104,26 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
   if (errors.length > 0) throw errors[0];
 }
 
-interface Slots {
-  /** False when the signal aborted first. */
-  wait(signal: AbortSignal): Promise<boolean>;
-  readonly free: () => void;
-  readonly used: () => number;
+/** False when the signal aborted first. */
+async function joined(slot: Place, signal: AbortSignal): Promise<boolean> {
+  try {
+    await slot.join(signal);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
-function makeSlots(size: number): Slots {
-  let used = 0;
-  const queue: (() => void)[] = [];
-  return {
-    wait: async (signal) => {
-      if (signal.aborted) return false;
-      if (used < size) {
-        used++;
-        return true;
-      }
-      return await new Promise<boolean>((resolve) => {
-        const give = (): void => {
-          signal.removeEventListener('abort', leave);
-          resolve(true);
-        };
-        const leave = (): void => {
-          queue.splice(queue.indexOf(give), 1);
-          resolve(false);
-        };
-        signal.addEventListener('abort', leave, { once: true });
-        queue.push(give);
-      });
-    },
-    // A freed slot goes straight to the next one who waits.
-    free: () => {
-      const next = queue.shift();
-      if (next === undefined) used--;
-      else next();
-    },
-    used: () => used,
-  };
-}
+/** Does a lease in a slot, once it is its line's turn; false when `wake` aborted first. */
+type InSlot = (lease: Lease, isRetry: boolean, wake: AbortSignal) => Promise<boolean>;
 
-type Work = (lease: Lease) => Promise<void>;
-
-/** New events: a lease first, then a slot: a slot that waited for an event would be missing to the waiting records. */
-async function takeNew(
+/**
+ * Takes leases as fast as the windows allow and begins each at once: what waits for a slot waits in a line of `slots`, where it
+ * is in nobody's way. Resolves when taking has ended and all that was begun too.
+ */
+async function takeAll(
   subscription: Subscription,
-  slots: Slots,
-  work: Work,
+  begin: (lease: Lease) => Promise<void>,
   failed: (error: unknown) => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -146,11 +134,7 @@ async function takeNew(
       return undefined;
     });
     if (lease === undefined) break;
-    if (!(await slots.wait(AbortSignal.any([signal, lease.signal])))) {
-      lease.release();
-      continue;
-    }
-    const running = work(lease)
+    const running = begin(lease)
       .catch(failed)
       .finally(() => jobs.delete(running));
     jobs.add(running);
@@ -158,38 +142,30 @@ async function takeNew(
   await Promise.all(jobs);
 }
 
-/** Waiting records: a lease first, which then sleeps until it is due and only then takes a slot. */
-async function takeWaiting(
-  subscription: Subscription,
-  slots: Slots,
-  work: Work,
-  failed: (error: unknown) => void,
+async function doNew(lease: Lease, inSlot: InSlot, signal: AbortSignal): Promise<void> {
+  if (!(await inSlot(lease, false, AbortSignal.any([signal, lease.signal])))) lease.release();
+}
+
+/** A waiting record sleeps until it is due and only then waits for a slot; what gets none for long makes room for others. */
+async function doWaiting(
+  lease: Lease,
+  inSlot: InSlot,
+  backInLine: (lease: Lease) => Promise<void>,
   signal: AbortSignal,
-  { ctx, retryDelaysMs }: StageDeps,
+  { ctx, retryDelaysMs, turnMs }: StageDeps,
 ): Promise<void> {
-  const jobs = new Set<Promise<void>>();
-  const whenDue = async (lease: Lease): Promise<void> => {
-    const wake = AbortSignal.any([signal, lease.signal]);
-    await ctx.clock.sleep(waitOf(lease.record, ctx.clock.nowMs(), retryDelaysMs), wake);
-    if (await slots.wait(wake)) await work(lease);
-    else lease.release();
-  };
-  for (;;) {
-    const lease = await subscription.take(signal).catch((error: unknown) => {
-      failed(error);
-      return undefined;
-    });
-    if (lease === undefined) break;
-    const running = whenDue(lease)
-      .catch(failed)
-      .finally(() => jobs.delete(running));
-    jobs.add(running);
-  }
-  await Promise.all(jobs);
+  const wake = AbortSignal.any([signal, lease.signal]);
+  await ctx.clock.sleep(waitOf(lease.record, ctx.clock.nowMs(), retryDelaysMs), wake);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), turnMs ?? TURN_MS);
+  const wasDone = await inSlot(lease, true, AbortSignal.any([wake, late.signal])).finally(() => clearTimeout(timer));
+  if (wasDone) return;
+  if (wake.aborted) lease.release();
+  else await backInLine(lease);
 }
 
 /** Gauges of the stage: jobs that run, records not finished. */
-function watch(ctx: ProcessContext, stage: string, main: Subscription, slots: Slots): { stop(): void } {
+function watch(ctx: ProcessContext, stage: string, main: Subscription, slots: FairPlaces): { stop(): void } {
   let lag = 0;
   const ask = (): void => {
     main.lag().then(
@@ -201,7 +177,7 @@ function watch(ctx: ProcessContext, stage: string, main: Subscription, slots: Sl
   };
   const timer = setInterval(ask, LAG_EVERY_MS);
   timer.unref();
-  ctx.telemetry.gauge('ctstream_jobs_running', slots.used, { stage });
+  ctx.telemetry.gauge('ctstream_jobs_running', slots.taken, { stage });
   ctx.telemetry.gauge('ctstream_lag_records', () => lag, { stage });
   return { stop: () => clearInterval(timer) };
 }
