@@ -2,10 +2,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { startPlatform, type Platform, type PlatformOptions } from '../../deploy/local/platform.ts';
 import { commit } from '../../bench/report.ts';
 import { writeRows, type FaultRows } from '../chaos/page.ts';
+import { faultFlags } from './flags.ts';
 import type { OneByOne } from './one-by-one.ts';
 
 export interface RunOptions {
@@ -18,18 +18,17 @@ export interface RunOptions {
 interface CommandOptions {
   /** Of the file and of the result in docs/faults/. */
   readonly name: string;
+  /** For --help. */
+  readonly description: string;
   readonly with?: NonNullable<PlatformOptions['with']>;
   readonly title: string;
   readonly note: string;
   readonly run: (o: RunOptions) => Promise<OneByOne>;
 }
 
-/** `--seed N`, `--most N` faults, `--json FILE`, `--page` for docs/faults/. Exit code 1 when something is lost or doubled. */
+/** Exit code 1 when something is lost or doubled. */
 export async function runOneByOne(c: CommandOptions): Promise<void> {
-  const { values } = parseArgs({
-    options: { seed: { type: 'string', default: '1' }, most: { type: 'string' }, json: { type: 'string' }, page: { type: 'boolean' } },
-  });
-  const seed = Number(values.seed);
+  const { seed, most, json, page } = faultFlags(c.name, c.description);
   const say = (line: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
   const dir = await mkdtemp(join(tmpdir(), `ctstream-${c.name}-`));
   const platform = await startPlatform({
@@ -39,10 +38,10 @@ export async function runOneByOne(c: CommandOptions): Promise<void> {
     ...(c.with === undefined ? {} : { with: c.with }),
   });
   try {
-    const result = await c.run({ platform, seed, say, ...(values.most === undefined ? {} : { most: Number(values.most) }) });
-    const rows = rowsOf(c, result, `--seed ${seed}${values.most === undefined ? '' : ` --most ${values.most}`}`);
-    if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ result, rows }, null, 2)}\n`);
-    if (values.page === true) await writeRows(c.name, rows);
+    const result = await c.run({ platform, seed, say, ...(most === undefined ? {} : { most }) });
+    const rows = rowsOf(c, result, `--seed ${seed}${most === undefined ? '' : ` --most ${most}`}`);
+    if (json !== undefined) await writeFile(json, `${JSON.stringify({ result, rows }, null, 2)}\n`);
+    if (page === true) await writeRows(c.name, rows);
     process.stdout.write(
       `${result.faults.length} faults; ${JSON.stringify({ ...result.verdict, retries: result.retries, ownEnds: result.ownEnds })}\n`,
     );
