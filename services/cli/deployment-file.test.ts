@@ -5,7 +5,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { ConfigError } from '../runtime/env.ts';
+import { problemsOf } from '../../test/shared/problems.ts';
 import { allOf, type Access } from './access.ts';
 import { accessOf, placedAnywhere, type Placed } from './deployment.ts';
 import { fileAccess } from './deployment-file.ts';
@@ -46,15 +46,6 @@ const whole = {
 };
 
 const accessTo = (file: unknown, command = 'account'): Access => fileAccess(write('deployment.json', file), command);
-const problemsOf = (work: () => unknown): readonly string[] => {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
-    throw error;
-  }
-  return [];
-};
 
 test('a whole file: users are named after their roles unless it says otherwise, paths lead from its folder', () => {
   const access = accessTo(whole);

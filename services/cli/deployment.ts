@@ -12,7 +12,7 @@ import type { EventBus } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import type { IdentityVault } from '../ports/identity-vault.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import { allOf, openQuietBus, type Access, type VaultRole } from './access.ts';
+import { allOf, openQuietBus, type Access, type KafkaRights, type VaultRole } from './access.ts';
 import { fileAccess } from './deployment-file.ts';
 import { readKeyFile } from './key-file.ts';
 
@@ -75,19 +75,21 @@ export async function attachDeployment(dir: string): Promise<Deployment> {
   }
 }
 
+/** What a user of a local deployment's Kafka connects with: a person's, a stage's or a gateway's. */
+export const localKafka = ({ kafka, tls }: Platform, p: Provisioned, username: string): KafkaRights => ({
+  brokers: kafka.brokers,
+  ...(tls === undefined ? {} : { ssl: { ca: tls.ca } }),
+  username,
+  password: p.secretOf(username),
+  prefix: p.prefix,
+});
+
 /** The rights of a local deployment's people. */
 export function localAccess(platform: Platform, p: Provisioned): Access {
-  const { brokers } = platform.kafka;
   const { tls } = platform;
   const vaultUrls: Readonly<Record<VaultRole, string>> = { ...p.vaultAs, privacy: p.databases.vault };
   return {
-    kafka: (user) => ({
-      brokers,
-      ...(tls === undefined ? {} : { ssl: { ca: tls.ca } }),
-      username: user,
-      password: p.secretOf(user),
-      prefix: p.prefix,
-    }),
+    kafka: (user) => localKafka(platform, p, user),
     store: (user) => ({
       endpoint: platform.minio.url,
       ...(tls === undefined ? {} : { tls: { ca: tls.ca } }),

@@ -1,7 +1,7 @@
 // A job that ends its process must not hold up the others for ever, and must not take them with it.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { chmod, mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { memoryBroker, type MemoryBroker } from '../../test/shared/memory-bus.ts';
@@ -63,7 +63,6 @@ describe('the notes', () => {
   });
 
   test('in a place that is no folder are refused at the start, with the setting to change', async () => {
-    await chmod(folder, 0o700);
     expect(() => begunIn('/dev/null/jobs', Date.now())).toThrow(
       expect.objectContaining({ problems: [expect.stringContaining('JOBS_FOLDER')] }),
     );
@@ -94,17 +93,21 @@ const stored = ({ value: { centre, studyInstanceUid, revision } }: Available): N
 /** An event of another stage breaks the contract, which ends the process on the spot: as near to a kill as one process can come. */
 const KILL: Outcome = emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } }]);
 
+type Handle = (event: Available, job?: Job) => Promise<Outcome>;
+
+const stageOf = (handle: Handle, o: { beginsItself?: true } = {}): Stage<'ctstream.clinical.v1.StudyAvailable', undefined> => ({
+  name: 'ingest',
+  zone: 'clinical',
+  consumes: ['ct.clinical.<centre>.study-available.v1'],
+  produces: ['ct.clinical.<centre>.study-status.v1'],
+  jobTimeoutMs: 60_000,
+  handle: (event, _ports, _signal, job) => handle(event, job),
+  ...o,
+});
+
 /** The stage as an orchestrator keeps it: started again whenever it ends, until all are settled. How often it was started. */
-async function kept(broker: MemoryBroker, handle: (event: Available, job?: Job) => Promise<Outcome>, o: { beginsItself?: true } = {}) {
-  const stage: Stage<'ctstream.clinical.v1.StudyAvailable', undefined> = {
-    name: 'ingest',
-    zone: 'clinical',
-    consumes: ['ct.clinical.<centre>.study-available.v1'],
-    produces: ['ct.clinical.<centre>.study-status.v1'],
-    jobTimeoutMs: 60_000,
-    handle: (event, _ports, _signal, job) => handle(event, job),
-    ...o,
-  };
+async function kept(broker: MemoryBroker, handle: Handle, o: { beginsItself?: true } = {}) {
+  const stage = stageOf(handle, o);
   const settled = (): Set<string | undefined> =>
     new Set(
       ['ct.clinical.c01.study-status.v1', deadTopic('clinical', 'ingest')].flatMap((topic) => broker.records(topic)).map((r) => r.key),
@@ -165,18 +168,7 @@ describe('a job that ends its process', () => {
     await broker.bus().publish([replayRecord('clinical', letter, Date.now())]);
     const ctx = testContext({ name: 'ingest' });
     const watch = setInterval(() => broker.records('ct.clinical.c01.study-status.v1').some((r) => r.key === 'c01|3') && ctx.stop(), 10);
-    await runStage(
-      {
-        name: 'ingest',
-        zone: 'clinical',
-        consumes: ['ct.clinical.<centre>.study-available.v1'],
-        produces: ['ct.clinical.<centre>.study-status.v1'],
-        jobTimeoutMs: 60_000,
-        handle,
-      },
-      undefined,
-      { bus: broker.bus(), codec, ctx, concurrency: 3, window: 16, jobsFolder: folder },
-    );
+    await runStage(stageOf(handle), undefined, { bus: broker.bus(), codec, ctx, concurrency: 3, window: 16, jobsFolder: folder });
     clearInterval(watch);
     expect(broker.records('ct.clinical.c01.study-status.v1').map((r) => r.key)).toContain('c01|3');
   });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readCentresFile } from './centres-file.ts';
+import { problemsOf } from '../../test/shared/problems.ts';
 import {
   ConfigError,
   databaseShape,
@@ -20,16 +21,6 @@ import {
 
 const dir = mkdtempSync(join(tmpdir(), 'ctstream-env-'));
 afterAll(() => rmSync(dir, { recursive: true }));
-
-function problemsOf(work: () => unknown): readonly string[] {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
-    throw error;
-  }
-  return [];
-}
 
 const all = z.object({ ...processShape, ...kafkaShape, ...storeShape, ...databaseShape, ...stageShape });
 const good = {

@@ -8,7 +8,7 @@ import { kafkaGroupOffsets } from '../../adapters/platformatic-group-offsets.ts'
 import { Fault } from '../../kernel/fault.ts';
 import type { GroupOffsets } from '../../ports/group-offsets.ts';
 import { ConfigError } from '../../runtime/env.ts';
-import { attachDeployment, DEFAULT_DIR } from '../deployment.ts';
+import { attachDeployment, DEFAULT_DIR, localKafka } from '../deployment.ts';
 import { kafkaOfFlags, type KafkaFlags } from '../kafka-place.ts';
 import { acceptRefusal, groupsOf, lostPlaces, nextSteps, type AcceptRefusal, type ConsumerGroup, type LostPlace } from '../lost-records.ts';
 import { print, type Printable } from '../output.ts';
@@ -28,15 +28,7 @@ async function kafkaOf(o: AcceptFlags): Promise<KafkaBusOptions> {
   const { brokers, username = o.stage, passwordFile } = o;
   if (brokers === undefined) {
     const { platform, provisioned } = await attachDeployment(resolve(o.dir));
-    return {
-      clientId,
-      log: pino({ level: 'silent' }),
-      brokers: platform.kafka.brokers,
-      ...(platform.tls === undefined ? {} : { ssl: { ca: platform.tls.ca } }),
-      username: o.stage,
-      password: provisioned.secretOf(o.stage),
-      prefix: provisioned.prefix,
-    };
+    return { ...localKafka(platform, provisioned, o.stage), clientId, log: pino({ level: 'silent' }) };
   }
   if (passwordFile === undefined) throw new ConfigError(['with --brokers give --password-file too']);
   return kafkaOfFlags({ ...o, brokers, username, passwordFile }, clientId);
