@@ -3,7 +3,7 @@ import { api } from 'dicomweb-client';
 import { z } from 'zod';
 import { Fault } from '../kernel/fault.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
-import type { DicomWeb, FoundInstance, FoundStudy, StudyFilter } from '../ports/dicomweb.ts';
+import type { DicomWeb, FoundInstance, FoundSeries, FoundStudy, StudyFilter } from '../ports/dicomweb.ts';
 import { basicAuth, faultOfStatus, PACS_TIMEOUT_MS, rootOf } from './dicomweb-http.ts';
 import type { PacsOptions } from './dicomweb-http.ts';
 import { retrieveStream } from './dicomweb-stream.ts';
@@ -13,6 +13,7 @@ const LIMIT_BYTES = 128 * 1024 * 1024;
 /** Instances of a QIDO-RS answer. An answer as JSON and its objects take some 40 MB for a thousand. */
 const INSTANCE_PAGE = 250;
 const STUDY_FIELDS = '00080061,00081030,00201208';
+const SERIES_PAGE = 1000;
 /** A server that ignores `offset` and one that never ends both stop here. */
 const MAX_PAGES = 20_000;
 
@@ -50,6 +51,10 @@ function foundStudy(row: Row): FoundStudy {
   };
 }
 
+function foundSeries(row: Row): FoundSeries {
+  return { seriesInstanceUid: text(row, '0020000E'), instanceCount: count(row, '00201209') };
+}
+
 function foundInstance(row: Row): FoundInstance {
   return {
     seriesInstanceUid: text(row, '0020000E'),
@@ -61,7 +66,9 @@ function foundInstance(row: Row): FoundInstance {
 }
 
 type Client = InstanceType<typeof api.DICOMwebClient>;
-type Options = Parameters<Client['searchForStudies']>[0] & Parameters<Client['searchForInstances']>[0];
+type Options = Parameters<Client['searchForStudies']>[0] &
+  Parameters<Client['searchForSeries']>[0] &
+  Parameters<Client['searchForInstances']>[0];
 type Search = (client: Client, options: Options) => unknown;
 
 interface Query {
@@ -118,6 +125,7 @@ async function* paged(page: (offset: number) => Promise<readonly Row[]>, keyOf: 
 }
 
 const studyKey = (row: Row): string => `${text(row, '0020000D')}|${text(row, '00100020')}|${text(row, '00100021')}`;
+const seriesKey = (row: Row): string => `${text(row, '0020000E')}|${text(row, '00100020')}`;
 // A study of two patients can list the same instance twice; the place in the answer does not matter.
 const instanceKey = (row: Row): string => `${text(row, '0020000E')}|${text(row, '00080018')}|${text(row, '00100020')}`;
 
@@ -142,6 +150,18 @@ export function dicomWebClient(o: PacsOptions): DicomWeb {
       const rows = await studies({ StudyInstanceUID: study }, signal);
       // A server that ignores the key answers with everything.
       return rows.map(foundStudy).filter((s) => s.studyInstanceUid === study);
+    },
+    async series(study, signal) {
+      const page = (offset: number): Promise<Row[]> =>
+        search(
+          o,
+          { what: name('QIDO-RS series'), study, params: { includefield: '00201209', limit: SERIES_PAGE, offset } },
+          signal,
+          (client, options) => client.searchForSeries(options),
+        );
+      const found: FoundSeries[] = [];
+      for await (const row of paged(page, seriesKey)) found.push(foundSeries(row));
+      return found;
     },
     async instances(study, signal) {
       const page = (offset: number): Promise<Row[]> =>

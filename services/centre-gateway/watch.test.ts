@@ -52,6 +52,7 @@ const web: DicomWeb = {
     if (fails(uid)) throw timeout;
     return pacs.has(uid) ? [found(uid)] : [];
   },
+  series: async (uid) => [{ seriesInstanceUid: `${uid}.1`, instanceCount: 1 }],
   instances: async (uid) => [
     { seriesInstanceUid: `${uid}.1`, sopInstanceUid: `${uid}.1.1`, sopClassUid: '', modality: 'CT', availableTransferSyntaxUids: [] },
   ],

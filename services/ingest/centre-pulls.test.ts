@@ -45,6 +45,7 @@ function pushedPacs(): { web: DicomWeb; push(bytes: number): Promise<void>; end(
     web: {
       async *studies() {},
       study: async () => [],
+      series: async () => [],
       instances: async () => [],
       retrieveSeries: async () => ((asked += 1), parts()),
     },

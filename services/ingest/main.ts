@@ -98,6 +98,7 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
     spill: { folder: env.SPILL_FOLDER, memoryBytes: env.SPILL_MEMORY_BYTES, headBytes: HEADER_BYTES, maxBytes: env.INSTANCE_LIMIT_BYTES },
     // Places of their own: a look into the store takes milliseconds, and must not stand behind pulls that take minutes.
     work: limitedWork(fairPlaces(env.CONCURRENCY), jobMs),
+    byContent: new Set<string>(),
     count: (name: string, n: number, labels: Readonly<Record<string, string>>) => ctx.telemetry.counter(name, n, labels),
   };
   const { signal, log, clock, random } = ctx;

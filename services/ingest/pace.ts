@@ -104,6 +104,7 @@ export function pacedWeb(web: DicomWeb, p: Pace, toll: Toll): DicomWeb {
   return {
     studies: (filter, signal) => web.studies(filter, signal),
     study: (study, signal) => p.waitFor(() => web.study(study, signal)),
+    series: (study, signal) => p.waitFor(() => web.series(study, signal)),
     instances: (study, signal) => p.waitFor(() => web.instances(study, signal)),
     retrieveSeries: async (study, series, signal) => {
       await toll.turn();

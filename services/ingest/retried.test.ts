@@ -61,6 +61,7 @@ test('a centre with more waiting studies than the window of a retry partition ke
       {
         async *studies() {},
         study: async (_uid, signal) => (await ctx.clock.sleep(answerMs, signal), []),
+        series: async () => [],
         instances: async () => [],
         retrieveSeries: async () => undefined,
       },
@@ -85,6 +86,7 @@ test('a centre with more waiting studies than the window of a retry partition ke
     admission: { isOpen: () => true, open: async () => undefined },
     spill: { folder: '/nowhere', memoryBytes: 1, headBytes: 1, maxBytes: 1 },
     work: limitedWork(fairPlaces(2), 60_000),
+    byContent: new Set<string>(),
     count: () => undefined,
   };
   const done = runStage(ingestStage, ports, {
@@ -97,7 +99,7 @@ test('a centre with more waiting studies than the window of a retry partition ke
   });
   const answered = (): string[] => broker.records(REJECTED).map((r) => r.key.split('|')[0] ?? '');
   try {
-    await until('the answer about the good study', () => answered().includes('good'), 10_000);
+    await until('the answer about the good study', () => answered().includes('good'), 60_000);
     // In twice the time that the window of the slow one takes to turn over, and before most of its studies.
     expect(answered().length).toBeLessThan(FLOOD / 4);
     const waits = broker.records(retryTopic('clinical', 'ingest', '5m'));
@@ -112,4 +114,4 @@ test('a centre with more waiting studies than the window of a retry partition ke
     ctx.stop();
     await done;
   }
-}, 30_000);
+}, 90_000);

@@ -53,6 +53,9 @@ const listedOf = ({ series, sop }: Slice): FoundInstance => ({
 let pacs: Map<string, Slice[]>;
 let duringPull: () => Promise<void>;
 let store: ReturnType<typeof memoryStore>;
+/** Searches of the centres' PACSs, in order. */
+let asked: ('series' | 'instances')[];
+let byContent: Set<string>;
 let attempts: number;
 let sequence: number;
 
@@ -60,12 +63,16 @@ beforeEach(() => {
   pacs = new Map();
   duringPull = () => Promise.resolve();
   store = memoryStore();
+  asked = [];
+  byContent = new Set();
   attempts = 0;
   sequence = 0;
 });
 
 function webOf(centre: string): DicomWeb {
   const held = (): Slice[] => pacs.get(centre) ?? [];
+  // A PACS lists one instance where it holds two files of one UID.
+  const listed = (): FoundInstance[] => [...new Map(held().map((s) => [`${s.series}/${s.sop}`, listedOf(s)])).values()];
   async function* parts(series: string) {
     await duringPull();
     for (const one of held().filter((s) => s.series === series)) {
@@ -79,8 +86,17 @@ function webOf(centre: string): DicomWeb {
   return {
     async *studies() {},
     study: () => Promise.resolve(held().length === 0 ? [] : [row]),
-    // A PACS lists one instance where it holds two files of one UID.
-    instances: () => Promise.resolve([...new Map(held().map((s) => [`${s.series}/${s.sop}`, listedOf(s)])).values()]),
+    series: async () => {
+      asked.push('series');
+      return [...Map.groupBy(listed(), (i) => i.seriesInstanceUid)].map(([seriesInstanceUid, of]) => ({
+        seriesInstanceUid,
+        instanceCount: of.length,
+      }));
+    },
+    instances: async () => {
+      asked.push('instances');
+      return listed();
+    },
     retrieveSeries: (_study, series) => Promise.resolve(parts(series)),
   };
 }
@@ -124,6 +140,7 @@ function ingest(event: Available): Promise<Outcome> {
       admission: { isOpen: () => true, open: async () => undefined },
       spill: { folder: '/nowhere', memoryBytes: 1 << 20, headBytes: 1 << 20, maxBytes: 1 << 20 },
       work: (_centre, s, work) => work(s),
+      byContent,
       count: () => undefined,
     },
     signal,
@@ -148,182 +165,204 @@ const counts = async (centre?: string): Promise<number[]> => (await manifests(ce
 const stored = { kind: 'emit', events: [{ type: 'ctstream.clinical.v1.StudyStored' }, { value: { state: 'stored' } }] };
 const told = (state: string, code: string) => ({ code, events: [{ type: 'ctstream.clinical.v1.StudyStatus', value: { state, code } }] });
 
-test.each([
-  ['with hashes, the very bytes', true, 'content'],
-  ['without, the instances', false, 'list'],
-])('what the revision of a PACS vouches for stands in the manifest: %s', async (_what, hashes, verified) => {
+test('once a revision was made of hashes only series are listed, until one is not', async () => {
   pacs.set('c1', [slice(1), slice(2)]);
-  expect(await ingest(announced('c1', { hashes }))).toMatchObject(stored);
-  expect((await manifests()).map((m) => m.facts.verified)).toEqual([verified]);
-});
-
-test('without hashes, an instance in the place of another is a changed study', async () => {
-  pacs.set('c1', [slice(1), slice(2)]);
-  const event = announced('c1', { hashes: false });
-  pacs.set('c1', [slice(1), slice(3)]);
-  expect(await ingest(event)).toMatchObject({ kind: 'skip', ...told('waiting', 'STUDY_CHANGED') });
-  expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
-});
-
-describe('late slices', () => {
-  test('between announcement and pull: the study has changed, and its gateway is told to look again', async () => {
-    pacs.set('c1', [slice(1)]);
-    const event = announced();
-    pacs.set('c1', [slice(1), slice(2)]);
-    expect(await ingest(event)).toMatchObject({ kind: 'skip', ...told('waiting', 'STUDY_CHANGED') });
-    expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
-    expect(await ingest(announced())).toMatchObject(stored);
-  });
-
-  test('while the study is pulled: it has changed, and nothing of it stays', async () => {
-    pacs.set('c1', [slice(1)]);
-    const event = announced();
-    duringPull = () => Promise.resolve(void pacs.set('c1', [slice(1), slice(2)]));
-    expect(await ingest(event)).toMatchObject({ kind: 'skip', ...told('waiting', 'STUDY_CHANGED') });
-    expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
-  });
-
-  test('after a revision was stored: a new revision with all slices, and both stand', async () => {
-    expect(await comes([slice(1)])).toMatchObject(stored);
-    expect(await comes([slice(1), slice(2)])).toMatchObject(stored);
-    expect(await counts()).toEqual([1, 2]);
-  });
-});
-
-describe('instances that vanish', () => {
-  test('some of them: what is left is a new revision, and both stand', async () => {
-    await comes([slice(1), slice(2)]);
-    expect(await comes([slice(2)])).toMatchObject(stored);
-    expect(await counts()).toEqual([2, 1]);
-  });
-
-  test('all of them after the announcement: that announcement alone is rejected, and what is stored stands', async () => {
-    await comes([slice(1)]);
-    pacs.set('c1', [slice(1), slice(2)]);
-    const event = announced();
-    pacs.set('c1', []);
-    expect(await ingest(event)).toMatchObject({ kind: 'reject', ...told('rejected', 'STUDY_VANISHED') });
-    expect(await counts()).toEqual([1]);
-  });
-});
-
-describe('one SOP Instance UID with other bytes', () => {
-  test('two files in one series: refused', async () => {
-    expect(await comes([slice(1), slice(1, { content: 7 })])).toMatchObject({ kind: 'reject', code: 'UID_COLLISION' });
-    expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
-  });
-
-  test('in two series of the study: refused', async () => {
-    expect(await comes([slice(1), slice(1, { series: '1.2.4' })])).toMatchObject({ kind: 'reject', code: 'UID_COLLISION' });
-    expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
-  });
-
-  test('the file was corrected in the PACS: a new revision, and both stand', async () => {
-    await comes([slice(1)]);
-    expect(await comes([slice(1, { content: 7 })])).toMatchObject(stored);
-    const [before, after] = await manifests();
-    expect(after?.facts.contentDigest).not.toBe(before?.facts.contentDigest);
-  });
-});
-
-test('an announcement that comes back from a retry topic after a newer one was stored is superseded', async () => {
+  expect(await ingest(announced())).toMatchObject(stored);
+  pacs.set('c1', [slice(1), slice(2), slice(3)]);
+  expect(await ingest(announced())).toMatchObject(stored);
+  expect(asked).toEqual(['instances', 'series']);
+  // Its gateway has lost the way to the hashes.
+  pacs.set('c1', [slice(1), slice(2), slice(3), slice(4)]);
+  expect(await ingest(announced('c1', { hashes: false }))).toMatchObject(stored);
   pacs.set('c1', [slice(1)]);
-  const old = announced();
-  await comes([slice(1), slice(2)]);
-  const before = store.keys(CLINICAL_BUCKET);
-  expect(await ingest(old)).toMatchObject({ kind: 'skip', code: 'SUPERSEDED' });
-  expect(store.keys(CLINICAL_BUCKET)).toEqual(before);
+  expect(await ingest(announced('c1', { hashes: false }))).toMatchObject(stored);
+  expect(asked).toEqual(['instances', 'series', 'series', 'instances']);
+  expect((await manifests()).map((m) => m.facts.verified)).toEqual(['content', 'content', 'list', 'list']);
 });
 
-describe('a study from two centres', () => {
-  test('equal: the second is a duplicate, its centre is told, and nothing of it is stored', async () => {
-    await comes([slice(1), slice(2)], 'c1');
-    const before = store.keys(CLINICAL_BUCKET);
-    expect(await comes([slice(2), slice(1)], 'c2')).toMatchObject({ kind: 'skip', ...told('rejected', 'DUPLICATE_OF') });
-    expect(store.keys(CLINICAL_BUCKET)).toEqual(before);
-  });
-
-  test('equal to an older revision of the first centre: a duplicate too', async () => {
-    await comes([slice(1)], 'c1');
-    await comes([slice(1), slice(2)], 'c1');
-    expect(await comes([slice(1)], 'c2')).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
-  });
+describe.each([
+  ['with the instances listed', []],
+  ['with the series listed', ['c1', 'c2']],
+])('%s:', (_listed, centres) => {
+  beforeEach(() => void (byContent = new Set(centres)));
 
   test.each([
-    ['other bytes', [slice(1, { content: 7 }), slice(2)]],
-    ['some of its instances', [slice(1)]],
-    ['more instances', [slice(1), slice(2), slice(3)]],
-  ])('%s: held for an operator, and nothing of it is stored', async (_name, copy) => {
-    await comes([slice(1), slice(2)], 'c1');
+    ['with hashes, the very bytes', true, 'content'],
+    ['without, the instances', false, 'list'],
+  ])('what the revision of a PACS vouches for stands in the manifest: %s', async (_what, hashes, verified) => {
+    pacs.set('c1', [slice(1), slice(2)]);
+    expect(await ingest(announced('c1', { hashes }))).toMatchObject(stored);
+    expect((await manifests()).map((m) => m.facts.verified)).toEqual([verified]);
+  });
+
+  test('without hashes, an instance in the place of another is a changed study', async () => {
+    pacs.set('c1', [slice(1), slice(2)]);
+    const event = announced('c1', { hashes: false });
+    pacs.set('c1', [slice(1), slice(3)]);
+    expect(await ingest(event)).toMatchObject({ kind: 'skip', ...told('waiting', 'STUDY_CHANGED') });
+    expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
+  });
+
+  describe('late slices', () => {
+    test('between announcement and pull: the study has changed, and its gateway is told to look again', async () => {
+      pacs.set('c1', [slice(1)]);
+      const event = announced();
+      pacs.set('c1', [slice(1), slice(2)]);
+      expect(await ingest(event)).toMatchObject({ kind: 'skip', ...told('waiting', 'STUDY_CHANGED') });
+      expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
+      expect(await ingest(announced())).toMatchObject(stored);
+    });
+
+    test('while the study is pulled: it has changed, and nothing of it stays', async () => {
+      pacs.set('c1', [slice(1)]);
+      const event = announced();
+      duringPull = () => Promise.resolve(void pacs.set('c1', [slice(1), slice(2)]));
+      expect(await ingest(event)).toMatchObject({ kind: 'skip', ...told('waiting', 'STUDY_CHANGED') });
+      expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
+    });
+
+    test('after a revision was stored: a new revision with all slices, and both stand', async () => {
+      expect(await comes([slice(1)])).toMatchObject(stored);
+      expect(await comes([slice(1), slice(2)])).toMatchObject(stored);
+      expect(await counts()).toEqual([1, 2]);
+    });
+  });
+
+  describe('instances that vanish', () => {
+    test('some of them: what is left is a new revision, and both stand', async () => {
+      await comes([slice(1), slice(2)]);
+      expect(await comes([slice(2)])).toMatchObject(stored);
+      expect(await counts()).toEqual([2, 1]);
+    });
+
+    test('all of them after the announcement: that announcement alone is rejected, and what is stored stands', async () => {
+      await comes([slice(1)]);
+      pacs.set('c1', [slice(1), slice(2)]);
+      const event = announced();
+      pacs.set('c1', []);
+      expect(await ingest(event)).toMatchObject({ kind: 'reject', ...told('rejected', 'STUDY_VANISHED') });
+      expect(await counts()).toEqual([1]);
+    });
+  });
+
+  describe('one SOP Instance UID with other bytes', () => {
+    test('two files in one series: refused', async () => {
+      expect(await comes([slice(1), slice(1, { content: 7 })])).toMatchObject({ kind: 'reject', code: 'UID_COLLISION' });
+      expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
+    });
+
+    test('in two series of the study: refused', async () => {
+      expect(await comes([slice(1), slice(1, { series: '1.2.4' })])).toMatchObject({ kind: 'reject', code: 'UID_COLLISION' });
+      expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
+    });
+
+    test('the file was corrected in the PACS: a new revision, and both stand', async () => {
+      await comes([slice(1)]);
+      expect(await comes([slice(1, { content: 7 })])).toMatchObject(stored);
+      const [before, after] = await manifests();
+      expect(after?.facts.contentDigest).not.toBe(before?.facts.contentDigest);
+    });
+  });
+
+  test('an announcement that comes back from a retry topic after a newer one was stored is superseded', async () => {
+    pacs.set('c1', [slice(1)]);
+    const old = announced();
+    await comes([slice(1), slice(2)]);
     const before = store.keys(CLINICAL_BUCKET);
-    // Parked at once: trying again can't make the copies equal.
-    await expect(comes(copy, 'c2')).rejects.toMatchObject({ code: 'CONFLICTING_COPY', retryable: false });
+    expect(await ingest(old)).toMatchObject({ kind: 'skip', code: 'SUPERSEDED' });
     expect(store.keys(CLINICAL_BUCKET)).toEqual(before);
   });
 
-  test('at the same moment: exactly one is stored, whoever it is', async () => {
-    for (const centre of ['c1', 'c2']) pacs.set(centre, [slice(1), slice(2)]);
-    const events = [announced('c1'), announced('c2')];
-    const ends = await Promise.allSettled(events.map((e) => ingest(e)));
-    expect([...(await manifests('c1')), ...(await manifests('c2'))]).toHaveLength(1);
-    // The loser is a duplicate at once, or when it is tried again: the winner's manifest may not stand yet.
-    for (const [i, end] of ends.entries()) {
-      const event = events[i];
-      if (event === undefined || end.status === 'fulfilled') continue;
-      expect(end.reason).toMatchObject({ code: 'CONFLICTING_COPY', retryable: true });
-      expect(await ingest(event)).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
-    }
-    const again = await Promise.all(events.map((e) => ingest(e)));
-    expect(again.map((o) => o.kind).sort()).toEqual(['emit', 'skip']);
-  });
+  describe('a study from two centres', () => {
+    test('equal: the second is a duplicate, its centre is told, and nothing of it is stored', async () => {
+      await comes([slice(1), slice(2)], 'c1');
+      const before = store.keys(CLINICAL_BUCKET);
+      expect(await comes([slice(2), slice(1)], 'c2')).toMatchObject({ kind: 'skip', ...told('rejected', 'DUPLICATE_OF') });
+      expect(store.keys(CLINICAL_BUCKET)).toEqual(before);
+    });
 
-  test('the first centre corrects its own: a new revision, and the held copy that it now equals is a duplicate', async () => {
-    await comes([slice(1)], 'c1');
-    pacs.set('c2', [slice(1), slice(2)]);
-    const held = announced('c2');
-    await expect(ingest(held)).rejects.toMatchObject({ code: 'CONFLICTING_COPY' });
-    expect(await comes([slice(1), slice(2)], 'c1')).toMatchObject(stored);
-    expect(await ingest(held)).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
-  });
+    test('equal to an older revision of the first centre: a duplicate too', async () => {
+      await comes([slice(1)], 'c1');
+      await comes([slice(1), slice(2)], 'c1');
+      expect(await comes([slice(1)], 'c2')).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
+    });
 
-  test('the first was refused: it claims nothing, and the second is stored', async () => {
-    expect(await comes([slice(1), slice(1, { content: 7 })], 'c1')).toMatchObject({ kind: 'reject', code: 'UID_COLLISION' });
-    expect(await comes([slice(1)], 'c2')).toMatchObject(stored);
-  });
+    test.each([
+      ['other bytes', [slice(1, { content: 7 }), slice(2)]],
+      ['some of its instances', [slice(1)]],
+      ['more instances', [slice(1), slice(2), slice(3)]],
+    ])('%s: held for an operator, and nothing of it is stored', async (_name, copy) => {
+      await comes([slice(1), slice(2)], 'c1');
+      const before = store.keys(CLINICAL_BUCKET);
+      // Parked at once: trying again can't make the copies equal.
+      await expect(comes(copy, 'c2')).rejects.toMatchObject({ code: 'CONFLICTING_COPY', retryable: false });
+      expect(store.keys(CLINICAL_BUCKET)).toEqual(before);
+    });
 
-  test('the first died between claim and manifest: the second waits, and ends when the first is stored', async () => {
-    pacs.set('c1', [slice(1)]);
-    const first = announced('c1');
-    const { put } = store;
-    store.put = (bucket, key, ...rest) =>
-      key.endsWith('/manifest.json') ? Promise.reject(new Error('killed')) : put(bucket, key, ...rest);
-    await expect(ingest(first)).rejects.toThrow('killed');
-    store.put = put;
-    await expect(comes([slice(1)], 'c2')).rejects.toMatchObject({ code: 'CONFLICTING_COPY', retryable: true });
-    expect(await ingest(first)).toMatchObject(stored);
-    expect(await comes([slice(1)], 'c2')).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
-  });
+    test('at the same moment: exactly one is stored, whoever it is', async () => {
+      for (const centre of ['c1', 'c2']) pacs.set(centre, [slice(1), slice(2)]);
+      const events = [announced('c1'), announced('c2')];
+      const ends = await Promise.allSettled(events.map((e) => ingest(e)));
+      expect([...(await manifests('c1')), ...(await manifests('c2'))]).toHaveLength(1);
+      // The loser is a duplicate at once, or when it is tried again: the winner's manifest may not stand yet.
+      for (const [i, end] of ends.entries()) {
+        const event = events[i];
+        if (event === undefined || end.status === 'fulfilled') continue;
+        expect(end.reason).toMatchObject({ code: 'CONFLICTING_COPY', retryable: true });
+        expect(await ingest(event)).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
+      }
+      const again = await Promise.all(events.map((e) => ingest(e)));
+      expect(again.map((o) => o.kind).sort()).toEqual(['emit', 'skip']);
+    });
 
-  test("the first centre's originals were freed: copies are still compared with what it had stored", async () => {
-    await comes([slice(1)], 'c1');
-    await store.remove(
-      CLINICAL_BUCKET,
-      store.keys(CLINICAL_BUCKET).filter((k) => k.startsWith('c1/')),
-    );
-    expect(await comes([slice(1)], 'c2')).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
-    await expect(comes([slice(1), slice(2)], 'c2')).rejects.toMatchObject({ code: 'CONFLICTING_COPY', retryable: false });
-    expect(await counts('c2')).toEqual([]);
-  });
+    test('the first centre corrects its own: a new revision, and the held copy that it now equals is a duplicate', async () => {
+      await comes([slice(1)], 'c1');
+      pacs.set('c2', [slice(1), slice(2)]);
+      const held = announced('c2');
+      await expect(ingest(held)).rejects.toMatchObject({ code: 'CONFLICTING_COPY' });
+      expect(await comes([slice(1), slice(2)], 'c1')).toMatchObject(stored);
+      expect(await ingest(held)).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
+    });
 
-  test('the first died between manifest and mark: its next attempt makes the mark before it tells', async () => {
-    pacs.set('c1', [slice(1)]);
-    const first = announced('c1');
-    const { put } = store;
-    store.put = (bucket, key, ...rest) => (key.includes('/content/') ? Promise.reject(new Error('killed')) : put(bucket, key, ...rest));
-    await expect(ingest(first)).rejects.toThrow('killed');
-    store.put = put;
-    await expect(comes([slice(1)], 'c2')).rejects.toMatchObject({ code: 'CONFLICTING_COPY', retryable: true });
-    expect(await ingest(first)).toMatchObject(stored);
-    expect(await comes([slice(1)], 'c2')).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
+    test('the first was refused: it claims nothing, and the second is stored', async () => {
+      expect(await comes([slice(1), slice(1, { content: 7 })], 'c1')).toMatchObject({ kind: 'reject', code: 'UID_COLLISION' });
+      expect(await comes([slice(1)], 'c2')).toMatchObject(stored);
+    });
+
+    test('the first died between claim and manifest: the second waits, and ends when the first is stored', async () => {
+      pacs.set('c1', [slice(1)]);
+      const first = announced('c1');
+      const { put } = store;
+      store.put = (bucket, key, ...rest) =>
+        key.endsWith('/manifest.json') ? Promise.reject(new Error('killed')) : put(bucket, key, ...rest);
+      await expect(ingest(first)).rejects.toThrow('killed');
+      store.put = put;
+      await expect(comes([slice(1)], 'c2')).rejects.toMatchObject({ code: 'CONFLICTING_COPY', retryable: true });
+      expect(await ingest(first)).toMatchObject(stored);
+      expect(await comes([slice(1)], 'c2')).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
+    });
+
+    test("the first centre's originals were freed: copies are still compared with what it had stored", async () => {
+      await comes([slice(1)], 'c1');
+      await store.remove(
+        CLINICAL_BUCKET,
+        store.keys(CLINICAL_BUCKET).filter((k) => k.startsWith('c1/')),
+      );
+      expect(await comes([slice(1)], 'c2')).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
+      await expect(comes([slice(1), slice(2)], 'c2')).rejects.toMatchObject({ code: 'CONFLICTING_COPY', retryable: false });
+      expect(await counts('c2')).toEqual([]);
+    });
+
+    test('the first died between manifest and mark: its next attempt makes the mark before it tells', async () => {
+      pacs.set('c1', [slice(1)]);
+      const first = announced('c1');
+      const { put } = store;
+      store.put = (bucket, key, ...rest) => (key.includes('/content/') ? Promise.reject(new Error('killed')) : put(bucket, key, ...rest));
+      await expect(ingest(first)).rejects.toThrow('killed');
+      store.put = put;
+      await expect(comes([slice(1)], 'c2')).rejects.toMatchObject({ code: 'CONFLICTING_COPY', retryable: true });
+      expect(await ingest(first)).toMatchObject(stored);
+      expect(await comes([slice(1)], 'c2')).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
+    });
   });
 });

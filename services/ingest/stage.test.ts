@@ -78,6 +78,7 @@ async function handled(
     study: async () => [
       { studyInstanceUid: study, patientId: 'P', studyDate: '', studyDescription: '', modalities: ['CT'], instanceCount: 1 },
     ],
+    series: async () => [{ ...listed, instanceCount: 1 }],
     instances: async () => [listed],
     retrieveSeries: async () => {
       await turn();
@@ -94,6 +95,7 @@ async function handled(
       admission: { isOpen: () => true, open: async () => undefined },
       spill: { folder: '/nowhere', memoryBytes: 1 << 20, headBytes: 1 << 20, maxBytes: 1 << 20 },
       work: limitedWork(fairPlaces(1), 60_000),
+      byContent: new Set<string>(),
       count: () => undefined,
     },
     signal,

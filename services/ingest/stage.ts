@@ -8,12 +8,14 @@ import type { Outcome } from '../kernel/outcome.ts';
 import { centreOfTopic } from '../kernel/route.ts';
 import type { Stage, Job as StageJob } from '../kernel/stage.ts';
 import type { Clock, Randomness } from '../ports/clock.ts';
-import type { DicomWeb, FoundInstance } from '../ports/dicomweb.ts';
+import type { DicomWeb } from '../ports/dicomweb.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { Admission } from './admission.ts';
 import { claimStudy, markStored } from './claim.ts';
 import { contentDigest, manifestKeyOf, storedEvents } from './events.ts';
 import type { Available, ClinicalManifest, IngestFacts } from './events.ts';
+import { listStudy } from './listing.ts';
+import type { ListedSeries } from './listing.ts';
 import { asManifestStore } from './manifest-store.ts';
 import { changed, duplicate, mismatch, refused, superseded } from './outcomes.ts';
 import type { Line } from './places.ts';
@@ -39,6 +41,8 @@ export interface IngestPorts {
   readonly admission: Pick<Admission, 'isOpen' | 'open'>;
   /** Runs work without the PACS when it is the centre's turn; limited as `pull` is. */
   work<T>(centre: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
+  /** Centres whose last stored revision was made of the MD5 of its instances, as far as this process has seen. */
+  readonly byContent: Set<string>;
   /** Counts for /metrics. */
   count(name: string, n: number, labels: Readonly<Record<string, string>>): void;
 }
@@ -194,35 +198,29 @@ async function pull(
   // Orthanc keeps one study per (PatientID, StudyInstanceUID) and then refuses to send either of them.
   const patients = new Set(rows.map((r) => r.patientId)).size;
   if (patients > 1) return refused(event, 'MIXED_PATIENTS', `QIDO-RS lists the study under ${patients} values of PatientID (0010,0020)`);
-  const listed = await web.instances(value.studyInstanceUid, signal);
-  const bySeries = Map.groupBy(listed, (i) => i.seriesInstanceUid);
-  if (listed.length === 0) return refused(event, 'STUDY_VANISHED', 'QIDO-RS lists no instance of the study');
-  if (listed.some((i) => i.sopInstanceUid === '' || i.seriesInstanceUid === ''))
-    return refused(event, 'MISSING_UID', 'QIDO-RS lists instances without SeriesInstanceUID or SOPInstanceUID');
-  if (listed.some((i) => !UID.test(i.seriesInstanceUid))) return refused(event, 'BAD_ELEMENT', 'a SeriesInstanceUID (0020,000E) is no UID');
-  if (listed.length !== value.instanceCount || bySeries.size !== value.seriesCount) {
-    return changed(
-      event,
-      `announced ${value.instanceCount} instances in ${value.seriesCount} series, found ${listed.length} in ${bySeries.size}`,
-    );
+  const { series, md5 } = await listStudy(web, { ...value, byContent: ports.byContent.has(value.centre) }, signal);
+  const listed = series.reduce((sum, s) => sum + s.instanceCount, 0);
+  if (listed === 0) return refused(event, 'STUDY_VANISHED', 'QIDO-RS lists no instance of the study');
+  if (listed !== value.instanceCount || series.length !== value.seriesCount) {
+    // A server's own counts may be what is wrong: next time its instances are listed.
+    ports.byContent.delete(value.centre);
+    return changed(event, `announced ${value.instanceCount} instances in ${value.seriesCount} series, found ${listed} in ${series.length}`);
   }
-  // An Orthanc's revision is made of the MD5 of the instances, any other of their UIDs: those are here already.
-  const isByContent = revisionOf(listed) !== value.revision;
   const stored: SeriesStored[] = [];
-  for (const seriesInstanceUid of [...bySeries.keys()].sort()) {
-    const wanted = { job, seriesInstanceUid, listed: bySeries.get(seriesInstanceUid) ?? [], md5: isByContent };
-    stored.push(await pullSeries(event, web, ports, wanted, signal));
-  }
+  for (const one of series) stored.push(await pullSeries(event, web, ports, { job, series: one, md5 }, signal));
   if (hasCollision(stored)) return refused(event, 'UID_COLLISION', 'two series of the study have one SOPInstanceUID (0008,0018)');
-  if (!isAnnounced(event, stored)) return changed(event, 'the instances that came are not the announced ones');
-  return manifestOf(event, job, stored, isByContent ? 'content' : 'list');
+  const verified = verifiedBy(event, stored);
+  if (verified === 'content') ports.byContent.add(value.centre);
+  else ports.byContent.delete(value.centre);
+  if (verified === undefined) return changed(event, 'the instances that came are not the announced ones');
+  return manifestOf(event, job, stored, verified);
 }
 
 async function pullSeries(
   event: Available,
   web: DicomWeb,
   ports: IngestPorts,
-  o: { job: Attempt; seriesInstanceUid: string; listed: readonly FoundInstance[]; md5: boolean },
+  { job, series, md5 }: { job: Attempt; series: ListedSeries; md5: boolean },
   signal: AbortSignal,
 ): Promise<SeriesStored> {
   const study = event.value.studyInstanceUid;
@@ -230,17 +228,15 @@ async function pullSeries(
   const ended = new AbortController();
   const result = await (async () => {
     try {
-      const parts = await web.retrieveSeries(study, o.seriesInstanceUid, AbortSignal.any([signal, ended.signal]));
+      const parts = await web.retrieveSeries(study, series.seriesInstanceUid, AbortSignal.any([signal, ended.signal]));
       // Counted a moment ago: the next attempt sees whether it is gone.
       if (parts === undefined) throw new Fault('INCOMPLETE_TRANSFER', true, 'the PACS lists a series and does not send it (404)');
-      o.job.began ??= momentNow();
-      const listed = new Map(o.listed.map((i) => [i.sopInstanceUid, i]));
+      job.began ??= momentNow();
       return await storeSeries(ports.store, parts, {
+        ...series,
         study,
-        seriesInstanceUid: o.seriesInstanceUid,
-        listed,
-        objectKey: `${attemptPrefix(event, o.job)}${o.seriesInstanceUid}.tar`,
-        md5: o.md5,
+        objectKey: `${attemptPrefix(event, job)}${series.seriesInstanceUid}.tar`,
+        md5,
         spill: ports.spill,
         signal,
       });
@@ -259,12 +255,16 @@ function hasCollision(stored: readonly SeriesStored[]): boolean {
   return new Set(sops).size < sops.length;
 }
 
-function isAnnounced(event: Available, stored: readonly SeriesStored[]): boolean {
-  if (stored.some((s) => s.unlisted > 0)) return false;
-  const instances = stored.flatMap(({ series: { seriesInstanceUid, instances: all }, md5 }) =>
+/**
+ * What the announced revision is made of, of what came: the MD5 of the instances where the gateway has them from an Orthanc, else
+ * their UIDs. undefined when it is neither: something else came than was announced.
+ */
+function verifiedBy({ value: { revision } }: Available, stored: readonly SeriesStored[]): IngestFacts['verified'] | undefined {
+  const came = stored.flatMap(({ series: { seriesInstanceUid, instances: all }, md5 }) =>
     all.map(({ sopInstanceUid }) => ({ seriesInstanceUid, sopInstanceUid, hash: md5.get(sopInstanceUid) })),
   );
-  return revisionOf(instances) === event.value.revision;
+  if (revisionOf(came.map(({ hash: _, ...uids }) => uids)) === revision) return 'list';
+  return revisionOf(came) === revision ? 'content' : undefined;
 }
 
 function manifestOf(event: Available, job: Attempt, stored: readonly SeriesStored[], verified: IngestFacts['verified']): ClinicalManifest {

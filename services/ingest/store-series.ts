@@ -3,7 +3,7 @@ import type { Code } from '../kernel/codes.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { ManifestInstance, ManifestSeries } from '../kernel/manifest.ts';
 import { DicomError } from '../dicom/dicom-error.ts';
-import type { FoundInstance, RetrievedPart } from '../ports/dicomweb.ts';
+import type { RetrievedPart } from '../ports/dicomweb.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { HEADER_BYTES, readInstanceHeader } from './instance-header.ts';
 import type { InstanceHeader } from './instance-header.ts';
@@ -28,10 +28,12 @@ export class StudyProblem extends Error {
 export interface SeriesJob {
   readonly study: string;
   readonly seriesInstanceUid: string;
-  /** What QIDO-RS lists, by SOPInstanceUID. */
-  readonly listed: ReadonlyMap<string, FoundInstance>;
+  /** Instances that QIDO-RS lists. */
+  readonly instanceCount: number;
+  /** AvailableTransferSyntaxUID (0008,3002) by SOPInstanceUID, where the server says it. */
+  readonly storedSyntaxes: ReadonlyMap<string, readonly string[]>;
   readonly objectKey: string;
-  /** The revision is made of the MD5 of the instances. */
+  /** The revision is, or may be, made of the MD5 of the instances. */
   readonly md5: boolean;
   readonly spill: SpillLimits;
   readonly signal: AbortSignal;
@@ -45,8 +47,6 @@ export interface SeriesStored {
   readonly duplicates: number;
   /** Instances that came in another syntax than the server says it stores. */
   readonly transcoded: number;
-  /** Instances that came and were not listed: the study has grown. */
-  readonly unlisted: number;
 }
 
 interface Received {
@@ -60,7 +60,6 @@ interface Progress {
   position: number;
   duplicates: number;
   transcoded: number;
-  unlisted: number;
   failure: unknown;
 }
 
@@ -75,7 +74,6 @@ export async function storeSeries(store: ObjectStore, parts: AsyncIterable<Retri
     position: 0,
     duplicates: 0,
     transcoded: 0,
-    unlisted: 0,
     failure: undefined,
   };
   try {
@@ -84,8 +82,8 @@ export async function storeSeries(store: ObjectStore, parts: AsyncIterable<Retri
     // What stopped the stream, not what the store made of it.
     throw progress.failure ?? error;
   }
-  const missing = [...job.listed.keys()].filter((sop) => !progress.instances.has(sop)).length;
-  if (missing > 0) throw new Fault('INCOMPLETE_TRANSFER', true, `${missing} of ${job.listed.size} instances of a series did not come`);
+  const missing = job.instanceCount - progress.instances.size;
+  if (missing > 0) throw new Fault('INCOMPLETE_TRANSFER', true, `${missing} of ${job.instanceCount} instances of a series did not come`);
   const received = [...progress.instances].sort(([a], [b]) => (a < b ? -1 : 1));
   return {
     series: {
@@ -98,7 +96,6 @@ export async function storeSeries(store: ObjectStore, parts: AsyncIterable<Retri
     md5: new Map(received.flatMap(([sop, { md5 }]) => (md5 === undefined ? [] : [[sop, md5]]))),
     duplicates: progress.duplicates,
     transcoded: progress.transcoded,
-    unlisted: progress.unlisted,
   };
 }
 
@@ -138,10 +135,7 @@ function entryOf(held: Held, job: SeriesJob, progress: Progress): { header: Uint
     progress.duplicates += 1;
     return undefined;
   }
-  const listed = job.listed.get(header.sopInstanceUid);
-  if (listed === undefined) progress.unlisted += 1;
-  else if (listed.availableTransferSyntaxUids.length > 0 && !listed.availableTransferSyntaxUids.includes(header.transferSyntaxUid))
-    progress.transcoded += 1;
+  if (job.storedSyntaxes.get(header.sopInstanceUid)?.includes(header.transferSyntaxUid) === false) progress.transcoded += 1;
   progress.modality ||= header.modality;
   const { sopInstanceUid, sopClassUid, transferSyntaxUid } = header;
   const { sizeBytes, sha256, md5 } = held;

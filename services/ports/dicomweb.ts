@@ -16,6 +16,13 @@ export interface FoundStudy {
   readonly instanceCount: number | undefined;
 }
 
+/** A row of a QIDO-RS series search. */
+export interface FoundSeries {
+  readonly seriesInstanceUid: string;
+  /** NumberOfSeriesRelatedInstances (0020,1209); undefined when the server does not say. */
+  readonly instanceCount: number | undefined;
+}
+
 /** A row of a QIDO-RS instance search. */
 export interface FoundInstance {
   readonly seriesInstanceUid: string;
@@ -50,7 +57,9 @@ export interface DicomWeb {
   studies(filter: StudyFilter, signal: AbortSignal): AsyncIterable<FoundStudy>;
   /** The rows of one study; none when it is not there. */
   study(study: StudyInstanceUid, signal: AbortSignal): Promise<readonly FoundStudy[]>;
-  /** Every instance of a study; none when it is not there. */
+  /** Every series of a study; none when it is not there. */
+  series(study: StudyInstanceUid, signal: AbortSignal): Promise<readonly FoundSeries[]>;
+  /** Every instance of a study; none when it is not there. An Orthanc opens the file of each (1 ms of its processor). */
   instances(study: StudyInstanceUid, signal: AbortSignal): Promise<readonly FoundInstance[]>;
   /** The files of a series, in the syntax that the server stores, streamed; undefined on 404. */
   retrieveSeries(
