@@ -13,6 +13,8 @@ interface FakeBroker {
   readonly publisher: Publisher;
   readonly topics: Set<string>;
   readonly denied: Set<string>;
+  /** Topics of which it takes no records now; it takes those of others in the same request, as Kafka does. */
+  readonly refusing: Set<string>;
   /** What the log has, by topic. */
   readonly log: Map<string, string[]>;
   /** How many of the next requests fail for a reason that passes by itself. */
@@ -37,7 +39,12 @@ function fakeBroker(topics: readonly string[], times = TIMES): FakeBroker {
     if (records.some((r) => broker.denied.has(r.topic))) throw Object.assign(new Error('no'), { type: 'TOPIC_AUTHORIZATION_FAILED' });
     if (records.some((r) => !broker.topics.has(r.topic)))
       throw Object.assign(new Error('what topic'), { type: 'UNKNOWN_TOPIC_OR_PARTITION' });
-    for (const r of records) broker.log.set(r.topic, [...(broker.log.get(r.topic) ?? []), Buffer.from(r.value).toString()]);
+    const refused = records.some((r) => broker.refusing.has(r.topic));
+    for (const r of records) {
+      if (broker.refusing.has(r.topic)) continue;
+      broker.log.set(r.topic, [...(broker.log.get(r.topic) ?? []), Buffer.from(r.value).toString()]);
+    }
+    if (refused) throw Object.assign(new Error('too few'), { type: 'NOT_ENOUGH_REPLICAS' });
   };
   const existing = async (asked: readonly string[]): Promise<readonly string[]> => {
     await new Promise((resolve) => setImmediate(resolve));
@@ -47,6 +54,7 @@ function fakeBroker(topics: readonly string[], times = TIMES): FakeBroker {
     publisher: publisher({ send, existing, close: async () => undefined }, times),
     topics: new Set(topics),
     denied: new Set(),
+    refusing: new Set(),
     log: new Map(),
     failing: 0,
     requests: 0,
@@ -134,6 +142,55 @@ test('what passes by itself is tried again; what does not pass within the time f
   ]);
 });
 
+test('a topic of which the broker takes no records holds up nobody else, and what waits for it goes in order once it does', async () => {
+  const broker = fakeBroker(['well', 'stuck'], { ...TIMES, lookMs: 10 });
+  const { publish } = broker.publisher;
+  broker.refusing.add('stuck');
+  let answered = 0;
+  const stuck = ['a', 'b', 'c'].map((text) => publish([record('stuck', text)]).then(() => answered++));
+  // Of one caller with both the other topic's record is in the log, and only the refused one is tried again.
+  const both = publish([record('well', 'both'), record('stuck', 'd')]);
+  const before = broker.requests;
+  for (let i = 0; i < 50; i++) await publish([record('well', String(i))]);
+  expect(answered).toBe(0);
+  expect(broker.requests - before).toBeLessThan(100);
+  broker.refusing.delete('stuck');
+  await Promise.all([...stuck, both]);
+  expect(logOf(broker, 'stuck')).toEqual(['a', 'b', 'c', 'd']);
+  expect(logOf(broker, 'well').filter((text) => text === 'both').length).toBeLessThanOrEqual(2);
+  expect([...new Set(logOf(broker, 'well'))]).toEqual(['both', ...Array.from({ length: 50 }, (_, i) => String(i))]);
+});
+
+test('what the broker does not take in the time fails its caller with the reason, and the next one is tried', async () => {
+  const broker = fakeBroker(['stuck'], { ...TIMES, tryingMs: 50 });
+  const { publish } = broker.publisher;
+  broker.refusing.add('stuck');
+  await expect(publish([record('stuck', 'a')])).rejects.toMatchObject({
+    code: 'BUS_UNAVAILABLE',
+    message: 'BUS_UNAVAILABLE: publishing to stuck: NOT_ENOUGH_REPLICAS',
+  });
+  broker.refusing.delete('stuck');
+  await publish([record('stuck', 'b')]);
+  expect(logOf(broker, 'stuck').at(-1)).toBe('b');
+});
+
+test('whoever leaves while its record is tried lets the next one be tried', async () => {
+  const broker = fakeBroker(['stuck']);
+  const { publish } = broker.publisher;
+  broker.refusing.add('stuck');
+  for (let i = 0; i < 20; i++) {
+    const stop = new AbortController();
+    const left = expect(publish([record('stuck', 'left')], stop.signal)).rejects.toThrow('stopped');
+    for (let n = 0; n < i; n++) await new Promise((resolve) => setImmediate(resolve));
+    stop.abort(new Error('stopped'));
+    await left;
+  }
+  const stays = publish([record('stuck', 'stays')]);
+  broker.refusing.delete('stuck');
+  await stays;
+  expect(logOf(broker, 'stuck').at(-1)).toBe('stays');
+});
+
 test('whoever leaves while it waits for a topic is not sent when the topic comes', async () => {
   const broker = fakeBroker([]);
   const { publish } = broker.publisher;
@@ -157,11 +214,17 @@ test('closing answers those who wait for a topic', async () => {
   await answer;
 });
 
-test('property: topics come and go, requests fail: each caller is answered for its own topic, and records of a topic keep their order', async () => {
+test('property: topics come and go, are refused and taken, requests fail: each caller is answered for its own topic, and records of a topic keep their order', async () => {
   const TOPICS = ['a', 'b', 'c', 'd'];
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('publish' as const), topic: fc.constantFrom(...TOPICS, 'denied') }) },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('come' as const, 'go' as const), topic: fc.constantFrom(...TOPICS) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constantFrom('come' as const, 'go' as const, 'refuse' as const, 'take' as const),
+        topic: fc.constantFrom(...TOPICS),
+      }),
+    },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('fail' as const), topic: fc.constant('') }) },
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('wait' as const), topic: fc.constant('') }) },
   );
@@ -173,6 +236,8 @@ test('property: topics come and go, requests fail: each caller is answered for i
       for (const [i, { kind, topic }] of steps.entries()) {
         if (kind === 'come') broker.topics.add(topic);
         else if (kind === 'go') broker.topics.delete(topic);
+        else if (kind === 'refuse') broker.refusing.add(topic);
+        else if (kind === 'take') broker.refusing.delete(topic);
         else if (kind === 'fail') broker.failing++;
         // A request and a question last one of these: what happens meanwhile is what this is about.
         else if (kind === 'wait') await new Promise((resolve) => setImmediate(resolve));
@@ -184,10 +249,13 @@ test('property: topics come and go, requests fail: each caller is answered for i
           asked.push({ topic, text: String(i), answer });
         }
       }
+      broker.refusing.clear();
       for (const topic of TOPICS) broker.topics.add(topic);
       const answers = await Promise.all(asked.map((a) => a.answer));
       expect(answers).toEqual(asked.map((a) => (a.topic === 'denied' ? 'DENIED_BY_BROKER' : 'ok')));
-      for (const topic of TOPICS) expect(logOf(broker, topic)).toEqual(asked.filter((a) => a.topic === topic).map((a) => a.text));
+      // A refused request has put the records of the other topics into the log: those are there twice, under one id.
+      for (const topic of TOPICS)
+        expect([...new Set(logOf(broker, topic))]).toEqual(asked.filter((a) => a.topic === topic).map((a) => a.text));
       expect(broker.overlapped).toBe(false);
       await broker.publisher.close();
     }),

@@ -1,7 +1,7 @@
 // Publishing for every Kafka client: who sends what when, and how often. The client only sends one request, once.
 import { Fault } from '../kernel/fault.ts';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
-import { busFault, saysTopicMissing } from './kafka-client.ts';
+import { busFault, saysPartitionRefused, saysTopicMissing } from './kafka-client.ts';
 import { within } from './kafka-offsets.ts';
 import { recordBytes } from './record-bytes.ts';
 
@@ -24,7 +24,7 @@ export interface PublisherTimes {
   readonly tryingMs: number;
   /** Pause before the second try; doubled for each further one, up to 5 s. */
   readonly pauseMs: number;
-  /** How often it is looked whether a missing topic has come. */
+  /** How often it is looked whether a topic that others don't wait for has come, or takes records again. */
   readonly lookMs: number;
 }
 
@@ -33,16 +33,30 @@ const LONGEST_PAUSE_MS = 5000;
 
 /** The records of one caller (or as many as go into a request), until they are answered. */
 interface Waiting {
-  readonly records: readonly OutgoingRecord[];
+  /** Those that are not in the log yet, as far as is known. */
+  records: readonly OutgoingRecord[];
   readonly bytes: number;
   /** Answered, or left by its caller: not to be sent any more. */
   settled: boolean;
   /** Set after a refusal together with others: goes in a request of its own, which is tried so long (0: once). */
   aloneMs: number | undefined;
-  /** Ends the wait for a missing topic. */
+  /** Ends the wait for a topic that nobody else waits for. */
   timer: NodeJS.Timeout | undefined;
+  /** The topic that takes no records and is tried with this. */
+  tries: string | undefined;
   resolve(): void;
   reject(error: unknown): void;
+}
+
+/** A topic that nobody else waits for. */
+interface Aside {
+  /** It is there and takes no records: only a record can find out that it does again. Else it is missing. */
+  readonly refuses: boolean;
+  /** What a caller is told whose time is over. */
+  readonly fault: (what: string) => Fault;
+  /** One of its records is on its way to find out. */
+  isTried: boolean;
+  waiting: Waiting[];
 }
 
 /** Least size at which a request is sent without looking for more records. A larger record goes alone: its topic decides. */
@@ -60,13 +74,14 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 function nextBatch(queue: Waiting[]): Waiting[] {
   const batch: Waiting[] = [];
   let bytes = 0;
-  const fits = (next: Waiting): boolean => batch.length === 0 || (next.aloneMs === undefined && bytes + next.bytes <= REQUEST_BYTES);
+  const isAlone = (w: Waiting): boolean => w.aloneMs !== undefined || w.tries !== undefined;
+  const fits = (next: Waiting): boolean => batch.length === 0 || (!isAlone(next) && bytes + next.bytes <= REQUEST_BYTES);
   for (let next = queue[0]; next !== undefined && fits(next); next = queue[0]) {
     queue.shift();
     if (next.settled) continue;
     bytes += next.bytes;
     batch.push(next);
-    if (next.aloneMs !== undefined) break;
+    if (isAlone(next)) break;
   }
   return batch;
 }
@@ -75,42 +90,40 @@ function nextBatch(queue: Waiting[]): Waiting[] {
  * One request at a time, with everything that came in meanwhile in the next one: fast under load, no wait when
  * idle, and a retried request can't overtake another, so records of a key keep their order.
  *
- * What names a topic that is not there steps aside, whole, and nothing is sent for it until the topic has come: else the
- * tries for one centre's topic would hold up all others. Each missing topic has a queue of its own and goes back to the
- * common one in order, so records of a topic still can't overtake each other. Only records that were handed over
- * together with those of a missing topic come later than others of their own topic: a caller to whom that matters
- * waits for its answer, as the stage loop and the outbox do.
+ * What names a topic that is not there, or of which the broker takes no records now, steps aside, and nothing but a try now and
+ * then is sent for it until it goes again: else the tries for one centre's topic would hold up all others. Each such topic has a
+ * queue of its own and goes back to the common one in order, so records of a topic still can't overtake each other. Only records
+ * that were handed over together with those of such a topic may come later than others of their own topic: a caller to whom that
+ * matters waits for its answer, as the stage loop and the outbox do.
  */
 export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publisher {
   const queue: Waiting[] = [];
-  /** By topic that is not there: what waits for it. A topic without any stays until somebody wants it and it is found. */
-  const aside = new Map<string, Waiting[]>();
+  /** By topic: what waits for it. A topic without any stays until somebody wants it and it is found, or taken. */
+  const aside = new Map<string, Aside>();
   let pumping: Promise<void> | undefined;
   let looking: Promise<void> | undefined;
   let closed = false;
 
-  /** Into the line of its missing topic, else into the common queue. */
+  /** Into the line of its topic that is aside, else into the common queue. */
   const line = (waiting: Waiting): void => {
-    const missing = topicsOf([waiting]).find((topic) => aside.has(topic));
-    if (missing === undefined) {
+    const topic = topicsOf([waiting]).find((t) => aside.has(t));
+    const own = topic === undefined ? undefined : aside.get(topic);
+    if (own === undefined) {
       queue.push(waiting);
       pumping ??= pump();
       return;
     }
-    const refusal = (): void => waiting.reject(new Fault('BUS_UNAVAILABLE', true, `${whatOf([waiting])}: ${missing} is not there`));
+    const refusal = (): void => waiting.reject(own.fault(whatOf([waiting])));
     if (closed) return refusal();
-    waiting.timer = setTimeout(refusal, times.tryingMs);
-    aside.get(missing)?.push(waiting);
+    waiting.timer ??= setTimeout(refusal, times.tryingMs);
+    own.waiting.push(waiting);
     looking ??= look();
   };
 
-  /** Asks which topics are missing, and has all who name one step aside. @returns those who don't */
-  const partMissing = async (batch: readonly Waiting[]): Promise<readonly Waiting[]> => {
-    const asked = topicsOf(batch);
-    const there = await sender.existing(asked).catch(() => asked);
-    const missing = asked.filter((topic) => !there.includes(topic));
-    for (const topic of missing) if (!aside.has(topic)) aside.set(topic, []);
-    const isHeldUp = (w: Waiting): boolean => missing.some((topic) => names(w, topic));
+  /** Has all who name one of the topics step aside. @returns those of the request who don't */
+  const part = (batch: readonly Waiting[], topics: ReadonlyMap<string, Pick<Aside, 'refuses' | 'fault'>>): readonly Waiting[] => {
+    for (const [topic, why] of topics) if (!aside.has(topic)) aside.set(topic, { ...why, isTried: false, waiting: [] });
+    const isHeldUp = (w: Waiting): boolean => w.records.some((r) => topics.has(r.topic));
     // Those of the request before those of the queue: they came first.
     const behind = queue.filter(isHeldUp);
     for (const w of behind) queue.splice(queue.indexOf(w), 1);
@@ -118,23 +131,87 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
     return batch.filter((w) => !isHeldUp(w));
   };
 
+  const partMissing = async (batch: readonly Waiting[]): Promise<readonly Waiting[]> => {
+    const asked = topicsOf(batch);
+    const there = await sender.existing(asked).catch(() => asked);
+    const missing = asked.filter((topic) => !there.includes(topic));
+    const faultOf = (topic: string) => (what: string) => new Fault('BUS_UNAVAILABLE', true, `${what}: ${topic} is not there`);
+    return part(batch, new Map(missing.map((topic) => [topic, { refuses: false, fault: faultOf(topic) }])));
+  };
+
+  /**
+   * One request for each topic: a refusal does not say of which topic it is, and the broker has taken the others' records. Those
+   * that take nothing step aside.
+   * @returns who is not answered and does not wait for one of them
+   */
+  const partRefused = async (batch: readonly Waiting[]): Promise<readonly Waiting[]> => {
+    let left = batch;
+    for (const topic of topicsOf(batch)) {
+      const own = left.filter((w) => !w.settled && names(w, topic));
+      const isOfTopic = (r: OutgoingRecord): boolean => r.topic === topic;
+      try {
+        if (own.length > 0) await sender.send(own.flatMap((w) => w.records.filter(isOfTopic)));
+        for (const w of own) {
+          w.records = w.records.filter((r) => !isOfTopic(r));
+          if (w.records.length === 0) w.resolve();
+        }
+      } catch (error) {
+        // What else fails is answered when they are sent again.
+        if (saysPartitionRefused(error)) left = part(left, new Map([[topic, { refuses: true, fault: (what) => busFault(error, what) }]]));
+      }
+    }
+    return left.filter((w) => !w.settled);
+  };
+
+  /** It goes again: who waits for it goes back to the common queue. */
+  const release = (topic: string): void => {
+    const back = aside.get(topic)?.waiting ?? [];
+    aside.delete(topic);
+    for (const w of back) {
+      clearTimeout(w.timer);
+      w.timer = undefined;
+      if (!w.settled) line(w);
+    }
+  };
+
+  /** The first that waits for a topic is sent by itself, through the queue. */
+  const attempt = (topic: string, own: Aside): void => {
+    const first = own.waiting.shift();
+    // Whoever is next is tried with all others.
+    if (first === undefined) return release(topic);
+    own.isTried = true;
+    first.tries = topic;
+    queue.push(first);
+    pumping ??= pump();
+  };
+
+  const sendAttempt = async (w: Waiting, topic: string): Promise<void> => {
+    try {
+      await sender.send(w.records);
+      w.resolve();
+      release(topic);
+    } catch (error) {
+      const fault = busFault(error, whatOf([w]));
+      if (!fault.retryable || closed) w.reject(fault);
+      // Who has left, or has its answer, has made room for the next try already.
+      const own = w.settled ? undefined : aside.get(topic);
+      if (own === undefined) return;
+      own.waiting.unshift(w);
+      own.isTried = false;
+      w.tries = undefined;
+    }
+  };
+
+  const isWaitedFor = ({ isTried, waiting }: Aside): boolean => isTried || waiting.length > 0;
+
   const look = async (): Promise<void> => {
     for (;;) {
-      const there = await sender.existing([...aside.keys()]).catch(() => []);
-      for (const topic of there) {
-        const back = aside.get(topic) ?? [];
-        aside.delete(topic);
-        for (const w of back) {
-          clearTimeout(w.timer);
-          if (!w.settled) line(w);
-        }
-      }
-      for (const [topic, list] of aside)
-        aside.set(
-          topic,
-          list.filter((w) => !w.settled),
-        );
-      if (closed || [...aside.values()].every((list) => list.length === 0)) break;
+      const missing = [...aside].flatMap(([topic, { refuses }]) => (refuses ? [] : [topic]));
+      const there = missing.length === 0 ? [] : await sender.existing(missing).catch(() => []);
+      for (const topic of there) release(topic);
+      for (const own of aside.values()) own.waiting = own.waiting.filter((w) => !w.settled);
+      for (const [topic, own] of [...aside]) if (own.refuses && !own.isTried) attempt(topic, own);
+      if (closed || ![...aside.values()].some(isWaitedFor)) break;
       await pause(times.lookMs);
     }
     looking = undefined;
@@ -142,6 +219,8 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
 
   /** Sends until all are answered, have stepped aside, or stand in the queue again, each for a request of its own. */
   const sendFor = async (batch: readonly Waiting[]): Promise<void> => {
+    const [first] = batch;
+    if (first?.tries !== undefined) return await sendAttempt(first, first.tries);
     const begun = performance.now();
     const tryingMs = batch[0]?.aloneMs ?? times.tryingMs;
     let waitMs = times.pauseMs;
@@ -156,6 +235,10 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
           const someLeft = rest.length < left.length;
           left = rest;
           if (someLeft) continue;
+        }
+        if (saysPartitionRefused(error) && !closed) {
+          left = await partRefused(left);
+          continue;
         }
         const { retryable } = busFault(error, '');
         if (!retryable || closed || performance.now() - begun >= tryingMs) {
@@ -186,6 +269,8 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
     new Promise((resolve, reject) => {
       const settle = (): void => {
         waiting.settled = true;
+        const own = waiting.tries === undefined ? undefined : aside.get(waiting.tries);
+        if (own !== undefined) own.isTried = false;
         clearTimeout(waiting.timer);
         signal?.removeEventListener('abort', leave);
       };
@@ -195,6 +280,7 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
         settled: false,
         aloneMs: undefined,
         timer: undefined,
+        tries: undefined,
         resolve: () => (settle(), resolve()),
         reject: (error) => (settle(), reject(error)),
       };
@@ -222,7 +308,8 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
     },
     close: async () => {
       closed = true;
-      for (const w of [...aside.values()].flat()) w.reject(new Fault('BUS_UNAVAILABLE', true, `${whatOf([w])}: the bus closes`));
+      for (const w of [...aside.values()].flatMap((own) => own.waiting))
+        w.reject(new Fault('BUS_UNAVAILABLE', true, `${whatOf([w])}: the bus closes`));
       if (pumping !== undefined) await within(CLOSE_MS, pumping);
       await sender.close();
     },

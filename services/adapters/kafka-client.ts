@@ -116,6 +116,14 @@ export function saysTopicMissing(error: unknown): boolean {
   return kindsOf(error).some((k) => k === 'UNKNOWN_TOPIC_OR_PARTITION' || k === 'UNKNOWN_TOPIC_ID');
 }
 
+const REFUSED_PARTITION =
+  /^(NOT_ENOUGH_REPLICAS|NOT_ENOUGH_REPLICAS_AFTER_APPEND|LEADER_NOT_AVAILABLE|NOT_LEADER_FOR_PARTITION|NOT_LEADER_OR_FOLLOWER|KAFKA_STORAGE_ERROR)$/;
+
+/** Whether the broker answered, and can't take records of a partition now. It doesn't say of which. */
+export function saysPartitionRefused(error: unknown): boolean {
+  return kindsOf(error).some((k) => REFUSED_PARTITION.test(k));
+}
+
 /** Whether a commit without a member was refused since the group has some: the broker then wants to know which one it is. */
 export function saysGroupActive(error: unknown): boolean {
   return kindsOf(error).includes('UNKNOWN_MEMBER_ID');
