@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { avroCodec } from '../adapters/avro-codec.ts';
 import { Fault } from '../kernel/fault.ts';
 import { centreId } from '../kernel/ids.ts';
@@ -255,6 +258,80 @@ describe('studies that are to be announced again', () => {
     now += 1000;
     await look();
     expect(announced()).toHaveLength(4);
+  });
+});
+
+describe('an announced study that a census did not list', () => {
+  const announced = () =>
+    eventsOf('StudyAvailable')
+      .filter((e) => e.key === `c1|${BAD}`)
+      .map((e) => e.value as { revision: string; sequence: number });
+  const lines = () =>
+    eventsOf('Census').map((e) =>
+      e.type === 'ctstream.clinical.v1.Census' ? e.value.studies.find((s) => s.studyInstanceUid === BAD)?.state : undefined,
+    );
+  const look = async (): Promise<void> => {
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, link, row, signal);
+  };
+  const census = () => takeCensus(state, link, signal);
+  /** Announced, then deleted, and a census was taken without it. */
+  beforeEach(async () => {
+    await census();
+    await look();
+    pacs.delete(BAD);
+    await census();
+  });
+
+  test('is announced again, once, when a census finds it unchanged; until then the census calls it pending', async () => {
+    pacs.add(BAD);
+    await census();
+    await look();
+    await census();
+    await look();
+    const [first, again, ...more] = announced();
+    expect([again?.revision, more]).toEqual([first?.revision, []]);
+    expect(again?.sequence).toBeGreaterThan(first?.sequence ?? Infinity);
+    expect(lines()).toEqual(['pending', undefined, 'pending', 'announced']);
+    expect(eventsOf('StudyAvailable').filter((e) => e.key === `c1|${GOOD}`)).toHaveLength(1);
+  });
+
+  test('also when the change feed finds it, however often it was looked for while it was gone, or was out of scope', async () => {
+    markTouched(state, centre, BAD, 'change-feed', link.quiet);
+    await look();
+    announceAgain(state, centre, 0);
+    await look();
+    pacs.add(BAD);
+    markTouched(state, centre, BAD, 'change-feed', link.quiet);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, { ...link, inScope: () => false }, row, signal);
+    expect(announced()).toHaveLength(1);
+    markTouched(state, centre, BAD, 'change-feed', link.quiet);
+    await look();
+    expect(announced()).toHaveLength(2);
+  });
+
+  test('also when the gateway is killed after the census that finds it', async () => {
+    pacs.add(BAD);
+    await census();
+    const folder = await mkdtemp(join(tmpdir(), 'gateway-test-'));
+    const file = join(folder, 'g.sqlite');
+    state.run('VACUUM INTO ?', file);
+    state.close();
+    state = openState({ file, codec, nowMs: () => now });
+    await look();
+    expect(announced()).toHaveLength(2);
+    await rm(folder, { recursive: true });
+  });
+
+  test('waits behind what is new', async () => {
+    const fresh = '1.3' as StudyInstanceUid;
+    pacs.add(BAD);
+    await census();
+    now += 1;
+    markTouched(state, centre, fresh, 'poll', link.quiet);
+    now += 1000;
+    expect(dueStudies(state, centre, 10).map((r) => r.uid)).toEqual([fresh, BAD]);
   });
 });
 
