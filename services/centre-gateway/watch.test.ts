@@ -30,6 +30,8 @@ let fails: (uid: StudyInstanceUid) => boolean;
 let asked: StudyInstanceUid[];
 /** What a listing of everything is refused with, and how often one was asked for. */
 let unlistable: Fault | undefined;
+/** The same of a poll, which lists the last days. */
+let unpollable: Fault | undefined;
 let listings: number;
 let counted: string[];
 
@@ -47,7 +49,7 @@ const web: DicomWeb = {
     if (filter.studyDateFrom === undefined) {
       listings += 1;
       if (unlistable !== undefined) throw unlistable;
-    }
+    } else if (unpollable !== undefined) throw unpollable;
     for (const uid of pacs) yield found(uid);
   },
   study: async (uid) => {
@@ -92,6 +94,7 @@ beforeEach(() => {
   fails = () => false;
   asked = [];
   unlistable = undefined;
+  unpollable = undefined;
   listings = 0;
   counted = [];
   stop = new AbortController();
@@ -182,6 +185,34 @@ describe('a PACS that does not list everything it has', () => {
     await watchUntil(() => pacsCode() !== null);
     expect(pacsCode()).toBe('PACS_UNREACHABLE');
     expect(failing()).toBeNull();
+  });
+});
+
+describe('a PACS without a change feed that does not list its last days', () => {
+  const refused = new Fault('PACS_ERROR', false, 'QIDO-RS studies of centre c1: HTTP 400');
+  beforeEach(() => {
+    unpollable = refused;
+  });
+
+  test('has what is due announced and its census taken all the same, and the status page says what failed', async () => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    await watchUntil(() => eventsOf('StudyAvailable').length >= 2);
+    expect(
+      eventsOf('StudyAvailable')
+        .map((e) => e.key)
+        .toSorted(),
+    ).toEqual([`c1|${BAD}`, `c1|${GOOD}`]);
+    expect(eventsOf('Census')).toHaveLength(1);
+    expect(reportOf(state, link).pacs).toMatchObject({ usable: false, code: 'PACS_ERROR', detail: refused.message });
+  });
+
+  test('is asked for nothing else when it answers nothing else either, and its studies keep their deadlines', async () => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    now += 1000;
+    fails = () => true;
+    await watchUntil(() => pacsCode() !== null);
+    expect(pacsCode()).toBe('PACS_UNREACHABLE');
+    expect([asked.includes(BAD), listings, studyRow(state, centre, BAD)?.tries]).toEqual([false, 0, 0]);
   });
 });
 
