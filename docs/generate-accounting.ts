@@ -44,8 +44,6 @@ const END = `
 - A loss of the last rows of a source other than a gateway, until its next event comes.
 - Outcomes that have left the clinical log (30 days): \`EXPIRED\`. What is parked keeps its study's state and code until the
   parked record is gone too (90 days).
-- Whether a study that a PACS had deleted and has again, unchanged and more than 30 days after it was announced, was ever
-  announced: it is \`unaccounted\` (\`NOT_ANNOUNCED\`) until the census without it is 30 days old.
 
 ## A gateway that lost its database
 

@@ -7,7 +7,7 @@ import { countOf } from './announce.ts';
 import { refuseUnnamed } from './intake-store.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
-import { isToAnnounceAgain, markTouched, settle, studyRow } from './studies.ts';
+import { isToAnnounceAgain, markTouched, noteMissed, settle, studyRow } from './studies.ts';
 
 /** Studies of one census event: far below the broker's 1 MiB. */
 const PAGE = 500;
@@ -34,6 +34,7 @@ export async function takeCensus(state: State, link: CentreLink, signal: AbortSi
     const studies = uids.map((uid) => censusStudy(state, link, uid, found.get(uid) ?? []));
     const listed = new Set<string>(uids);
     forgetUnlisted(state, link, listed);
+    noteMissed(state, link.centre, listed);
     studies.push(...vanishedStudies(state, link, listed));
     notePending(state, link, studies);
     studies.sort((a, b) => (a.studyInstanceUid < b.studyInstanceUid ? -1 : 1));
@@ -88,7 +89,7 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
   const isAgain = isToAnnounceAgain(state, link.centre, uid);
   if (known === undefined || needsLook(known, rows, isAgain)) markTouched(state, link.centre, uid, 'census', link.quiet);
   const now = studyRow(state, link.centre, uid);
-  // The log may have lost the announcement: until the next one the study waits.
+  // The log may have lost or forgotten the announcement: until the next one the study waits.
   if (now?.revision !== null && now?.revision !== undefined && !isAgain)
     return { studyInstanceUid: uid, instanceCount, state: 'announced', code: null };
   return { studyInstanceUid: uid, instanceCount, state: 'pending', code: now?.deadline_ms === null ? 'NOT_ANNOUNCED' : 'NOT_YET_STABLE' };

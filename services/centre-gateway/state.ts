@@ -54,6 +54,7 @@ CREATE INDEX IF NOT EXISTS outbox_unsent ON outbox (centre, sequence) WHERE sent
 CREATE TABLE IF NOT EXISTS unread_status (centre TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL, code TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (centre, partition, offset)) STRICT;
 CREATE TABLE IF NOT EXISTS census_pending (centre TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (centre, uid)) STRICT;
 CREATE TABLE IF NOT EXISTS announce_again (centre TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (centre, uid)) STRICT;
+CREATE TABLE IF NOT EXISTS census_missed (centre TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (centre, uid)) STRICT;
 CREATE TABLE IF NOT EXISTS census_failed (centre TEXT PRIMARY KEY, code TEXT NOT NULL, detail TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS intake (centre TEXT NOT NULL, intake_id TEXT NOT NULL, code TEXT NOT NULL, unit TEXT NOT NULL, files INTEGER NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (centre, intake_id)) STRICT;
 `;

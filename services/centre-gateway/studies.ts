@@ -38,14 +38,17 @@ export function markStable(state: State, centre: CentreId, uid: StudyInstanceUid
   );
 }
 
+/** Of the table `study`: somebody asked for it, or a census did not list the study since it was announced. */
+const IS_AGAIN = `(EXISTS (SELECT 1 FROM announce_again a WHERE a.centre = study.centre AND a.uid = study.uid)
+  OR EXISTS (SELECT 1 FROM census_missed m WHERE m.centre = study.centre AND m.uid = study.uid))`;
+
 /**
  * Studies whose deadline is over, oldest deadline first. Those that are announced again come last, in the order in which they
  * were announced: there may be very many of them, and what is new does not wait for what was there before.
  */
 export function dueStudies(state: State, centre: CentreId, limit: number): StudyRow[] {
   return state.all<StudyRow>(
-    `SELECT study.* FROM study LEFT JOIN announce_again a ON a.centre = study.centre AND a.uid = study.uid
-     WHERE study.centre = ? AND deadline_ms <= ? ORDER BY a.uid IS NOT NULL, deadline_ms, sequence LIMIT ?`,
+    `SELECT * FROM study WHERE centre = ? AND deadline_ms <= ? ORDER BY ${IS_AGAIN}, deadline_ms, sequence LIMIT ?`,
     centre,
     state.nowMs(),
     limit,
@@ -135,6 +138,21 @@ export function markAnnounced(
     row.uid,
   );
   forgetAnnounceAgain(state, centre, row.uid);
+  state.run('DELETE FROM census_missed WHERE centre = ? AND uid = ?', centre, row.uid);
+}
+
+/**
+ * Keeps which announced studies a census does not list. One that comes back is announced again although its revision is known:
+ * the log may have forgotten the announcement of before by then, and shows a study that came after that census.
+ */
+export function noteMissed(state: State, centre: CentreId, listed: ReadonlySet<string>): void {
+  const before = 'SELECT uid FROM census_missed WHERE centre = ?';
+  const announced = state.all<StudyRow>(
+    `SELECT uid FROM study WHERE centre = ? AND revision IS NOT NULL AND uid NOT IN (${before})`,
+    centre,
+    centre,
+  );
+  for (const { uid } of announced) if (!listed.has(uid)) state.run('INSERT INTO census_missed (centre, uid) VALUES (?, ?)', centre, uid);
 }
 
 /** Known revisions of the centre whose last announcement is not older (a study's number is the time of it, or later). */
@@ -162,12 +180,15 @@ export function announceAgain(state: State, centre: CentreId, sinceMs: number): 
   });
 }
 
-/** True until the study is announced, or the look at it found that there is nothing to announce. */
+/**
+ * Whether a known revision of the study is announced all the same. After somebody asked for it: until the study is announced, or
+ * the look at it found that there is nothing to announce. After a census without it: until it is announced.
+ */
 export function isToAnnounceAgain(state: State, centre: CentreId, uid: StudyInstanceUid): boolean {
-  return state.get('SELECT 1 FROM announce_again WHERE centre = ? AND uid = ?', centre, uid) !== undefined;
+  return state.get(`SELECT 1 FROM study WHERE centre = ? AND uid = ? AND ${IS_AGAIN}`, centre, uid) !== undefined;
 }
 
-/** How many studies still wait for it. */
+/** How many studies that somebody asked for still wait. */
 export function toAnnounceAgain(state: State, centre: CentreId): number {
   return state.get<{ n: number }>('SELECT count(*) AS n FROM announce_again WHERE centre = ?', centre)?.n ?? 0;
 }

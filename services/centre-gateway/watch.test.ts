@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { avroCodec } from '../adapters/avro-codec.ts';
 import { Fault } from '../kernel/fault.ts';
 import { centreId } from '../kernel/ids.ts';
@@ -27,6 +30,8 @@ let fails: (uid: StudyInstanceUid) => boolean;
 let asked: StudyInstanceUid[];
 /** What a listing of everything is refused with, and how often one was asked for. */
 let unlistable: Fault | undefined;
+/** The same of a poll, which lists the last days. */
+let unpollable: Fault | undefined;
 let listings: number;
 let counted: string[];
 
@@ -44,7 +49,7 @@ const web: DicomWeb = {
     if (filter.studyDateFrom === undefined) {
       listings += 1;
       if (unlistable !== undefined) throw unlistable;
-    }
+    } else if (unpollable !== undefined) throw unpollable;
     for (const uid of pacs) yield found(uid);
   },
   study: async (uid) => {
@@ -90,6 +95,7 @@ beforeEach(() => {
   fails = () => false;
   asked = [];
   unlistable = undefined;
+  unpollable = undefined;
   listings = 0;
   counted = [];
   stop = new AbortController();
@@ -183,6 +189,34 @@ describe('a PACS that does not list everything it has', () => {
   });
 });
 
+describe('a PACS without a change feed that does not list its last days', () => {
+  const refused = new Fault('PACS_ERROR', false, 'QIDO-RS studies of centre c1: HTTP 400');
+  beforeEach(() => {
+    unpollable = refused;
+  });
+
+  test('has what is due announced and its census taken all the same, and the status page says what failed', async () => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    await watchUntil(() => eventsOf('StudyAvailable').length >= 2);
+    expect(
+      eventsOf('StudyAvailable')
+        .map((e) => e.key)
+        .toSorted(),
+    ).toEqual([`c1|${BAD}`, `c1|${GOOD}`]);
+    expect(eventsOf('Census')).toHaveLength(1);
+    expect(reportOf(state, link).pacs).toMatchObject({ usable: false, code: 'PACS_ERROR', detail: refused.message });
+  });
+
+  test('is asked for nothing else when it answers nothing else either, and its studies keep their deadlines', async () => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    now += 1000;
+    fails = () => true;
+    await watchUntil(() => pacsCode() !== null);
+    expect(pacsCode()).toBe('PACS_UNREACHABLE');
+    expect([asked.includes(BAD), listings, studyRow(state, centre, BAD)?.tries]).toEqual([false, 0, 0]);
+  });
+});
+
 describe('studies that are to be announced again', () => {
   const announced = () =>
     eventsOf('StudyAvailable').map((e) => e.value as { studyInstanceUid: string; revision: string; sequence: number });
@@ -256,6 +290,80 @@ describe('studies that are to be announced again', () => {
     now += 1000;
     await look();
     expect(announced()).toHaveLength(4);
+  });
+});
+
+describe('an announced study that a census did not list', () => {
+  const announced = () =>
+    eventsOf('StudyAvailable')
+      .filter((e) => e.key === `c1|${BAD}`)
+      .map((e) => e.value as { revision: string; sequence: number });
+  const lines = () =>
+    eventsOf('Census').map((e) =>
+      e.type === 'ctstream.clinical.v1.Census' ? e.value.studies.find((s) => s.studyInstanceUid === BAD)?.state : undefined,
+    );
+  const look = async (): Promise<void> => {
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, link, row, signal);
+  };
+  const census = () => takeCensus(state, link, signal);
+  /** Announced, then deleted, and a census was taken without it. */
+  beforeEach(async () => {
+    await census();
+    await look();
+    pacs.delete(BAD);
+    await census();
+  });
+
+  test('is announced again, once, when a census finds it unchanged; until then the census calls it pending', async () => {
+    pacs.add(BAD);
+    await census();
+    await look();
+    await census();
+    await look();
+    const [first, again, ...more] = announced();
+    expect([again?.revision, more]).toEqual([first?.revision, []]);
+    expect(again?.sequence).toBeGreaterThan(first?.sequence ?? Infinity);
+    expect(lines()).toEqual(['pending', undefined, 'pending', 'announced']);
+    expect(eventsOf('StudyAvailable').filter((e) => e.key === `c1|${GOOD}`)).toHaveLength(1);
+  });
+
+  test('also when the change feed finds it, however often it was looked for while it was gone, or was out of scope', async () => {
+    markTouched(state, centre, BAD, 'change-feed', link.quiet);
+    await look();
+    announceAgain(state, centre, 0);
+    await look();
+    pacs.add(BAD);
+    markTouched(state, centre, BAD, 'change-feed', link.quiet);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, { ...link, inScope: () => false }, row, signal);
+    expect(announced()).toHaveLength(1);
+    markTouched(state, centre, BAD, 'change-feed', link.quiet);
+    await look();
+    expect(announced()).toHaveLength(2);
+  });
+
+  test('also when the gateway is killed after the census that finds it', async () => {
+    pacs.add(BAD);
+    await census();
+    const folder = await mkdtemp(join(tmpdir(), 'gateway-test-'));
+    const file = join(folder, 'g.sqlite');
+    state.run('VACUUM INTO ?', file);
+    state.close();
+    state = openState({ file, codec, nowMs: () => now });
+    await look();
+    expect(announced()).toHaveLength(2);
+    await rm(folder, { recursive: true });
+  });
+
+  test('waits behind what is new', async () => {
+    const fresh = '1.3' as StudyInstanceUid;
+    pacs.add(BAD);
+    await census();
+    now += 1;
+    markTouched(state, centre, fresh, 'poll', link.quiet);
+    now += 1000;
+    expect(dueStudies(state, centre, 10).map((r) => r.uid)).toEqual([fresh, BAD]);
   });
 });
 

@@ -57,20 +57,31 @@ export function watchCentre(state: State, link: CentreLink): Watch {
     }
   };
 
-  const notice = async (signal: AbortSignal): Promise<void> => {
+  /**
+   * Returns why a poll failed, when the PACS answers all the same: what is due by now does not wait until it lists again.
+   * @throws Fault of the change feed, whose server must give the hashes too; or when the PACS answers nothing
+   */
+  const notice = async (signal: AbortSignal): Promise<Fault | undefined> => {
     if (link.changes !== undefined) {
       if (await followChanges(state, link, link.changes, signal)) censusDueMs = 0;
     } else if (state.nowMs() >= polledMs + link.pollMs) {
-      await poll(state, link, signal);
-      polledMs = state.nowMs();
+      try {
+        await poll(state, link, signal);
+        polledMs = state.nowMs();
+      } catch (error) {
+        if (signal.aborted || !(error instanceof Fault)) throw error;
+        await link.web.study(NO_STUDY, signal);
+        return error;
+      }
     }
+    return undefined;
   };
 
   const round = async (signal: AbortSignal): Promise<void> => {
     // Full: the cursor stands still and nothing is dropped.
     if (outboxDepth(state, link.centre) >= link.outboxLimit)
       throw new Fault('BUS_UNAVAILABLE', true, 'the outbox is full: nothing more is taken in until Kafka answers');
-    await notice(signal);
+    const unlisted = await notice(signal);
     const due = dueStudies(state, link.centre, STUDIES_PER_ROUND);
     for (let i = 0; i < due.length; i += STUDIES_AT_A_TIME) {
       // Each of them took its whole time: the feed goes on first, and the rest has its turn in the next round.
@@ -78,6 +89,8 @@ export function watchCentre(state: State, link: CentreLink): Watch {
     }
     // Last: it asks for everything that the PACS has, and a PACS that won't list that may answer for each study.
     if (asked.length > 0 || state.nowMs() >= censusDueMs) await census(signal);
+    // For the status page, and for the wait until the next poll.
+    if (unlisted !== undefined) throw unlisted;
   };
 
   return {

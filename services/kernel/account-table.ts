@@ -58,7 +58,8 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
   {
     state: 'waiting',
     codes: ['NOT_YET_STABLE'],
-    putBy: '`census` lists it as pending: images may still come, it came back after it had vanished, or it is to be announced again',
+    putBy:
+      '`census` lists it as pending: images may still come, it came back after it had vanished or a census was without it, or it is to be announced again',
     takenOutBy: '`study-available`; or a whole census without it (rejected, STUDY_VANISHED)',
     acts: 'gateway',
     next: [...ANYWHERE, 'outOfScope'],

@@ -181,7 +181,7 @@ function anonymisedAtMs({ input, facts }: Fold, key: ClinicalKey): number {
 }
 
 /** True when the study's announcement may have left the log: its topic's start has moved, and no census since then
- * is without the study. */
+ * is without the study (a gateway announces again what comes back after such a census). */
 function mayHaveExpired({ input, facts }: Fold, key: ClinicalKey): boolean {
   const { centre } = parseClinicalKey(key);
   const since = [...input.moved].filter(([place]) => place.startsWith(`ct.clinical.${centre}.study-available.`)).map(([, ms]) => ms);

@@ -67,6 +67,19 @@ test('a record that only waited for its turn comes again at once, however often,
   expect([failed.where, failed.attempt, failed.record.topic]).toEqual(['retry', 1, retryTopic('clinical', 'ingest', '30s')]);
 });
 
+test('a record that a PACS fails on waits for an hour at a time, however often it was tried', () => {
+  const stage = { name: 'ingest', zone: 'clinical', consumes: ['ct.clinical.<centre>.study-available.v1'] } as const;
+  const fault = new Fault('PACS_ERROR', true, 'WADO-RS: HTTP 500');
+  let record: BusRecord = parked('ct.clinical.c01.study-available.v1', 0);
+  const steps = Array.from({ length: 30 }, () => {
+    const failure = afterFailure({ stage, record, fault, nowMs: 1000 });
+    record = { ...failure.record, partition: 0, offset: 0n, timestampMs: 0 };
+    return failure.record.topic;
+  });
+  const topics = ['30s', '5m', ...Array.from({ length: 28 }, () => '1h')].map((delay) => retryTopic('clinical', 'ingest', delay));
+  expect([steps, record.headers[HEADER.attempt]]).toEqual([topics, '30']);
+});
+
 test('a record that has failed as often as it may and then waits for its turn is no dead letter by that', () => {
   const stage = { name: 'ingest', zone: 'clinical', consumes: ['ct.clinical.<centre>.study-available.v1'] } as const;
   const headers = {

@@ -73,6 +73,19 @@ const announced = (centre: string, study: string, count = 1): Promise<Awaited<Re
     return found.length >= count ? found : undefined;
   });
 
+type StoredEvents = Awaited<ReturnType<typeof storedOf>>;
+
+const stored = (study: string, count: number): Promise<StoredEvents> =>
+  eventually(`stored ${count} time(s)`, async () => {
+    const found = (await storedOf(lab)).filter((e) => e.value.studyInstanceUid === study);
+    return found.length >= count ? found : undefined;
+  });
+
+/** Told more than once, of one manifest. */
+function expectOneStudy(told: StoredEvents): void {
+  expect(new Set(told.map((e) => `${e.id} ${e.value.sequence} ${e.value.manifestSha256}`)).size).toBe(1);
+}
+
 interface Report {
   readonly centre: string;
   readonly sent: number;
@@ -146,12 +159,7 @@ describe('announcing', () => {
   test('a study that is announced again is told again with the same event id, and stored once', async () => {
     const study = smallStudy({ slices: 2 });
     await put(lab.orthanc(A), study.files);
-    const stored = async (count: number): Promise<Awaited<ReturnType<typeof storedOf>>> =>
-      eventually(`stored ${count} time(s)`, async () => {
-        const found = (await storedOf(lab)).filter((e) => e.value.studyInstanceUid === study.study);
-        return found.length >= count ? found : undefined;
-      });
-    await stored(1);
+    await stored(study.study, 1);
     const response = await fetch(`${lab.stages.apiUrl('centre-gateway')}/announce-again`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: `Bearer ${lab.provisioned.gatewayToken}` },
@@ -161,14 +169,32 @@ describe('announcing', () => {
     const [first, second] = await announced(A, study.study, 2);
     expect([second?.value.revision, second?.value.instanceCount]).toEqual([first?.value.revision, first?.value.instanceCount]);
     expect(second?.value.sequence).toBeGreaterThan(first?.value.sequence ?? Infinity);
-    const told = await stored(2);
-    expect(new Set(told.map((e) => `${e.id} ${e.value.sequence} ${e.value.manifestSha256}`)).size).toBe(1);
+    expectOneStudy(await stored(study.study, 2));
     await eventually('nothing waits any more', async () => {
       const { toAnnounceAgain, waiting } = await reportOf(A);
       return toAnnounceAgain === 0 && waiting === 0 ? true : undefined;
     });
     expect(await announcementsOf(A, study.study)).toHaveLength(2);
   }, 90_000);
+
+  test('a study that a census did not list, and that is back unchanged, is announced once more and stored once', async () => {
+    const study = smallStudy({ slices: 2 });
+    await put(lab.orthanc(A), study.files);
+    await stored(study.study, 1);
+    await removeStudy(lab.orthanc(A), study.study);
+    await censusNow(lab);
+    await put(lab.orthanc(A), study.files);
+    const [first, second] = await announced(A, study.study, 2);
+    expect(second?.value.revision).toBe(first?.value.revision);
+    expect(second?.value.sequence).toBeGreaterThan(first?.value.sequence ?? Infinity);
+    expectOneStudy(await stored(study.study, 2));
+    await censusNow(lab);
+    const line = (await eventsOf(lab, 'ctstream.clinical.v1.Census', TOPICS.census(A)))
+      .at(-1)
+      ?.value.studies.find((s) => s.studyInstanceUid === study.study);
+    expect(line?.state).toBe('announced');
+    expect(await announcementsOf(A, study.study)).toHaveLength(2);
+  }, 120_000);
 
   test('a study that vanished before the pull and comes back is announced again and stored', async () => {
     await lab.stages.kill('ingest', 'SIGTERM');

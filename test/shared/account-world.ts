@@ -223,6 +223,8 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
       if (!s.listed) {
         const gone = s.pendingListed && !s.everAnnounced && luck < 5;
         s.pendingListed = false;
+        // When it is back it is announced again, whatever it then is.
+        s.announced = undefined;
         return gone ? [{ ...line, instanceCount: 0, state: 'outOfScope', code: 'STUDY_VANISHED' }] : [];
       }
       s.pendingListed = s.inScope && s.announced === undefined;
@@ -295,10 +297,9 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
   };
 
   const scan = (s: Study, luck: number): void => {
-    // A study that a PACS deleted and has again: what the account can't tell from a lost announcement, once the old one is forgotten.
-    if (!s.listed && expired.size > 0) s.announced = undefined;
-    // Now and then it is set back to what it was.
-    s.content = luck === 9 && s.content > 1 ? s.content - 1 : s.content + 1;
+    const isBack = !s.listed && s.content > 0;
+    // Now and then it is set back to what it was; and what a PACS had deleted may come back as it was.
+    if (!isBack || luck < 5) s.content = luck === 9 && s.content > 1 ? s.content - 1 : s.content + 1;
     [s.count, s.listed] = [100 + s.content, true];
   };
 
