@@ -96,7 +96,8 @@ and provision-gives-least-right, in test/integration.
 
 Names without \`ct.\`. A user that reads anything may join the groups of its own name (\`<user>\` and \`<user>.*\`) and no
 other; \`account\` and \`operator\` also see how far every group is. Nobody may create, change or delete a topic. Whoever may
-join a group may set its offsets: \`ctstream log accept-loss\` works as the stage's own user.
+join a group may set its offsets: \`ctstream log accept-loss\` works as the stage's own user. \`ctstream log restore\` makes topics and
+writes to all, so it works as an administrator of Kafka, who stands in no row here.
 
 ${kafka}
 

@@ -3,7 +3,7 @@ import { Fault } from '../kernel/fault.ts';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 import { busFault, saysPartitionRefused, saysTopicMissing } from './kafka-client.ts';
 import { within } from './kafka-offsets.ts';
-import { recordBytes } from './record-bytes.ts';
+import { memoryBytes } from './record-memory.ts';
 
 export interface Sender {
   /** One request with all of these, tried once; rejects with the client's own error. */
@@ -295,7 +295,7 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
       let chunk: OutgoingRecord[] = [];
       let bytes = 0;
       for (const record of records) {
-        const size = recordBytes(record);
+        const size = memoryBytes(record);
         if (chunk.length > 0 && bytes + size > REQUEST_BYTES) {
           await enqueue(chunk, bytes, signal);
           chunk = [];

@@ -1,7 +1,7 @@
 // The book of records in hand: leases by key and partition, and the offset that may be committed. Pure of any
 // client library, so that every bus adapter (and the fake) keeps the same promises.
 import type { BusRecord, Lease } from '../ports/event-bus.ts';
-import { recordBytes } from './record-bytes.ts';
+import { memoryBytes } from './record-memory.ts';
 
 export interface PartitionName {
   readonly topic: string;
@@ -95,7 +95,7 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
   const finish = (p: Held, entry: Entry): void => {
     entry.state = 'done';
     const { key } = entry.record;
-    weigh(p, -recordBytes(entry.record));
+    weigh(p, -memoryBytes(entry.record));
     entry.record = { ...entry.record, key: '', value: NO_BYTES, headers: {} };
     const queue = p.keys.get(key) ?? [];
     queue.splice(queue.indexOf(entry), 1);
@@ -136,7 +136,7 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
     if (record === undefined) return;
     const entry: Entry = { record, abort: new AbortController(), state: 'queued' };
     p.entries.set(record.offset, entry);
-    weigh(p, recordBytes(record));
+    weigh(p, memoryBytes(record));
     p.next = record.offset + 1n;
     // Where a group starts that has committed nothing is nothing to commit.
     if (p.committed < 0n) p.committed = record.offset;

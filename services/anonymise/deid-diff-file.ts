@@ -6,6 +6,7 @@ import { readDicom } from '../dicom/read.ts';
 import { diffOf } from './deid-diff.ts';
 import type { Change, DiffAction } from './deid-diff.ts';
 import { filesUnder, originalsUnder } from './deid-folders.ts';
+import { isTooLargeFile } from './instance-limit.ts';
 import { compileProfile } from './profile/profile.ts';
 import { pairsOf, seenFile } from './verify-pairs.ts';
 
@@ -32,7 +33,10 @@ export const writeDiff = async (inDir: string, outDir: string, diffFile: string,
   const columns = withValues ? [...COLUMNS, ...VALUE_COLUMNS] : COLUMNS;
   const [originals, written] = [(await originalsUnder(inDir)).files, await filesUnder(outDir)];
   const { pairs } = pairsOf(
-    originals.map((name) => seenFile(join(inDir, name))),
+    originals
+      .map((name) => join(inDir, name))
+      .filter((path) => !isTooLargeFile(path))
+      .map(seenFile),
     written.map((name) => seenFile(join(outDir, name))),
   );
   pairs.sort((a, b) => (a.original.path < b.original.path ? -1 : 1));

@@ -1,12 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TAG } from '../dicom/dictionary.ts';
 import { element } from '../dicom/values.ts';
 import { openSqliteVault } from '../adapters/sqlite-vault.ts';
+import { SOP_CLASS } from '../dicom/uid.ts';
+import { writeDiff } from './deid-diff-file.ts';
 import { deidFolder, FolderError } from './deid-folder.ts';
 import { isWithin } from './deid-folders.ts';
+import { INSTANCE_LIMIT_MB } from './instance-limit.ts';
 import { ctBytes, of, plantedElements } from './test-support.ts';
 
 let folder = '';
@@ -148,6 +151,33 @@ describe('deid folder', () => {
       symlinkSync(at('nowhere'), at('in/broken.dcm'));
       const result = await deid('out');
       expect(result).toMatchObject({ written: 1, refused: [{ file: 'broken.dcm', code: 'FILE_UNREADABLE' }] });
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'leaves a file unread that is too large: a CT image as LIMIT_EXCEEDED, another as what it is; the rest of the study is written',
+    async () => {
+      rmSync(at('in'), { recursive: true });
+      mkdirSync(at('in'));
+      writeFileSync(at('in/one.dcm'), ctBytes({ n: 1 }));
+      const large = {
+        'ct.dcm': ctBytes({ n: 2 }),
+        'scan.dcm': ctBytes({ n: 3, changes: [of('SOPClassUID', SOP_CLASS.EnhancedCTImageStorage)] }),
+        'archive.zip': 'PK',
+      };
+      for (const [name, start] of Object.entries(large)) {
+        writeFileSync(at(`in/${name}`), start);
+        // Sparse: takes no room on the disk.
+        truncateSync(at(`in/${name}`), INSTANCE_LIMIT_MB * 1024 * 1024 + 1);
+      }
+      const result = await deid('out', { workers: 1 });
+      expect(result.refused).toEqual([
+        { file: 'archive.zip', code: 'LIMIT_EXCEEDED' },
+        { file: 'ct.dcm', code: 'LIMIT_EXCEEDED' },
+        { file: 'scan.dcm', code: 'NOT_PRIMARY_AXIAL_CT' },
+      ]);
+      expect([result.written, await writeDiff(at('in'), at('out'), at('diff.csv'))]).toMatchObject([1, { files: 1 }]);
     },
     TIMEOUT_MS,
   );

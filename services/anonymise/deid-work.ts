@@ -12,6 +12,7 @@ import { studyClock } from './dates.ts';
 import type { Moment } from './dates.ts';
 import type { StudySubject } from './deidentify.ts';
 import { DEFAULT_IDENTITY_RULES, subjectIdentity } from './identity.ts';
+import { codeOfTooLarge, isTooLargeFile } from './instance-limit.ts';
 import { cleanInstance, findingsIn } from './instance.ts';
 import type { CleanInstance } from './instance.ts';
 import { compileProfile } from './profile/profile.ts';
@@ -215,11 +216,13 @@ const headReader = (): HeadOf => {
   return (path) => {
     const start = originalIn(path, room, HEAD_BYTES);
     if (start === undefined) return UNREADABLE;
+    const isTooLarge = isTooLargeFile(path);
     try {
       last = seeFile(start, last, TAG.SeriesInstanceUID + 1);
     } catch {
-      return whole(path);
+      return isTooLarge ? codeOfTooLarge(undefined) : whole(path);
     }
+    if (isTooLarge) return codeOfTooLarge(firstUid(last, TAG.SOPClassUID));
     const [study, series, sop] = [TAG.StudyInstanceUID, TAG.SeriesInstanceUID, TAG.SOPInstanceUID].map((tag) => firstUid(last, tag));
     return study && series && sop ? { study, series, sop } : whole(path);
   };

@@ -1,7 +1,7 @@
 // The environment of anonymise: stores, vault, centres and where unverified files may lie.
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
-import { INSTANCE_LIMIT_MB } from './kept-originals.ts';
+import { INSTANCE_LIMIT_MB } from './instance-limit.ts';
 import { erasureShape, kafkaShape, processShape, readEnv, stageShape, storeShape, vaultShape } from '../runtime/env.ts';
 
 export const anonymiseEnv = z.object({

@@ -5,20 +5,17 @@ import type { DicomFile } from '../dicom/model.ts';
 import type { ManifestInstance, ManifestSeries } from '../kernel/manifest.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { originalsOf } from './clinical-series.ts';
-import { codeOfSopClass } from './disposition.ts';
+import { codeOfTooLarge } from './instance-limit.ts';
 import type { CleanOptions } from './instance.ts';
 import { reusable } from './shelf.ts';
 import type { Shelf, ShelvedFile } from './shelf.ts';
 import { leaveUnread, surveyFile } from './study-survey.ts';
 import type { StudySurvey } from './study-survey.ts';
 
-/** Largest instance that is read unless said otherwise: a slice has some megabytes, a whole scan in one object some hundred. */
-export const INSTANCE_LIMIT_MB = 256;
-
 export interface OriginalsPorts {
   readonly store: ObjectStore;
   readonly shelf: Shelf;
-  /** Larger instances are left behind unread: each is in memory as a whole, and what has no room there ends the process for all. */
+  /** Larger instances are left behind unread. */
   readonly instanceLimitBytes: number;
 }
 
@@ -53,9 +50,7 @@ export const keptOriginals = ({ store, shelf, instanceLimitBytes }: OriginalsPor
   const isTooLarge = ({ sizeBytes }: ManifestInstance): boolean => sizeBytes > instanceLimitBytes;
   return {
     survey: async (series, survey) => {
-      // What its class would leave behind anyway has that code, whatever its size.
-      for (const { sopClassUid } of series.instances.filter(isTooLarge))
-        leaveUnread(survey, codeOfSopClass(sopClassUid) ?? 'LIMIT_EXCEEDED');
+      for (const { sopClassUid } of series.instances.filter(isTooLarge)) leaveUnread(survey, codeOfTooLarge(sopClassUid));
       const room = (entry: ManifestInstance): Uint8Array | undefined =>
         isTooLarge(entry) ? undefined : (shelf.add(study, nameOf(series, entry), entry.sizeBytes)?.bytes ?? passing(entry.sizeBytes));
       for await (const { entry, bytes } of originalsOf(store, series, signal, room)) {

@@ -48,18 +48,19 @@ const decoded = (file: DicomFile, fragments: readonly Uint8Array[], count: numbe
   const { transferSyntaxUid: syntax, dataset } = file;
   try {
     const stream = joinFragments(fragments);
+    const [rows, columns] = [number(dataset, TAG.Rows) ?? 0, number(dataset, TAG.Columns) ?? 0];
     if (syntax === '1.2.840.10008.1.2.5') {
       const size = (number(dataset, TAG.BitsAllocated) ?? 0) / 8;
       const bytes = decodeRle(stream, count, size);
       return bytes === undefined || size === 1 ? bytes : new Uint16Array(bytes.buffer);
     }
     if (JPEG_LOSSLESS.test(syntax)) {
-      const words = jpegLosslessWords(stream, count);
+      const words = jpegLosslessWords(stream, rows, columns);
       return words instanceof Uint32Array ? undefined : words;
     }
     const codec = WASM[/^1\.2\.840\.10008\.1\.2\.4\.(\d+)$/.exec(syntax)?.[1] as keyof typeof WASM];
     if (codec === undefined) return undefined;
-    return wasmFrameNow(codec, stream, number(dataset, TAG.Rows) ?? 0, number(dataset, TAG.Columns) ?? 0).words;
+    return wasmFrameNow(codec, stream, rows, columns).words;
   } catch (error) {
     if (error instanceof DecodeError) return undefined;
     throw error;

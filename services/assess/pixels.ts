@@ -86,7 +86,7 @@ const decodeEncapsulated = async (pixels: Element, layout: PixelLayout, syntax: 
   const stream = joinFragments(pixels.fragments);
   if (syntax === SYNTAX.rle) return { values: storedValues(rleWords(stream, layout), layout), lossy: false };
   if (syntax === SYNTAX.jpegLossless || syntax === SYNTAX.jpegLosslessFirstOrder) {
-    const words = jpegLosslessWords(stream, layout.rows * layout.columns);
+    const words = jpegLosslessWords(stream, layout.rows, layout.columns);
     return { values: storedValues(words, layout), lossy: false };
   }
   return decodeWithWasm(stream, layout, syntax);

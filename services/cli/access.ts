@@ -1,14 +1,23 @@
 // What a command needs to connect to a deployment: its servers, and the rights of one user at each. A local deployment's
 // folder and a deployment file both give it, so that no command knows which of the two it was.
 import pino from 'pino';
+import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { openBus, type BusOptions } from '../adapters/event-bus.ts';
+import type { KafkaBusOptions } from '../adapters/kafka-offsets.ts';
 import type { S3Options } from '../adapters/s3-store.ts';
 import type { EventBus } from '../ports/event-bus.ts';
 import { ConfigError } from '../runtime/env.ts';
 
-/** Users of docs/credentials.md that people's commands connect as. */
-export const KAFKA_USERS = ['account', 'operator'] as const;
-export type KafkaUser = (typeof KAFKA_USERS)[number];
+/** Name of a centre's gateway as a Kafka user. */
+export const GATEWAY_USER = /^gateway-([a-z0-9-]+)$/;
+/** A stage's own user, or a centre's gateway's: whose groups have lost something, as that one a person mends it. */
+export type StageUser = keyof typeof topicsFile.stages | `gateway-${string}`;
+export const isStageUser = (name: string): name is StageUser => Object.hasOwn(topicsFile.stages, name) || GATEWAY_USER.test(name);
+
+/** Users of docs/credentials.md that people's commands connect as; `admin` is Kafka's own administrator, who may make topics. */
+const PEOPLES_USERS = ['account', 'operator', 'admin'] as const;
+export type KafkaUser = (typeof PEOPLES_USERS)[number] | StageUser;
+export const isKafkaUser = (name: string): name is KafkaUser => PEOPLES_USERS.some((user) => user === name) || isStageUser(name);
 export const STORE_USERS = ['analyst', 'security'] as const;
 export type StoreUser = (typeof STORE_USERS)[number];
 /** `privacy` owns the vault's database. */
@@ -49,7 +58,11 @@ export function allOf<T extends object>(parts: { readonly [K in keyof T]: () => 
   return found as T;
 }
 
-/** The bus of a command: what it says on the way is in its errors. */
+/** Kafka for a command: what it says on the way is in its errors. */
+export function quietly(rights: KafkaRights, clientId: string): KafkaBusOptions {
+  return { ...rights, clientId, log: pino({ level: 'silent' }) };
+}
+
 export function openQuietBus(rights: KafkaRights, clientId: string): Promise<EventBus> {
-  return openBus({ ...rights, clientId, log: pino({ level: 'silent' }) });
+  return openBus(quietly(rights, clientId));
 }

@@ -66,6 +66,15 @@ test('the least file has what one command needs; prefixes are empty, nothing is 
   expect([access.registryUrl, access.peopleFile]).toEqual([undefined, undefined]);
 });
 
+test('the users that a mend works as: a stage, a gateway, and the administrator', () => {
+  const given = { passwordFile: 'account-password' };
+  const users = { ingest: given, 'gateway-c07': given, admin: { ...given, username: 'root' } };
+  const access = accessTo({ kafka: { brokers: ['k:9092'], users } }, 'log accept-loss');
+  const named = (['ingest', 'gateway-c07', 'admin'] as const).map((user) => access.kafka(user).username);
+  expect(named).toEqual(['ingest', 'gateway-c07', 'root']);
+  expect(problemsOf(() => access.kafka('anonymise'))[0]).toMatch(/kafka\.users\.anonymise is missing, and 'log accept-loss' needs it$/);
+});
+
 test('what is missing is named, all at once, with the command that needs it', () => {
   const access = accessTo({ kafka: { brokers: ['k:9092'] } }, 'dead replay');
   const problems = problemsOf(() =>
@@ -118,7 +127,7 @@ test.each<[string, unknown, RegExp]>([
     { kafka: { brokers: ['k:1'], users: { account: { password: 'top-secret' } } } },
     /kafka\.users\.account.*password/,
   ],
-  ['an unknown user', { kafka: { brokers: ['k:1'], users: { ingest: { passwordFile: 'x' } } } }, /kafka\.users.*ingest/],
+  ['an unknown user', { kafka: { brokers: ['k:1'], users: { archiver: { passwordFile: 'x' } } } }, /kafka\.users.*archiver/],
   ['a broker without a port', { kafka: { brokers: ['kafka'] } }, /kafka\.brokers\.0: each broker is host:port/],
   ['no broker', { kafka: { brokers: [] } }, /kafka\.brokers/],
   ['certificates for a store without TLS', { store: { endpoint: 'http://s3', caFile: 'ca.pem' } }, /store\.caFile: endpoint is not https/],

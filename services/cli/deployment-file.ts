@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { broker, certificatesOf, ConfigError, kafkaShape, postgresUrl, registryShape, storeShape } from '../runtime/env.ts';
 import { readOwnFile, readOwnJson } from '../runtime/own-file.ts';
-import { KAFKA_USERS, STORE_USERS, VAULT_ROLES, type Access } from './access.ts';
+import { isKafkaUser, STORE_USERS, VAULT_ROLES, type Access } from './access.ts';
 import { keyOfText } from './key-file.ts';
 
 /** Of a file, from the folder of the deployment file. */
@@ -18,7 +18,7 @@ const fileSchema = z.strictObject({
       brokers: z.array(broker).min(1),
       caFile: path.optional(),
       topicPrefix: kafkaShape.TOPIC_PREFIX,
-      users: z.partialRecord(z.enum(KAFKA_USERS), kafkaUser).default({}),
+      users: z.partialRecord(z.string().refine(isKafkaUser, 'no Kafka user that a command connects as'), kafkaUser).default({}),
     })
     .optional(),
   store: z

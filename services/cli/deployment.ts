@@ -75,12 +75,11 @@ export async function attachDeployment(dir: string): Promise<Deployment> {
   }
 }
 
-/** What a user of a local deployment's Kafka connects with: a person's, a stage's or a gateway's. */
-export const localKafka = ({ kafka, tls }: Platform, p: Provisioned, username: string): KafkaRights => ({
+/** What a user of a local deployment's Kafka connects with: a person's, a stage's, a gateway's or the administrator. */
+const localKafka = ({ kafka, tls }: Platform, p: Provisioned, username: string): KafkaRights => ({
   brokers: kafka.brokers,
   ...(tls === undefined ? {} : { ssl: { ca: tls.ca } }),
-  username,
-  password: p.secretOf(username),
+  ...(username === kafka.admin.username ? kafka.admin : { username, password: p.secretOf(username) }),
   prefix: p.prefix,
 });
 

@@ -5,6 +5,7 @@ import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { Zone } from '../kernel/stage.ts';
 import type { GroupOffsets } from '../ports/group-offsets.ts';
 import { retryTopics } from '../runtime/retry.ts';
+import { GATEWAY_USER } from './access.ts';
 import { CONSUMED_TOPICS } from './consumed-topics.ts';
 
 /** A consumer group and what it consumes; logical names. */
@@ -15,11 +16,10 @@ export interface ConsumerGroup {
 }
 
 const ZONES = new Map(Object.entries(topicsFile.stages) as [string, Zone][]);
-const GATEWAY = /^gateway-([a-z0-9-]+)$/;
 
 /** The groups of a stage (`ingest`) or of a centre's gateway (`gateway-c01`); undefined for another name. */
 export function groupsOf(name: string): readonly ConsumerGroup[] | undefined {
-  const centre = GATEWAY.exec(name)?.[1];
+  const centre = GATEWAY_USER.exec(name)?.[1];
   if (centre !== undefined) return [{ group: name, topics: [`ct.clinical.${centre}.study-status.v1`] }];
   const [topics, zone] = [CONSUMED_TOPICS.get(name), ZONES.get(name)];
   if (topics === undefined || zone === undefined) return undefined;
@@ -73,7 +73,7 @@ export function nextSteps(stage: string, topics: readonly string[]): string[] {
   const centres = [...new Set(topics.map(centreOfTopic).filter((c) => c !== undefined))].sort();
   const ofAllCentres = topics.some((t) => centreOfTopic(t) === undefined && typeOfTopic(t) !== PATIENT_WITHDRAWN);
   return [
-    `Start ${GATEWAY.test(stage) ? 'the gateway' : stage}.`,
+    `Start ${GATEWAY_USER.test(stage) ? 'the gateway' : stage}.`,
     ...centres.map((centre) => `Centre ${centre}: ${byCentre(centre)}.`),
     ...(ofAllCentres
       ? [

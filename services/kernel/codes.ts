@@ -41,7 +41,7 @@ const rows = {
   LIMIT_EXCEEDED: {
     kind: 'final',
     meaning:
-      'The file is nested deeper, has more elements or is larger than any real one; or a series makes a larger volume. Limits of size: INSTANCE_LIMIT_BYTES (ingest), INSTANCE_LIMIT_MB and 4096 x 4096 pixels (anonymise), VOLUME_MB (assess).',
+      'The file is nested deeper, has more elements or is larger than any real one; or a series makes a larger volume. Limits of size: INSTANCE_LIMIT_BYTES (ingest), INSTANCE_LIMIT_MB and 4096 x 4096 pixels (anonymise; 256 MB for ctstream deid), VOLUME_MB (assess).',
     remedy: 'Check where the file comes from; it looks made to harm. For a real one, raise the limit of that stage and its memory.',
   },
   MISSING_UID: {

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { DecodeError } from './decode-error.ts';
+import { refuseOtherSize } from './stated-size.ts';
 
 type FrameInfo = {
   readonly width: number;
@@ -84,6 +85,7 @@ export const wasmFrame = async (name: DecoderName, stream: Uint8Array, rows: num
 
 /** Decodes one frame of `rows` x `columns`. Throws BAD_PIXELS when it does not decode or has another size. */
 export const wasmFrameNow = (name: DecoderName, stream: Uint8Array, rows: number, columns: number): DecodedFrame => {
+  refuseOtherSize(stream, rows, columns);
   const Codec = codecOf(name)[name];
   if (Codec === undefined) throw new Error(`${PACKAGES[name]} has no ${name}`);
   const decoder = new Codec();

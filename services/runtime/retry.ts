@@ -175,7 +175,7 @@ function contentOf(record: BusRecord, origin: Origin, ours: Record<string, strin
   const theirs = origin.record.headers;
   const whole = { key: record.key, value: record.value, headers: { ...theirs, ...ours } };
   if (origin.reference !== undefined) return { ...whole, headers: { ...whole.headers, [HEADER.sha256]: origin.reference } };
-  if (recordBytes(whole) <= PARK_BYTES) return whole;
+  if (loggedBytes(whole) <= PARK_BYTES) return whole;
   const short = Object.entries(theirs).filter(([name, text]) => NAMING.includes(name) && text.length <= 256);
   const sha256 = createHash('sha256').update(record.value).digest('hex');
   return {
@@ -188,7 +188,7 @@ function contentOf(record: BusRecord, origin: Origin, ours: Record<string, strin
 const NAMING = ['ce_id', 'ce_type', 'ce_source', 'ce_time', 'traceparent'];
 
 /** Size of a record as the log holds it, near enough. */
-function recordBytes(r: Omit<OutgoingRecord, 'topic'>): number {
+function loggedBytes(r: Omit<OutgoingRecord, 'topic'>): number {
   const headers = Object.entries(r.headers).reduce((sum, [k, v]) => sum + Buffer.byteLength(k) + Buffer.byteLength(v) + 10, 0);
   return r.value.byteLength + Buffer.byteLength(r.key) + headers;
 }

@@ -5,12 +5,15 @@ import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import pino from 'pino';
 import { storeUser } from '../../deploy/local/provision.ts';
 import type { EventRecord } from '../../schemas/events.gen.ts';
+import { kafkaGroupOffsets } from '../../services/adapters/platformatic-group-offsets.ts';
 import { ingestStage } from '../../services/ingest/stage.ts';
 import { Fault } from '../../services/kernel/fault.ts';
 import type { BusRecord } from '../../services/ports/event-bus.ts';
 import { afterFailure } from '../../services/runtime/retry.ts';
+import { adminClient } from './kafka-bus-suite.ts';
 import { codec, eventually, openKit, type Kit } from './research-kit.ts';
 
 const STUDIES = ['1.2.1', '1.2.2'];
@@ -43,7 +46,7 @@ const deploymentFile = async (name: string, content: object): Promise<string> =>
   join(kit.dir, await secretFile(name, JSON.stringify(content)));
 
 /** Kafka as the users named, and nothing else. */
-const kafkaAs = async (...users: ('account' | 'operator')[]): Promise<object> => ({
+const kafkaAs = async (...users: ('account' | 'operator' | 'ingest')[]): Promise<object> => ({
   brokers: kit.platform.kafka.brokers,
   topicPrefix: kit.provisioned.prefix,
   users: Object.fromEntries(
@@ -203,4 +206,45 @@ test('a wrong password and what others may read have their codes, and no secret 
   await writeFile(join(kit.dir, 'open.json'), '{}', { mode: 0o644 });
   const open = await ctstream(join(kit.dir, 'open.json'), 'dead', 'list');
   expect(open).toMatchObject({ code: 78, stderr: expect.stringMatching(/^BAD_CONFIG: deployment file: others may read .+: chmod 600\n$/) });
+}, 240_000);
+
+test('log restore names what it needs: the administrator of Kafka, and the archive', async () => {
+  const file = await deploymentFile('restore.json', { kafka: await kafkaAs('operator') });
+  expect(await ctstream(file, 'log', 'restore')).toMatchObject({
+    code: 78,
+    stdout: '',
+    stderr: expect.stringMatching(/kafka\.users\.admin is missing.+store\.users\.analyst is missing, and 'log restore' needs it/),
+  });
+}, 120_000);
+
+// The last one: it deletes what the others read.
+test('log accept-loss with the own user of the stage that lost something, and no other', async () => {
+  const { platform, provisioned } = kit;
+  const asIngest = { username: 'ingest', password: provisioned.secretOf('ingest'), brokers: platform.kafka.brokers };
+  const offsets = kafkaGroupOffsets({ ...asIngest, prefix: provisioned.prefix, clientId: 'test', log: pino({ level: 'silent' }) });
+  const deleted = (await offsets.ends([AVAILABLE])).filter(({ end }) => end > 0n);
+  await offsets.set(
+    'ingest',
+    deleted.map(({ topic, partition }) => ({ topic, partition, offset: 0n })),
+  );
+  const admin = await adminClient();
+  await admin.fetchTopicOffsets(provisioned.prefix + AVAILABLE);
+  const upTo = deleted.map(({ partition, end }) => ({ partition, offset: end.toString() }));
+  await admin.deleteTopicRecords({ topic: provisioned.prefix + AVAILABLE, partitions: upTo });
+  await admin.disconnect();
+
+  const acceptLoss = ['log', 'accept-loss', '--stage', 'ingest', '--yes', '--json'];
+  const others = await deploymentFile('no-ingest.json', { kafka: await kafkaAs('account', 'operator') });
+  expect(await ctstream(others, ...acceptLoss)).toMatchObject({
+    code: 78,
+    stdout: '',
+    stderr: `BAD_CONFIG: deployment file ${others}: kafka.users.ingest is missing, and 'log accept-loss' needs it\n`,
+  });
+  const ran = await ctstream(await deploymentFile('ingest.json', { kafka: await kafkaAs('ingest') }), ...acceptLoss);
+  const accepted = deleted.map(({ partition, end }) => ({ group: 'ingest', topic: AVAILABLE, partition, goesOnAt: `${end}` }));
+  expect([ran.code, ran.stderr, JSON.parse(ran.stdout)]).toMatchObject([0, '', { dryRun: false, accepted, refused: [] }]);
+  expect(await offsets.committed('ingest', [AVAILABLE])).toEqual(
+    expect.arrayContaining(deleted.map(({ topic, partition, end }) => ({ topic, partition, offset: end }))),
+  );
+  await offsets.close();
 }, 240_000);

@@ -6,6 +6,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { storeUser } from '../../deploy/local/provision.ts';
 import { kafkaLogWriter } from '../../services/adapters/kafka-log-writer.ts';
 import { applyTopics } from '../../services/adapters/kafka-topics.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
@@ -102,6 +103,24 @@ async function archive(bus: EventBus, into: S3Store): Promise<{ written: number;
   return { written, failed: [...state.failed.keys()] };
 }
 
+/** The Kafka that is restored into, and the archive of the lost one. */
+async function deploymentFile(): Promise<string> {
+  const { platform, provisioned, dir } = p;
+  const own = async (name: string, text: string): Promise<string> => {
+    await writeFile(join(dir, name), text, { mode: 0o600 });
+    return join(dir, name);
+  };
+  const { brokers, admin } = platform.kafka;
+  const users = { admin: { username: admin.username, passwordFile: await own('admin-password', admin.password) } };
+  const secretFile = await own('analyst-secret', provisioned.secretOf('analyst'));
+  const analyst = { accessKey: storeUser(provisioned.prefix, 'analyst'), secretFile };
+  const content = {
+    kafka: { brokers, topicPrefix: AGAIN, users },
+    store: { endpoint: platform.minio.url, bucketPrefix: provisioned.bucketPrefix, users: { analyst } },
+  };
+  return await own('restore-deployment.json', JSON.stringify(content));
+}
+
 const objectsOf = async (): Promise<string[]> => {
   const found: string[] = [];
   for await (const { key, lastModifiedMs } of store(p.provisioned.bucketPrefix).list('ct-research', ''))
@@ -149,15 +168,10 @@ test('the restored log is the lost one, and what starts on it makes nothing twic
     },
   };
   await expect(restoreLog({ bus, writer: killed, db }, { dir, signal: never })).rejects.toThrow('killed');
-  const password = join(p.dir, 'admin-password');
-  await writeFile(password, p.platform.kafka.admin.password, { mode: 0o600 });
   const main = resolve(import.meta.dirname, '../../services/cli/main.ts');
-  const { brokers, admin } = p.platform.kafka;
-  const place = ['--brokers', brokers.join(','), '--username', admin.username, '--password-file', password, '--prefix', AGAIN];
-  const more = ['--from', dir, '--centres', p.provisioned.centres.join(','), '--partitions', String(PARTITIONS), '--json'];
-  const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', main, 'log', 'restore', ...place, ...more], {
-    timeout: 120_000,
-  });
+  const flags = ['--centres', p.provisioned.centres.join(','), '--partitions', String(PARTITIONS), '--json'];
+  const all = ['--no-warnings', main, 'log', 'restore', '--deployment', await deploymentFile(), ...flags];
+  const { stdout } = await promisify(execFile)(process.execPath, all, { timeout: 120_000 });
   const done = JSON.parse(stdout) as Restored;
   expect(done.shifts).toEqual([]);
   expect(done.notRestored).toEqual([{ topic: 'ct.research.label-queue.dead', partition: expect.any(Number), records: 1 }]);

@@ -1,37 +1,20 @@
 // `ctstream log accept-loss`: a stage that ended with LOG_TRUNCATED goes on after what was deleted before it was read.
-import { resolve } from 'node:path';
 import Table from 'cli-table3';
 import { InvalidArgumentError, type Command } from 'commander';
-import pino from 'pino';
-import type { KafkaBusOptions } from '../../adapters/kafka-offsets.ts';
 import { kafkaGroupOffsets } from '../../adapters/platformatic-group-offsets.ts';
 import { Fault } from '../../kernel/fault.ts';
 import type { GroupOffsets } from '../../ports/group-offsets.ts';
-import { ConfigError } from '../../runtime/env.ts';
-import { attachDeployment, DEFAULT_DIR, localKafka } from '../deployment.ts';
-import { kafkaOfFlags, type KafkaFlags } from '../kafka-place.ts';
+import { isStageUser, quietly, type StageUser } from '../access.ts';
+import { accessOf, placedAnywhere, type Placed } from '../deployment.ts';
 import { acceptRefusal, groupsOf, lostPlaces, nextSteps, type AcceptRefusal, type ConsumerGroup, type LostPlace } from '../lost-records.ts';
 import { print, type Printable } from '../output.ts';
 import { asker } from '../vault-access.ts';
 
-interface AcceptFlags extends Printable, KafkaFlags {
-  readonly dir: string;
-  readonly stage: string;
+interface AcceptFlags extends Printable, Placed {
+  readonly stage: StageUser;
   readonly topic?: string;
   readonly dryRun?: true;
   readonly yes?: true;
-}
-
-/** As the stage's own user: it may read its topics and its groups, and nobody else has to. @throws ConfigError, NoDeployment */
-async function kafkaOf(o: AcceptFlags): Promise<KafkaBusOptions> {
-  const clientId = 'ctstream-accept-loss';
-  const { brokers, username = o.stage, passwordFile } = o;
-  if (brokers === undefined) {
-    const { platform, provisioned } = await attachDeployment(resolve(o.dir));
-    return { ...localKafka(platform, provisioned, o.stage), clientId, log: pino({ level: 'silent' }) };
-  }
-  if (passwordFile === undefined) throw new ConfigError(['with --brokers give --password-file too']);
-  return kafkaOfFlags({ ...o, brokers, username, passwordFile }, clientId);
 }
 
 /** @throws Fault GROUP_ACTIVE */
@@ -57,7 +40,9 @@ async function confirmed(o: AcceptFlags, places: readonly LostPlace[], command: 
 async function acceptLoss(o: AcceptFlags, command: Command): Promise<void> {
   const groups = groupsOf(o.stage);
   if (groups === undefined) command.error(`error: no stage ${o.stage}`, { exitCode: 2 });
-  const offsets = kafkaGroupOffsets(await kafkaOf(o));
+  // As the stage's own user: it may read its topics and its groups, and nobody else has to.
+  const kafka = (await accessOf(o, 'log accept-loss')).kafka(o.stage);
+  const offsets = kafkaGroupOffsets(quietly(kafka, 'ctstream-accept-loss'));
   try {
     const found = (await lostPlaces(offsets, groups)).filter((p) => o.topic === undefined || p.topic === o.topic);
     const judged = found.map((place) => ({ place, code: acceptRefusal(place.topic, o.topic !== undefined) }));
@@ -125,30 +110,23 @@ export function lossText(
   ].join('\n');
 }
 
-function stageName(text: string): string {
-  if (groupsOf(text) === undefined) throw new InvalidArgumentError('a stage (ingest, anonymise, ...) or gateway-<centre>');
+function stageName(text: string): StageUser {
+  if (!isStageUser(text)) throw new InvalidArgumentError('a stage (ingest, anonymise, ...) or gateway-<centre>');
   return text;
 }
 
 /** Registers `log accept-loss`. */
 export function addAcceptLossCommand(log: Command): void {
-  log
-    .command('accept-loss')
+  placedAnywhere(log.command('accept-loss'))
     .description('lets a stage that ended with LOG_TRUNCATED go on after records that were deleted before it read them. It must not run')
     .requiredOption('--stage <stage>', 'whose place is gone: ingest, anonymise, ..., or gateway-<centre>', stageName)
     .option('--topic <topic>', 'in this topic only')
     .option('--dry-run', 'say what is lost, and change nothing')
     .option('--yes', 'do not ask')
-    .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
-    .option('--brokers <list>', 'another Kafka, as host:port,host:port; with --password-file')
-    .option('--username <name>', "SCRAM-SHA-512 user; the stage's own when not given")
-    .option('--password-file <file>', 'file with its password')
-    .option('--ca-file <file>', 'CA certificate (PEM) of the brokers')
-    .option('--prefix <text>', 'before every topic and group, with --brokers')
     .option('--json', 'one JSON document: keep it, nothing else records what was accepted')
     .addHelpText(
       'after',
-      '\nExamples:\n  ctstream log accept-loss --stage anonymise --dry-run\n  ctstream log accept-loss --stage ingest --topic ct.clinical.c07.study-available.v1\n  ctstream log accept-loss --stage ingest --yes --json > loss-2026-11-28.json\n  ctstream log accept-loss --stage gateway-c07 --brokers kafka1:9093 --password-file gateway-c07.password --ca-file ca.pem\n',
+      '\nExamples:\n  ctstream log accept-loss --stage anonymise --dry-run\n  ctstream log accept-loss --stage ingest --topic ct.clinical.c07.study-available.v1\n  ctstream log accept-loss --stage ingest --yes --json > loss-2026-11-28.json\n  ctstream log accept-loss --stage gateway-c07 --deployment deployment.json\n',
     )
     .action(acceptLoss);
 }

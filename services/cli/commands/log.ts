@@ -1,15 +1,12 @@
 // Commands on what has happened: account, lag, query.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import Table from 'cli-table3';
-import { s3Store } from '../../adapters/s3-store.ts';
 import { openDuckDb } from '../../event-log/parquet.ts';
-import { createViews, mirrorLog, runQuery, tableNames } from '../../event-log/query.ts';
+import { createViews, runQuery, tableNames } from '../../event-log/query.ts';
+import { onArchive } from '../archive-folder.ts';
 import { funnelTable, reasonLines } from '../demo/funnel.ts';
 import { equationLine } from '../demo/report.ts';
-import { accessOf, accountPorts, deploymentFileOf, placedAnywhere, type Placed } from '../deployment.ts';
+import { accessOf, accountPorts, placedAnywhere, type Placed } from '../deployment.ts';
 import { followLog, type LogFollower } from '../follow-log.ts';
 import { print, type Printable } from '../output.ts';
 import { csvText, tableText } from '../table-text.ts';
@@ -59,15 +56,7 @@ interface QueryOptions extends LogOptions {
 
 async function queryCommand(sql: string, o: QueryOptions): Promise<void> {
   if (o.log !== undefined) return answer(sql, o.log, o);
-  const store = s3Store((await accessOf(o, 'query')).store('analyst'));
-  const given = o.into ?? (deploymentFileOf(o) === undefined ? join(o.dir, 'event-log') : undefined);
-  const dir = given === undefined ? await mkdtemp(join(tmpdir(), 'ctstream-query-')) : resolve(given);
-  try {
-    await mirrorLog(store, dir);
-    await answer(sql, dir, o);
-  } finally {
-    if (given === undefined) await rm(dir, { recursive: true, force: true });
-  }
+  await onArchive(o, await accessOf(o, 'query'), async (dir) => await answer(sql, dir, o));
 }
 
 /** Of the Parquet files in the folder. */

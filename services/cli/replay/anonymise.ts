@@ -6,7 +6,7 @@ import { openPostgresHeld } from '../../adapters/postgres-held.ts';
 import { openPostgresVault } from '../../adapters/postgres-vault.ts';
 import { DEFAULT_IDENTITY_RULES } from '../../anonymise/identity.ts';
 import { compileProfile } from '../../anonymise/profile/profile.ts';
-import { INSTANCE_LIMIT_MB } from '../../anonymise/kept-originals.ts';
+import { INSTANCE_LIMIT_MB } from '../../anonymise/instance-limit.ts';
 import { studyShelf } from '../../anonymise/shelf.ts';
 import { anonymiseStage, type AnonymisePorts } from '../../anonymise/stage.ts';
 import { type CentreId, clinicalKey } from '../../kernel/ids.ts';
