@@ -32,6 +32,12 @@ export interface OutboxTable extends OutboxSource {
   highest(): Promise<bigint>;
 }
 
+/**
+ * How much longer than the server's own limit an answer is waited for: a connection that is lost without a word (a firewall forgot
+ * it) ends no statement, and TCP alone waits for a quarter of an hour.
+ */
+const ANSWER_MARGIN_MS = 5000;
+
 /** Any number, the same for all processes: one migrates, the others wait. */
 const MIGRATION_LOCK = 7_283_411_001;
 
@@ -50,11 +56,13 @@ insert into outbox_counter (last) values (0) on conflict do nothing;
 
 /** Connects, migrates and gives the database. @throws Fault DATABASE_..., or BAD_CONFIG for a changed migration or an unsafe URL. */
 export async function postgresDatabase(o: PostgresOptions): Promise<Database & OutboxTable> {
+  const statementTimeoutMs = o.statementTimeoutMs ?? 30_000;
   const pool = new pg.Pool({
     connectionString: checkedUrl(o.url, 'DATABASE_URL'),
     max: o.poolSize ?? 10,
     connectionTimeoutMillis: 5000,
-    statement_timeout: o.statementTimeoutMs ?? 30_000,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: statementTimeoutMs + ANSWER_MARGIN_MS,
     idle_in_transaction_session_timeout: 60_000,
     keepAlive: true,
     application_name: `ctstream-${o.source}`,
@@ -98,6 +106,12 @@ function databaseFault(error: unknown): unknown {
   if (network || /terminated|timeout|not queryable|Connection/.test(message))
     return new Fault('DATABASE_UNAVAILABLE', true, network ? code : 'the connection was lost', { cause: error });
   return error;
+}
+
+/** Given up by pg's `query_timeout`; it has no code. */
+function isUnanswered(error: unknown): boolean {
+  const cause = error instanceof Fault ? error.cause : error;
+  return cause instanceof Error && cause.message === 'Query read timeout';
 }
 
 async function migrate(pool: pg.Pool, dir: string | undefined): Promise<void> {
@@ -153,6 +167,8 @@ async function transaction<T>(pool: pg.Pool, o: PostgresOptions, work: (tx: Tran
     await rows(client, 'commit');
     return result;
   } catch (error) {
+    // What stands behind a statement without an answer gets none either.
+    broken ||= isUnanswered(error);
     if (!broken) await client.query('rollback').catch(onError);
     throw signal?.aborted === true ? signal.reason : databaseFault(error);
   } finally {

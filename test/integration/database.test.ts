@@ -163,7 +163,16 @@ test('the outbox is published in order, at least once, with the same ids; a cras
   }
 });
 
-test('a server that is away, or goes away in a transaction, is DATABASE_UNAVAILABLE; the next call works again', async () => {
+interface Proxy {
+  readonly url: string;
+  /** Breaks every connection. */
+  cut(): void;
+  /** From now on nothing comes through, and nobody is told. */
+  silence(): void;
+  close(): void;
+}
+
+async function proxied(): Promise<Proxy> {
   const target = new URL(url);
   const sockets = new Set<Socket>();
   const proxy = createServer((socket) => {
@@ -178,23 +187,51 @@ test('a server that is away, or goes away in a transaction, is DATABASE_UNAVAILA
   const address = proxy.address();
   const through = new URL(url);
   through.port = String(typeof address === 'object' ? address?.port : 0);
-  const db = await open({ url: through.href });
-  const cut = (): void => {
-    for (const s of sockets) s.destroy();
+  return {
+    url: through.href,
+    cut: () => {
+      for (const s of sockets) s.destroy();
+    },
+    silence: () => {
+      for (const s of sockets) s.unpipe().pause();
+    },
+    close: () => proxy.close(),
   };
-  const away = { code: 'DATABASE_UNAVAILABLE', retryable: true };
+}
+
+const away = { code: 'DATABASE_UNAVAILABLE', retryable: true };
+
+test('a server that is away, or goes away in a transaction, is DATABASE_UNAVAILABLE; the next call works again', async () => {
+  const proxy = await proxied();
+  const db = await open({ url: proxy.url });
   await expect(
     db.transaction(async (tx) => {
       await tx.query('select 1');
-      cut();
+      proxy.cut();
       await tx.query('select 2');
     }),
   ).rejects.toMatchObject(away);
   expect(await db.query('select 3 as n')).toEqual([{ n: 3 }]);
-  cut();
+  proxy.cut();
   proxy.close();
   await expect(db.query('select 4')).rejects.toMatchObject(away);
-  await expect(postgresDatabase({ url: through.href, migrationsDir, codec, source: 'select', log })).rejects.toMatchObject(away);
+  await expect(postgresDatabase({ url: proxy.url, migrationsDir, codec, source: 'select', log })).rejects.toMatchObject(away);
+});
+
+test('a connection that is lost without a word ends its statement and its transaction, and the next call has another one', async () => {
+  const proxy = await proxied();
+  const db = await open({ url: proxy.url, statementTimeoutMs: 100 });
+  const transaction = db.transaction(async (tx) => {
+    await tx.query('select 1');
+    proxy.silence();
+    await tx.query('select 2');
+  });
+  await expect(transaction).rejects.toMatchObject(away);
+  expect(await db.query('select 3 as n')).toEqual([{ n: 3 }]);
+  proxy.silence();
+  await expect(db.query('select 4')).rejects.toMatchObject(away);
+  proxy.cut();
+  proxy.close();
 });
 
 test('an abort ends a transaction that waits for a lock, with nothing done and the connection not used again', async () => {
