@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { sha256Hex } from '../kernel/digest.ts';
 import { outgoingId } from '../kernel/event-ids.ts';
 import { Fault } from '../kernel/fault.ts';
-import type { Database, Queryable, Transaction } from '../ports/database.ts';
+import type { Database, QueuedEvent, Queryable, Transaction } from '../ports/database.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import type { OutboxSource } from '../ports/outbox.ts';
 import { checkedUrl, refusalOf } from './postgres-connection.ts';
@@ -65,6 +65,8 @@ export async function postgresDatabase(o: PostgresOptions): Promise<Database & O
     query_timeout: statementTimeoutMs + ANSWER_MARGIN_MS,
     idle_in_transaction_session_timeout: 60_000,
     keepAlive: true,
+    // Statements of a transaction that wait for nothing of each other share a round trip (see Transaction).
+    pipeline: true,
     application_name: `ctstream-${o.source}`,
   });
   // An idle connection that the server closed: the pool opens another one.
@@ -184,35 +186,42 @@ function transactionOn(client: PoolClient, o: PostgresOptions): Transaction {
     query,
     firstSight: async (eventId) =>
       (await query('insert into inbox (event_id) values ($1) on conflict do nothing returning event_id', [eventId])).length > 0,
-    enqueue: async (event) => {
-      const { cause, ordinal = 0 } = event;
-      const id = outgoingId(o.source, cause, event.type, ordinal);
-      // The counter's row lock serialises the writers until their commit: sequences have no gap, and a reader never
-      // sees a higher one before a lower one.
-      const [counter] = await query<{ next: string }>('select last + 1 as next from outbox_counter for update');
-      if (counter === undefined) throw new Error('outbox_counter has no row');
-      // Enqueued before (a person pressed twice, a command ran again): the row that stands is the event.
-      if ((await query('select 1 from outbox where event_id = $1', [id])).length > 0) return;
-      const record = o.codec.encode(event, { id, source: o.source, timeMs: Date.now(), sequence: BigInt(counter.next), ...activeTrace() });
-      await query('update outbox_counter set last = $1', [counter.next]);
-      await query('insert into outbox (sequence, event_id, topic, key, value, headers) values ($1, $2, $3, $4, $5, $6)', [
-        counter.next,
-        id,
-        record.topic,
-        record.key,
-        Buffer.from(record.value),
-        JSON.stringify(record.headers),
-      ]);
-    },
+    enqueue: (events) => enqueue(query, o, [events].flat()),
     forget: async (keys) => {
-      const blanked = await query(
-        "update outbox set key = '', value = '', headers = '{}' where key = any($1::text[]) and sent_at is not null returning 1",
-        [keys],
-      );
-      const unsent = await query('select 1 from outbox where key = any($1::text[]) and sent_at is null', [keys]);
+      const [blanked, unsent] = await Promise.all([
+        query("update outbox set key = '', value = '', headers = '{}' where key = any($1::text[]) and sent_at is not null returning 1", [
+          keys,
+        ]),
+        query('select 1 from outbox where key = any($1::text[]) and sent_at is null', [keys]),
+      ]);
       return { blanked: blanked.length, unsent: unsent.length };
     },
   };
+}
+
+async function enqueue(query: Queryable['query'], o: PostgresOptions, events: readonly QueuedEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  const named = new Map(events.map((event) => [outgoingId(o.source, event.cause, event.type, event.ordinal ?? 0), event]));
+  // The counter's row lock serialises the writers until their commit: sequences have no gap, and a reader never sees a
+  // higher one before a lower one. What those before us wrote is seen by a second statement only, once the lock is ours.
+  const [[counter], written] = await Promise.all([
+    query<{ last: string }>('select last from outbox_counter for update'),
+    query<{ event_id: string }>('select event_id from outbox where event_id = any($1::text[])', [[...named.keys()]]),
+  ]);
+  if (counter === undefined) throw new Error('outbox_counter has no row');
+  // Enqueued before (a person pressed twice, a command ran again): the row that stands is the event.
+  for (const { event_id } of written) named.delete(event_id);
+  const rowsToAdd = [...named].map(([id, event], i) => {
+    const sequence = BigInt(counter.last) + BigInt(i + 1);
+    const record = o.codec.encode(event, { id, source: o.source, timeMs: Date.now(), sequence, ...activeTrace() });
+    return [String(sequence), id, record.topic, record.key, Buffer.from(record.value), JSON.stringify(record.headers)];
+  });
+  await Promise.all([
+    query('update outbox_counter set last = last + $1', [rowsToAdd.length]),
+    ...rowsToAdd.map((row) =>
+      query('insert into outbox (sequence, event_id, topic, key, value, headers) values ($1, $2, $3, $4, $5, $6)', row),
+    ),
+  ]);
 }
 
 /** The event belongs to the trace of the job that writes it. */

@@ -26,12 +26,15 @@ export async function audit(
   action: string,
   detail: Readonly<Record<string, string | number | boolean | null>>,
 ): Promise<void> {
-  await tx.query('SELECT pg_advisory_xact_lock($1)', [AUDIT_LOCK]);
-  const [head] = await tx.query<{ seq: string; hash: string; at_ms: string }>(
-    `SELECT coalesce(max(seq), 0)::text AS seq, coalesce((SELECT hash FROM audit ORDER BY seq DESC LIMIT 1), $1) AS hash,
-            (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text AS at_ms FROM audit`,
-    [GENESIS],
-  );
+  // Two statements: one that waits for the lock would see the head as it was before the wait.
+  const [, [head]] = await Promise.all([
+    tx.query('SELECT pg_advisory_xact_lock($1)', [AUDIT_LOCK]),
+    tx.query<{ seq: string; hash: string; at_ms: string }>(
+      `SELECT coalesce(max(seq), 0)::text AS seq, coalesce((SELECT hash FROM audit ORDER BY seq DESC LIMIT 1), $1) AS hash,
+              (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text AS at_ms FROM audit`,
+      [GENESIS],
+    ),
+  ]);
   if (head === undefined) throw new Error('the audit gave no head');
   const row = {
     seq: (BigInt(head.seq) + 1n).toString(),

@@ -52,11 +52,13 @@ function claimedTask(row: TaskRow): ClaimedTask {
 export async function claim(database: Database, reader: Reader, rules: LeaseRules): Promise<ClaimedTask | undefined> {
   return await database.transaction(async (tx) => {
     // Two tabs of one reader must not get the two tasks of one study: a row that is locked is skipped, so it can't be seen.
-    await tx.query("SELECT pg_advisory_xact_lock(hashtext('reader'), hashtext($1))", [reader.id]);
-    const [held] = await tx.query<{ n: string }>(
-      "SELECT count(*) AS n FROM task WHERE state = 'leased' AND leased_to = $1 AND lease_until > clock_timestamp()",
-      [reader.id],
-    );
+    const [, [held]] = await Promise.all([
+      tx.query("SELECT pg_advisory_xact_lock(hashtext('reader'), hashtext($1))", [reader.id]),
+      tx.query<{ n: string }>(
+        "SELECT count(*) AS n FROM task WHERE state = 'leased' AND leased_to = $1 AND lease_until > clock_timestamp()",
+        [reader.id],
+      ),
+    ]);
     if (Number(held?.n ?? 0) >= rules.maxLeasesPerReader)
       throw new ApiProblem('TOO_MANY_LEASES', `you hold ${held?.n} tasks; submit or skip one first (GET /tasks/mine lists them)`);
     const [row] = await tx.query<TaskRow>(

@@ -33,16 +33,12 @@ export async function openTasks(
   study: { readonly studyId: string; readonly revision: string },
   kinds: readonly TaskKind[],
 ): Promise<string[]> {
-  const opened: string[] = [];
-  for (const kind of kinds) {
-    const rows = await tx.query<{ task_id: string }>(
-      `INSERT INTO task (task_id, study_id, revision, kind) VALUES ($1, $2, $3, $4)
-       ON CONFLICT (study_id, revision, kind) DO NOTHING RETURNING task_id`,
-      [`${random.attempt()}${random.attempt()}`, study.studyId, study.revision, kind],
-    );
-    opened.push(...rows.map((r) => r.task_id));
-  }
-  return opened;
+  const rows = await tx.query<{ task_id: string }>(
+    `INSERT INTO task (task_id, study_id, revision, kind) SELECT task_id, $1, $2, kind FROM unnest($3::text[], $4::text[]) AS new (task_id, kind)
+     ON CONFLICT (study_id, revision, kind) DO NOTHING RETURNING task_id`,
+    [study.studyId, study.revision, kinds.map(() => `${random.attempt()}${random.attempt()}`), kinds],
+  );
+  return rows.map((r) => r.task_id);
 }
 
 /** Judges all readings of the study (whose row the caller has locked) and makes the next step so. */
@@ -66,14 +62,18 @@ export async function takeNextStep(tx: Transaction, random: Randomness, study: S
     );
     return next;
   }
-  // Nobody else's reading counts any more: open and leased tasks end, their readers are told when they submit.
+  if (next.step === 'adjudicate' || next.step === 'lead')
+    await Promise.all([cancelTasks(tx, study), openTasks(tx, random, ids, [next.step])]);
+  else await end(tx, study, next, said);
+  return next;
+}
+
+/** Nobody else's reading counts any more: open and leased tasks end, their readers are told when they submit. */
+async function cancelTasks(tx: Transaction, study: StudyRow): Promise<void> {
   await tx.query("UPDATE task SET state = 'cancelled' WHERE study_id = $1 AND revision = $2 AND state IN ('open', 'leased')", [
     study.study_id,
     study.revision,
   ]);
-  if (next.step === 'adjudicate' || next.step === 'lead') await openTasks(tx, random, ids, [next.step]);
-  else await end(tx, study, next, said);
-  return next;
 }
 
 async function end(
@@ -83,10 +83,13 @@ async function end(
   said: readonly SaidRow[],
 ): Promise<void> {
   const ids = { studyId: study.study_id, revision: study.revision };
-  await tx.query('UPDATE study SET state = $3 WHERE study_id = $1 AND revision = $2', [
-    study.study_id,
-    study.revision,
-    next.step === 'accept' ? 'labelled' : 'rejected',
+  await Promise.all([
+    cancelTasks(tx, study),
+    tx.query('UPDATE study SET state = $3 WHERE study_id = $1 AND revision = $2', [
+      study.study_id,
+      study.revision,
+      next.step === 'accept' ? 'labelled' : 'rejected',
+    ]),
   ]);
   if (next.step === 'reject') {
     const detail = `${next.reason} after ${said.length} reading${said.length === 1 ? '' : 's'}`;

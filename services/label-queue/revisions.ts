@@ -31,12 +31,12 @@ export type Place =
  * @throws Fault MANIFEST_MISSING when an assessment is not there
  */
 export async function placeOf(tx: Transaction, store: VolumeStore, v: StudySelected, signal: AbortSignal): Promise<Place> {
-  const standing = await tx.query<Standing>(
-    'SELECT revision, ordinal, subject_id, state FROM study WHERE study_id = $1 ORDER BY ordinal DESC, revision DESC FOR UPDATE',
-    [v.studyId],
-  );
-  const gone = await tx.query<{ revision: string; ordinal: number }>('SELECT revision, ordinal FROM lineage WHERE study_id = $1', [
-    v.studyId,
+  const [standing, gone] = await Promise.all([
+    tx.query<Standing>(
+      'SELECT revision, ordinal, subject_id, state FROM study WHERE study_id = $1 ORDER BY ordinal DESC, revision DESC FOR UPDATE',
+      [v.studyId],
+    ),
+    tx.query<{ revision: string; ordinal: number }>('SELECT revision, ordinal FROM lineage WHERE study_id = $1', [v.studyId]),
   ]);
   // A second cohort chose the same revision: it is read once.
   if ([...standing, ...gone].some((r) => r.revision === v.revision)) return { kind: 'known' };

@@ -41,9 +41,13 @@ export const labelQueueStage: Stage<Selected['type'] | 'ctstream.research.v1.Sub
 async function openStudy(event: Selected, { database, random, store }: LabelQueuePorts, signal: AbortSignal): Promise<void> {
   await database.transaction(async (tx) => {
     const v = event.value;
-    await lockSubject(tx, v.subjectId);
-    await lockStudy(tx, v.studyId);
-    if (!(await tx.firstSight(event.id)) || (await isWithdrawn(tx, v.subjectId))) return;
+    const [, , isNew, isGone] = await Promise.all([
+      lockSubject(tx, v.subjectId),
+      lockStudy(tx, v.studyId),
+      tx.firstSight(event.id),
+      isWithdrawn(tx, v.subjectId),
+    ]);
+    if (!isNew || isGone) return;
     const place = await placeOf(tx, store, v, signal);
     switch (place.kind) {
       case 'known':
@@ -62,8 +66,7 @@ async function openStudy(event: Selected, { database, random, store }: LabelQueu
         return;
       case 'new':
       case 'stale': {
-        await insertStudy(tx, event);
-        const tasks = await openTasks(tx, random, v, ['grade-1', 'grade-2']);
+        const [, tasks] = await Promise.all([insertStudy(tx, event), openTasks(tx, random, v, ['grade-1', 'grade-2'])]);
         await audit(tx, 'label-queue', 'opened', { tasks: tasks.join(' ') });
         if (place.before === undefined) return;
         await markStale(tx, v, place.before);

@@ -53,13 +53,18 @@ export async function submit(
       [taskId],
     );
     if (study === undefined) throw await refusal(tx, taskId);
-    if (await saidBefore(tx, reader, taskId, answer)) return 'known';
-    const [task] = await tx.query<OwnTask>('SELECT state, fence, leased_to, kind FROM task WHERE task_id = $1 FOR UPDATE', [taskId]);
+    const [[before], [task]] = await Promise.all([
+      tx.query<ReadingRow>('SELECT grade, skip FROM reading WHERE task_id = $1 AND reader = $2', [taskId, reader.id]),
+      tx.query<OwnTask>('SELECT state, fence, leased_to, kind FROM task WHERE task_id = $1 FOR UPDATE', [taskId]),
+    ]);
+    if (before !== undefined) return sameAsBefore(before, answer);
     if (task?.state !== 'leased' || task.leased_to !== reader.id || Number(task.fence) !== token) throw await refusal(tx, taskId);
     if ('grade' in answer && answer.volumeDigest !== study.volume_digest)
       throw new ApiProblem('WRONG_VOLUME', 'the grade is for another volume than the one of the task; load it again');
-    await insertReading(tx, reader, taskId, answer);
-    await tx.query("UPDATE task SET state = 'done', lease_until = NULL WHERE task_id = $1", [taskId]);
+    await Promise.all([
+      insertReading(tx, reader, taskId, answer),
+      tx.query("UPDATE task SET state = 'done', lease_until = NULL WHERE task_id = $1", [taskId]),
+    ]);
     const next = await takeNextStep(tx, random, study);
     // No study and no volume: the audit outlives a withdrawal. Which volume was graded stands in the reading.
     await audit(tx, reader.pseudonym, 'grade' in answer ? 'graded' : 'skipped', {
@@ -74,12 +79,11 @@ export async function submit(
   });
 }
 
-async function saidBefore(tx: Transaction, reader: Reader, taskId: string, answer: Answer): Promise<boolean> {
-  const [before] = await tx.query<ReadingRow>('SELECT grade, skip FROM reading WHERE task_id = $1 AND reader = $2', [taskId, reader.id]);
-  if (before === undefined) return false;
+/** @throws ApiProblem ALREADY_READ when the reader said something else before */
+function sameAsBefore(before: ReadingRow, answer: Answer): 'known' {
   const same = 'grade' in answer ? before.grade === answer.grade : before.skip === answer.skip;
   if (!same) throw new ApiProblem('ALREADY_READ', 'you answered this task before, with another answer; readings are not changed');
-  return true;
+  return 'known';
 }
 
 async function insertReading(tx: Transaction, reader: Reader, taskId: string, answer: Answer): Promise<void> {

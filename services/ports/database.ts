@@ -6,11 +6,18 @@ export interface Queryable {
   query<Row extends object = Record<string, unknown>>(sql: string, params?: readonly unknown[]): Promise<readonly Row[]>;
 }
 
+export type QueuedEvent = NewEvent & { cause: string; ordinal?: number };
+
+/**
+ * Statements run in the order in which they were called. Those that need nothing of each other's answers are called
+ * together (Promise.all of single statements) and take one round trip; each sees what the ones before it did, and what
+ * others had committed when a lock before it was given.
+ */
 export interface Transaction extends Queryable {
   /** True when this event id was not seen before (inserted into `inbox` now). */
   firstSight(eventId: string): Promise<boolean>;
-  /** Adds an event to the outbox; it is published after the commit, in order per key. */
-  enqueue(event: NewEvent & { cause: string; ordinal?: number }): Promise<void>;
+  /** Adds events to the outbox; they are published after the commit, in order per key. One call at a time. */
+  enqueue(events: QueuedEvent | readonly QueuedEvent[]): Promise<void>;
   /** Blanks the outbox rows of the keys that are sent, for an erasure; their ids and numbers stay. Answers how many are not
    * sent yet: those go out first, and must be forgotten later. */
   forget(keys: readonly string[]): Promise<{ readonly blanked: number; readonly unsent: number }>;

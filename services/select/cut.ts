@@ -35,16 +35,17 @@ export async function advanceCut(tx: Transaction, holeWaitMs: number): Promise<{
      FROM ended e`,
     [holeWaitMs],
   );
-  for (const row of rows) {
-    await tx.query(
-      'INSERT INTO progress (topic, partition, next) VALUES ($1, $2, $3) ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next',
-      [row.topic, row.partition, row.end_place],
-    );
-  }
-  await tx.query('DELETE FROM seen s USING progress p WHERE p.topic = s.topic AND p.partition = s.partition AND s.place < p.next');
-  const all = await tx.query<{ topic: string; partition: number; next: string }>(
-    'SELECT topic, partition, next FROM progress WHERE next > 0 ORDER BY topic, partition',
-  );
+  const [, , all] = await Promise.all([
+    tx.query(
+      `INSERT INTO progress (topic, partition, next) SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[])
+       ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next`,
+      [rows.map((r) => r.topic), rows.map((r) => r.partition), rows.map((r) => r.end_place)],
+    ),
+    tx.query('DELETE FROM seen s USING progress p WHERE p.topic = s.topic AND p.partition = s.partition AND s.place < p.next'),
+    tx.query<{ topic: string; partition: number; next: string }>(
+      'SELECT topic, partition, next FROM progress WHERE next > 0 ORDER BY topic, partition',
+    ),
+  ]);
   return {
     cut: all.map((r) => ({ topic: r.topic, partition: r.partition, endOffset: Number(r.next) })),
     holes: rows.flatMap((r) => r.holes.map(([first, last]): Hole => [r.topic, r.partition, Number(first), Number(last)])),

@@ -65,13 +65,14 @@ async function erase(tx: Transaction, subjectId: SubjectId, cause: string): Prom
        OR (study_id, revision) IN (SELECT * FROM unnest($2::text[], $3::text[])) RETURNING 1`,
     [subjectId, gone.map((g) => g.study_id), gone.map((g) => g.revision)],
   );
-  for (const { study_id: studyId, revision } of gone)
-    // Release learns by this which exclusions are theirs: an exclusion names no subject.
-    await tx.enqueue({
+  // Release learns by this which exclusions are theirs: an exclusion names no subject.
+  await tx.enqueue(
+    gone.map(({ study_id: studyId, revision }) => ({
       type: 'ctstream.research.v1.StudyRejected',
       value: { studyId, revision, stage: 'select', code: 'PATIENT_WITHDRAWN', detail: 'erased' },
       cause: `${cause}|${studyId}|${revision}`,
-    });
+    })),
+  );
   const [state] = await tx.query<{ rows: number; studies: string[]; since_ms: string }>(
     `UPDATE withdrawn SET rows = rows + $2, studies = array(SELECT DISTINCT unnest(studies || $3::text[]))
      WHERE subject_id = $1

@@ -43,21 +43,18 @@ export async function closeRound(
     const { cut, holes } = await advanceCut(tx, holeWaitMs);
     const candidates = await undecided(tx, file.cohort.name);
     if (candidates.length === 0) return undefined;
-    const decisions = decide({
-      cohort: file.cohort,
-      candidates,
-      earlier: await earlierDecisions(tx, file.cohort.name),
-      withdrawn: await withdrawnSubjects(tx),
-    });
+    const [earlier, withdrawn, last] = await Promise.all([
+      earlierDecisions(tx, file.cohort.name),
+      withdrawnSubjects(tx),
+      lastRound(tx, file.cohort.name),
+    ]);
+    const decisions = decide({ cohort: file.cohort, candidates, earlier, withdrawn });
     if (decisions.length === 0) return undefined;
     const of = (outcome: string): number => decisions.filter((d) => d.outcome === outcome).length;
-    const [last] = await tx.query<{ number: number }>('SELECT coalesce(max(number), 0) AS number FROM round WHERE cohort = $1', [
-      file.cohort.name,
-    ]);
     const closed: SelectionRoundClosed = {
       cohort: file.cohort.name,
       cohortSha256: file.sha256,
-      round: (last?.number ?? 0) + 1,
+      round: last + 1,
       cut,
       considered: decisions.length,
       selected: of('selected'),
@@ -94,6 +91,12 @@ export function assessedOf(eventId: string, v: StudyAssessed): Assessed {
   };
 }
 
+/** Number of the cohort's last round, 0 before the first. */
+async function lastRound(tx: Transaction, cohort: string): Promise<number> {
+  const [row] = await tx.query<{ number: number }>('SELECT coalesce(max(number), 0) AS number FROM round WHERE cohort = $1', [cohort]);
+  return row?.number ?? 0;
+}
+
 async function withdrawnSubjects(tx: Transaction): Promise<Set<string>> {
   return new Set((await tx.query<{ subject_id: string }>('SELECT subject_id FROM withdrawn')).map((r) => r.subject_id));
 }
@@ -121,28 +124,31 @@ async function writeRound(
   decisions: readonly Decision<Assessed>[],
 ): Promise<void> {
   const { cohort, round } = closed;
+  await Promise.all([
+    tx.query(
+      'INSERT INTO round (cohort, number, cohort_sha256, cut, holes, considered, selected, excluded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)',
+      [
+        cohort,
+        round,
+        closed.cohortSha256,
+        JSON.stringify(closed.cut),
+        JSON.stringify(holes),
+        closed.considered,
+        closed.selected,
+        closed.excluded,
+      ],
+    ),
+    ...decisions.map(async (d) => await writeDecision(tx, d, cohort, round)),
+  ]);
+  await tx.enqueue([...decisions.map((d) => decisionEvent(d, cohort, round)), roundEvent(closed)]);
+}
+
+async function writeDecision(tx: Transaction, d: Decision<Assessed>, cohort: string, round: number): Promise<void> {
+  const c = d.candidate;
   await tx.query(
-    'INSERT INTO round (cohort, number, cohort_sha256, cut, holes, considered, selected, excluded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)',
-    [
-      cohort,
-      round,
-      closed.cohortSha256,
-      JSON.stringify(closed.cut),
-      JSON.stringify(holes),
-      closed.considered,
-      closed.selected,
-      closed.excluded,
-    ],
+    'INSERT INTO decision (cohort, study_id, revision, number, outcome, code, subject_id, site, cell) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)',
+    [cohort, c.studyId, c.revision, round, d.outcome, 'code' in d ? d.code : null, c.subjectId, c.site, d.cell],
   );
-  for (const d of decisions) {
-    const c = d.candidate;
-    await tx.query(
-      'INSERT INTO decision (cohort, study_id, revision, number, outcome, code, subject_id, site, cell) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)',
-      [cohort, c.studyId, c.revision, round, d.outcome, 'code' in d ? d.code : null, c.subjectId, c.site, d.cell],
-    );
-    await tx.enqueue(decisionEvent(d, cohort, round));
-  }
-  await tx.enqueue(roundEvent(closed));
 }
 
 type Caused = NewEvent & { readonly cause: string };

@@ -30,11 +30,15 @@ export const selectStage: Stage<Assessed['type'] | 'ctstream.research.v1.Subject
 async function append(event: Assessed, database: Database, signal: AbortSignal): Promise<void> {
   await database.transaction(async (tx) => {
     const place = [event.topic, event.partition, event.offset.toString()];
-    // Also for a record that came before, or is not kept: the cut counts offsets, not events.
-    await tx.query('INSERT INTO seen (topic, partition, place) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', place);
     const v = event.value;
-    await lockSubject(tx, v.subjectId);
-    if (!(await tx.firstSight(event.id)) || (await isWithdrawn(tx, v.subjectId))) return;
+    const [, , isNew, isGone] = await Promise.all([
+      // Also for a record that came before, or is not kept: the cut counts offsets, not events.
+      tx.query('INSERT INTO seen (topic, partition, place) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', place),
+      lockSubject(tx, v.subjectId),
+      tx.firstSight(event.id),
+      isWithdrawn(tx, v.subjectId),
+    ]);
+    if (!isNew || isGone) return;
     await tx.query(
       `INSERT INTO candidate (topic, partition, place, event_id, study_id, revision, subject_id, site, ordinal, value)
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,

@@ -10,6 +10,7 @@ import { postgresDatabase } from '../../services/adapters/postgres-database.ts';
 import { outgoingId } from '../../services/kernel/event-ids.ts';
 import { Fault } from '../../services/kernel/fault.ts';
 import type { NewEvent } from '../../services/kernel/outcome.ts';
+import type { Transaction } from '../../services/ports/database.ts';
 import { runOutbox } from '../../services/runtime/outbox.ts';
 import { memoryBroker } from '../shared/memory-bus.ts';
 import { testContext, until } from '../shared/test-context.ts';
@@ -130,6 +131,24 @@ test('writers side by side draw sequences without a gap, none is seen before a l
   await reader;
   expect(results.filter((r) => r.status === 'rejected')).toHaveLength(40);
   expect(seen).toEqual(Array.from({ length: 40 }, (_, i) => start + BigInt(i) + 1n));
+});
+
+test('events that are queued together have one sequence after the other, without those that are queued already', async () => {
+  const db = await open({ url: await freshUrl() });
+  await db.transaction((tx) => tx.enqueue(excluded('b')));
+  await db.transaction((tx) => tx.enqueue([excluded('a'), excluded('b'), excluded('c'), excluded('a')]));
+  await db.transaction((tx) => tx.enqueue([excluded('c'), excluded('d')]));
+  await db.transaction((tx) => tx.enqueue([]));
+  expect((await db.next(10)).map((r) => `${r.sequence} ${r.key}`)).toEqual(['1 b', '2 a', '3 c', '4 d']);
+  expect(await db.highest()).toBe(4n);
+});
+
+test('of statements that are called together one that fails undoes them all, and the connection goes on', async () => {
+  const db = await open({ poolSize: 1 });
+  const add = (tx: Transaction, study: string): Promise<unknown> => tx.query('insert into tasks (study) values ($1)', [study]);
+  const failing = db.transaction((tx) => Promise.all([add(tx, 'together'), tx.query('select 1 / 0'), add(tx, 'behind')]));
+  await expect(failing).rejects.toMatchObject({ code: '22012' });
+  expect(await db.query("select 1 from tasks where study in ('together', 'behind')")).toEqual([]);
 });
 
 test('the outbox is published in order, at least once, with the same ids; a crash before the mark sends again', async () => {

@@ -14,7 +14,17 @@ import { runOutbox } from '../../services/runtime/outbox.ts';
 import { runStage } from '../../services/runtime/stage-loop.ts';
 import { systemRandom } from '../../services/runtime/system.ts';
 import { thoraxNifti } from '../../services/label-queue/synthetic-volume.ts';
-import { codec, digestOf, eventually, type Kit, openKit, processContext, selected, type StageDatabase } from './research-kit.ts';
+import {
+  codec,
+  digestOf,
+  eventually,
+  type Kit,
+  openKit,
+  processContext,
+  roundTrips,
+  selected,
+  type StageDatabase,
+} from './research-kit.ts';
 
 const LONG_MS = 3_600_000;
 const READERS: ReaderEntry[] = [
@@ -292,6 +302,28 @@ describe('two blinded grades', () => {
         })
       ).status,
     ).toBe(400);
+  });
+});
+
+describe('a database that is far away', () => {
+  const most = async (trips: number, work: () => Promise<unknown>): Promise<void> =>
+    expect(await roundTrips(work)).toBeLessThanOrEqual(trips);
+
+  test('each step of a study waits for it a few times only', async () => {
+    const gz = gzipSync(thoraxNifti({ seed: 36, affected: 0 }));
+    await kit.store('assess').put('ct-research', selected(36).value.volumeKey, gz);
+    await most(7, () => open(36));
+    for (const [reader, trips] of [
+      ['anna', 9],
+      ['boris', 11],
+    ] as const) {
+      let held = { taskId: '', token: 0, volumeDigest: '' };
+      await most(6, async () => (held = await claimed(reader)));
+      const headers = { authorization: `Bearer token-of-${reader}` };
+      await most(5, () => server.inject({ method: 'GET', url: `/tasks/${held.taskId}/volume?token=${held.token}`, headers }));
+      await most(trips, () => grade(reader, held, 2));
+    }
+    expect(await outcomesOf(36)).toHaveLength(1);
   });
 });
 

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import pg from 'pg';
 import type { Platform } from '../../deploy/local/platform.ts';
 import { type DatabaseName, provision, type Provisioned, storeUser } from '../../deploy/local/provision.ts';
 import type { EventRecord, EventType, StudyAssessed, StudySelected } from '../../schemas/events.gen.ts';
@@ -138,6 +139,28 @@ export function processContext(name: string): { ctx: ProcessContext; stop: () =>
     onStop: () => undefined,
   } as ProcessContext;
   return { ctx, stop: () => abort.abort() };
+}
+
+/** How often `work` waited for PostgreSQL in its transactions: statements that are called together take one round trip. */
+export async function roundTrips(work: () => Promise<unknown>): Promise<number> {
+  const query = pg.Client.prototype.query as (...args: unknown[]) => Promise<unknown>;
+  const underWay = new Map<unknown, number>();
+  const add = (connection: unknown, n: number): number => {
+    const now = (underWay.get(connection) ?? 0) + n;
+    underWay.set(connection, now);
+    return now;
+  };
+  let trips = 0;
+  pg.Client.prototype.query = function counted(this: pg.Client, ...args: unknown[]): Promise<unknown> {
+    if (add(this, 1) === 1 || !this.pipeline) trips += 1;
+    return query.apply(this, args).finally(() => add(this, -1));
+  } as typeof pg.Client.prototype.query;
+  try {
+    await work();
+  } finally {
+    pg.Client.prototype.query = query as typeof pg.Client.prototype.query;
+  }
+  return trips;
 }
 
 /** Waits until `look` gives something. @throws Error naming what it waited for. */

@@ -8,7 +8,7 @@ import { type Cohort, parseCohort } from '../../services/select/cohort.ts';
 import { closeRound, type RoundResult, waiting } from '../../services/select/round.ts';
 import { controlServer } from '../../services/select/rounds.ts';
 import { selectStage } from '../../services/select/stage.ts';
-import { assessed, codec, eventually, type Kit, openKit, processContext, type StageDatabase } from './research-kit.ts';
+import { assessed, codec, eventually, type Kit, openKit, processContext, roundTrips, type StageDatabase } from './research-kit.ts';
 
 const HOUR_MS = 3_600_000;
 const TOPIC = 'ct.research.study-assessed.v1';
@@ -176,6 +176,21 @@ describe('rounds on the database', () => {
     await handle(103, 3);
     const rounds = await Promise.all([closeRound(database, cohort(), HOUR_MS), closeRound(database, cohort(), HOUR_MS)]);
     expect(rounds.filter((r) => r !== undefined)).toHaveLength(1);
+  });
+
+  test('a study waits for the database a few times only, and a round as often for many studies as for one', async () => {
+    // A partition that every offset has come of.
+    const append = (n: number): Promise<unknown> =>
+      selectStage.handle({ ...event(n, n - 200), partition: 6 }, { database, eraseAgainAfterMs: 1000 }, AbortSignal.timeout(30_000));
+    expect(await roundTrips(() => append(200))).toBeLessThanOrEqual(4);
+    let round: RoundResult | undefined;
+    const close = async (): Promise<unknown> => (round = await closeRound(database, cohort(), HOUR_MS));
+    expect(await roundTrips(close)).toBeLessThanOrEqual(10);
+    for (let n = 201; n < 221; n += 1) await append(n);
+    expect(await roundTrips(close)).toBeLessThanOrEqual(10);
+    expect(round?.considered).toBe(20);
+    const outbox = await database.next(1000);
+    expect(outbox.map((r) => r.sequence)).toEqual(outbox.map((_, i) => (outbox[0]?.sequence ?? 0n) + BigInt(i)));
   });
 
   test('POST /rounds closes one and says what it decided; a web page may not', async () => {
