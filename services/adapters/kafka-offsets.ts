@@ -1,6 +1,8 @@
 // What the parts of the kafkajs adapter share: options, the admin client, and questions about offsets.
 import type { Admin, Kafka, KafkaMessage } from 'kafkajs';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
+import { Fault } from '../kernel/fault.ts';
+import { askGroup } from './group-patience.ts';
 import { busFault, type KafkaAccess } from './kafka-client.ts';
 import type { CommitPoint, PartitionName } from './lease-board.ts';
 
@@ -44,12 +46,21 @@ export async function committedBy(parts: KafkaParts, group: string, topics: read
   if (topics.length === 0) return [];
   const { prefix } = parts.options;
   const admin = await parts.admin();
-  const answer = await admin
-    .fetchOffsets({ groupId: prefix + group, topics: topics.map((t) => prefix + t) })
-    .catch((error: unknown) => Promise.reject(busFault(error, `asking for the offsets of ${group}`)));
+  const answer = await askGroup(
+    `asking for the offsets of ${group}`,
+    () => admin.fetchOffsets({ groupId: prefix + group, topics: topics.map((t) => prefix + t) }),
+    (error, what) => groupFault(parts, error, what),
+  );
   return answer.flatMap(({ topic, partitions }) =>
     partitions.map((p) => ({ topic: topic.slice(prefix.length), partition: p.partition, offset: BigInt(p.offset) })),
   );
+}
+
+/** As `busFault`; kafkajs hides behind 'coordinator not found' that the group is refused. */
+export function groupFault(parts: Pick<KafkaParts, 'denied'>, error: unknown, what: string): Fault {
+  const fault = busFault(error, what);
+  const denied = fault.code === 'BUS_NO_COORDINATOR' ? parts.denied() : undefined;
+  return denied === undefined ? fault : new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
 }
 
 /** Maps with at most `width` at a time, keeping the order. */

@@ -1,11 +1,11 @@
 // Leases over a kafkajs consumer group. kafkajs hands records over and returns; jobs run as long as they like
 // while its loop goes on sending heartbeats. Offsets are committed by generation, from the lease board only.
 import type { Consumer, EachBatchPayload, Offsets } from 'kafkajs';
-import { Fault } from '../kernel/fault.ts';
+import type { Fault } from '../kernel/fault.ts';
 import type { PartitionLag, SubscribeOptions, Subscription } from '../ports/event-bus.ts';
 import { clockWatch } from './clock-watch.ts';
 import { busFault, isPattern } from './kafka-client.ts';
-import { committedBy, endsOf, inSteps, partitionId, recordOf, within, type KafkaParts } from './kafka-offsets.ts';
+import { committedBy, endsOf, groupFault, inSteps, partitionId, recordOf, within, type KafkaParts } from './kafka-offsets.ts';
 import { stickyAssigner, type Holding } from './kafkajs-assigner.ts';
 import { refuseBeforeJoin, startingPoints, truncation } from './kafkajs-truncation.ts';
 import { leaseBoard, type LeaseBoard, type PartitionName } from './lease-board.ts';
@@ -137,7 +137,7 @@ function watchEvents(state: State): void {
   });
   consumer.on(consumer.events.CRASH, ({ payload }) => {
     state.joining = true;
-    if (!payload.restart) fail(state, crashFault(state, payload.error));
+    if (!payload.restart) fail(state, groupFault(parts, payload.error, `consuming as group ${state.options.group}`));
   });
 }
 
@@ -159,14 +159,6 @@ async function check(state: State, ours: readonly PartitionName[], assignment: n
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   }
-}
-
-function crashFault(state: State, error: Error): Fault {
-  const what = `consuming as group ${state.options.group}`;
-  const denied = state.parts.denied();
-  if (denied !== undefined && error.name === 'KafkaJSGroupCoordinatorNotFound')
-    return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
-  return busFault(error, what);
 }
 
 function fail(state: State, fault: Fault): void {

@@ -2,12 +2,10 @@
 // memory or can't be unpacked stops neither broker nor reader.
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import pino from 'pino';
 import { openBus } from '../../services/adapters/event-bus.ts';
 import { applyTopics, topicPlans } from '../../services/adapters/kafka-topics.ts';
-import { Fault } from '../../services/kernel/fault.ts';
 import { BUS_CLIENTS, type BusRecord } from '../../services/ports/event-bus.ts';
 import { adminClient } from './kafka-bus-suite.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
@@ -53,18 +51,8 @@ afterAll(async () => {
 const send = (values: readonly Buffer[], compression: kafkajs.CompressionTypes): Promise<unknown> =>
   producer.send({ topic: prefix + TOPIC, compression, messages: values.map((value) => ({ key: 'k', value })) });
 
-/** All records, by one client. A broker that has just started may have no coordinator yet. */
-async function read(client: (typeof BUS_CLIENTS)[number], tries = 10): Promise<BusRecord[]> {
-  try {
-    return await readOnce(client);
-  } catch (error) {
-    if (tries === 1 || !(error instanceof Fault) || error.code !== 'BUS_UNAVAILABLE') throw error;
-    await sleep(1000);
-    return await read(client, tries - 1);
-  }
-}
-
-async function readOnce(client: (typeof BUS_CLIENTS)[number]): Promise<BusRecord[]> {
+/** All records, by one client. */
+async function read(client: (typeof BUS_CLIENTS)[number]): Promise<BusRecord[]> {
   const { kafka } = await testPlatform();
   const bus = await openBus({
     brokers: kafka.brokers,
