@@ -15,7 +15,8 @@ type Commit = (offsets: Offsets) => Promise<void>;
 interface State {
   readonly parts: KafkaParts;
   readonly options: SubscribeOptions;
-  readonly consumer: Consumer;
+  /** Replaced when topics are gone. */
+  consumer: Consumer;
   readonly board: LeaseBoard;
   /** kafkajs' commit without its retries: one that is retried after a rejoin would carry the new generation and could commit a lost partition. */
   commit: Commit | undefined;
@@ -45,21 +46,7 @@ const COMMIT_EVERY_MS = 100;
 
 /** Joins the group and gives leases. Centre topics that come later are found by polling. */
 export async function openSubscription(parts: KafkaParts, options: SubscribeOptions): Promise<Subscription> {
-  const groupId = parts.options.prefix + options.group;
-  const sessionTimeout = parts.options.sessionTimeoutMs ?? 10_000;
-  const hook = { onJoin: (): Holding => ({ partitions: [], sinceMs: 0 }) };
-  const consumer = parts.kafka.consumer({
-    groupId,
-    sessionTimeout,
-    rebalanceTimeout: Math.max(sessionTimeout, 15_000),
-    heartbeatInterval: Math.floor(sessionTimeout / 5),
-    maxWaitTimeInMs: FETCH_WAIT_MS,
-    maxBytesPerPartition: 1_048_576,
-    maxBytes: 8_388_608,
-    allowAutoTopicCreation: false,
-    partitionAssigners: [stickyAssigner(() => hook.onJoin())],
-    retry: { initialRetryTime: 200, maxRetryTime: 5000, factor: 0.2, multiplier: 2, retries: 7 },
-  });
+  const sessionTimeout = sessionTimeoutOf(parts);
   const board = leaseBoard({
     window: options.window,
     onFull: (p) => setPaused(state, p, true),
@@ -69,7 +56,7 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
   const state: State = {
     parts,
     options,
-    consumer,
+    consumer: newConsumer(parts, options, () => state),
     board,
     commit: undefined,
     joining: true,
@@ -84,10 +71,6 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
     stopping: undefined,
     failure: undefined,
     topics: [],
-  };
-  hook.onJoin = () => {
-    state.joining = true;
-    return state.holding;
   };
   watchEvents(state);
   try {
@@ -121,10 +104,44 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
   };
 }
 
+const sessionTimeoutOf = (parts: KafkaParts): number => parts.options.sessionTimeoutMs ?? 10_000;
+
+/** A consumer of the group that is not connected yet. What it does after it was replaced counts no more. */
+function newConsumer(parts: KafkaParts, options: SubscribeOptions, stateNow: () => State): Consumer {
+  const sessionTimeout = sessionTimeoutOf(parts);
+  const consumer: Consumer = parts.kafka.consumer({
+    groupId: parts.options.prefix + options.group,
+    sessionTimeout,
+    rebalanceTimeout: Math.max(sessionTimeout, 15_000),
+    heartbeatInterval: Math.floor(sessionTimeout / 5),
+    maxWaitTimeInMs: FETCH_WAIT_MS,
+    maxBytesPerPartition: 1_048_576,
+    maxBytes: 8_388_608,
+    allowAutoTopicCreation: false,
+    partitionAssigners: [
+      stickyAssigner(() => {
+        const state = stateNow();
+        state.joining = true;
+        return state.holding;
+      }),
+    ],
+    retry: {
+      initialRetryTime: 200,
+      maxRetryTime: 5000,
+      factor: 0.2,
+      multiplier: 2,
+      retries: 7,
+      restartOnFailure: async () => await Promise.resolve(stateNow().consumer === consumer),
+    },
+  });
+  return consumer;
+}
+
 function watchEvents(state: State): void {
   const { consumer, board, parts } = state;
   const { prefix } = parts.options;
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    if (consumer !== state.consumer) return void consumer.disconnect().catch(() => undefined);
     const ours = Object.entries(payload.memberAssignment).flatMap(([topic, partitions]) =>
       partitions.map((partition) => ({ topic: topic.slice(prefix.length), partition })),
     );
@@ -136,6 +153,7 @@ function watchEvents(state: State): void {
     state.checked = check(state, ours, state.assignment);
   });
   consumer.on(consumer.events.CRASH, ({ payload }) => {
+    if (consumer !== state.consumer) return;
     state.joining = true;
     if (!payload.restart) fail(state, groupFault(parts, payload.error, `consuming as group ${state.options.group}`));
   });
@@ -182,9 +200,11 @@ function setPaused(state: State, p: PartitionName, paused: boolean): void {
 
 /** Subscribes to the topics that exist now and runs; without any it waits for `follow` to find one. */
 async function start(state: State): Promise<void> {
-  const { options, parts, consumer } = state;
-  const found = options.topics.some(isPattern) ? await parts.find(options.topics.filter(isPattern)) : [];
-  const topics = [...new Set([...options.topics.filter((t) => !isPattern(t)), ...found])].sort();
+  const { options, parts } = state;
+  const topics = await topicsNow(state);
+  replaceConsumer(state, topics);
+  const { consumer } = state;
+  if (topics.length === 0) state.topics = topics;
   if (topics.length === 0 || state.stopped) return;
   await refuseBeforeJoin(parts, options.group, topics);
   await consumer.connect();
@@ -201,12 +221,29 @@ async function start(state: State): Promise<void> {
   });
 }
 
+async function topicsNow({ options, parts }: State): Promise<string[]> {
+  const found = options.topics.some(isPattern) ? await parts.find(options.topics.filter(isPattern)) : [];
+  return [...new Set([...options.topics.filter((t) => !isPattern(t)), ...found])].sort();
+}
+
+/**
+ * A consumer can't be told that a topic is gone: it asks for it together with all others, takes no answer in which one is missing,
+ * and fetches nothing any more.
+ */
+function replaceConsumer(state: State, topics: readonly string[]): void {
+  if (state.topics.every((t) => topics.includes(t))) return;
+  const old = state.consumer;
+  state.consumer = newConsumer(state.parts, state.options, () => state);
+  watchEvents(state);
+  void old.disconnect().catch(() => undefined);
+}
+
 /** kafkajs resolves patterns once. Jobs in hand stay ours if the next assignment says so. */
 async function follow(state: State): Promise<void> {
   try {
-    const found = await state.parts.find(state.options.topics.filter(isPattern));
-    if (state.stopped || found.every((t) => state.topics.includes(t))) return;
-    state.parts.options.log.info({ group: state.options.group, topics: found.length }, 'new topics: subscribing again');
+    const topics = await topicsNow(state);
+    if (state.stopped || topics.join() === state.topics.join()) return;
+    state.parts.options.log.info({ group: state.options.group, topics: topics.length }, 'other topics: subscribing again');
     await startAgain(state);
   } catch (error) {
     state.parts.options.log.warn({ err: busFault(error, 'looking for new topics') }, 'looking for new topics failed');

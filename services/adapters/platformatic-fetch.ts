@@ -70,7 +70,6 @@ export function openFetcher(o: KafkaBusOptions): Fetcher {
   const client = new Consumer({ ...clientOptions(o), groupId: `${o.prefix}fetcher`, retries: 1 });
   const topicsOf = async (places: readonly Place[]): Promise<Awaited<ReturnType<typeof client.metadata>>['topics']> => {
     const names = [...new Set(places.map((p) => o.prefix + p.name.topic))];
-    for (const name of names) if (!client.topics.has(name)) client.topics.track(name);
     return (await client.metadata({ topics: names })).topics;
   };
   return {
