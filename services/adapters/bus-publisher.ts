@@ -210,7 +210,7 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
       const there = missing.length === 0 ? [] : await sender.existing(missing).catch(() => []);
       for (const topic of there) release(topic);
       for (const own of aside.values()) own.waiting = own.waiting.filter((w) => !w.settled);
-      for (const [topic, own] of [...aside]) if (own.refuses && !own.isTried) attempt(topic, own);
+      for (const [topic, own] of aside) if (own.refuses && !own.isTried) attempt(topic, own);
       if (closed || ![...aside.values()].some(isWaitedFor)) break;
       await pause(times.lookMs);
     }

@@ -134,6 +134,13 @@ export function saysGroupUnknown(error: unknown): boolean {
   return kindsOf(error).includes('GROUP_ID_NOT_FOUND');
 }
 
+/**
+ * What is said while a group has no broker that knows its offsets: it reads them from its log, or another one shall have them.
+ * kafkajs has names of its own; its NotFound says that none was found by all its tries.
+ */
+const NO_COORDINATOR =
+  /^(?:(?:COORDINATOR|GROUP)_LOAD_IN_PROGRESS|(?:GROUP_)?COORDINATOR_NOT_AVAILABLE|NOT_COORDINATOR(?:_FOR_GROUP)?|KafkaJSGroupCoordinatorNotFound)$/;
+
 /** The fault behind an error of a Kafka client. @param what what was tried, for the log: no key, no value. */
 export function busFault(error: unknown, what: string): Fault {
   if (error instanceof Fault) return error;
@@ -146,6 +153,8 @@ export function busFault(error: unknown, what: string): Fault {
   if (denied !== undefined) return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
   if (kinds.includes('MESSAGE_TOO_LARGE'))
     return new Fault('UNEXPECTED', false, `${what}: MESSAGE_TOO_LARGE, the record is larger than the broker takes`, { cause: error });
+  const noCoordinator = kinds.find((k) => NO_COORDINATOR.test(k));
+  if (noCoordinator !== undefined) return new Fault('BUS_NO_COORDINATOR', true, `${what}: ${noCoordinator}`, { cause: error });
   // The protocol's own word, else the innermost class: the outer ones only say that the client gave up.
   const why = kinds.find((k) => /^(?!PLT_)[A-Z_]+$/.test(k)) ?? kinds.at(-1) ?? 'no answer';
   return new Fault('BUS_UNAVAILABLE', true, `${what}: ${why}`, { cause: error });

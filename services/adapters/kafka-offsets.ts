@@ -1,7 +1,10 @@
 // What the parts of the kafkajs adapter share: options, the admin client, and questions about offsets.
-import type { Admin, Kafka, KafkaMessage } from 'kafkajs';
+import type { Kafka, KafkaMessage } from 'kafkajs';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
+import { Fault } from '../kernel/fault.ts';
+import { askGroup } from './group-patience.ts';
 import { busFault, type KafkaAccess } from './kafka-client.ts';
+import type { KafkaAdmin } from './kafkajs-admin.ts';
 import type { CommitPoint, PartitionName } from './lease-board.ts';
 
 export interface KafkaBusOptions extends KafkaAccess {
@@ -19,23 +22,27 @@ export interface KafkaParts {
   readonly options: KafkaBusOptions;
   /** What the broker refused last, in its own words. */
   denied(): string | undefined;
-  /** Connected at first use. @throws Fault */
-  admin(): Promise<Admin>;
+  readonly about: KafkaAdmin['about'];
   /** Logical topics that exist and match. */
   find(patterns: readonly string[]): Promise<string[]>;
 }
 
+const withPrefix = (prefix: string, topics: readonly string[]): string[] => topics.map((topic) => prefix + topic);
+
 /** First and end offset of every partition of the topics. */
 export async function endsOf(parts: KafkaParts, topics: readonly string[]): Promise<TopicEnd[]> {
-  const admin = await parts.admin();
-  const perTopic = await inSteps(topics, 16, async (topic) => {
-    const offsets = await admin
-      .fetchTopicOffsets(parts.options.prefix + topic)
-      .catch((error: unknown) => Promise.reject(busFault(error, `asking for the ends of ${topic}`)));
-    return offsets
-      .map((p) => ({ topic, partition: p.partition, first: BigInt(p.low), end: BigInt(p.high) }))
-      .sort((a, b) => a.partition - b.partition);
-  });
+  if (topics.length === 0) return [];
+  const { prefix } = parts.options;
+  const perTopic = await parts.about(withPrefix(prefix, topics), (admin) =>
+    inSteps(topics, 16, async (topic) => {
+      const offsets = await admin
+        .fetchTopicOffsets(prefix + topic)
+        .catch((error: unknown) => Promise.reject(busFault(error, `asking for the ends of ${topic}`)));
+      return offsets
+        .map((p) => ({ topic, partition: p.partition, first: BigInt(p.low), end: BigInt(p.high) }))
+        .sort((a, b) => a.partition - b.partition);
+    }),
+  );
   return perTopic.flat();
 }
 
@@ -43,13 +50,22 @@ export async function endsOf(parts: KafkaParts, topics: readonly string[]): Prom
 export async function committedBy(parts: KafkaParts, group: string, topics: readonly string[]): Promise<CommitPoint[]> {
   if (topics.length === 0) return [];
   const { prefix } = parts.options;
-  const admin = await parts.admin();
-  const answer = await admin
-    .fetchOffsets({ groupId: prefix + group, topics: topics.map((t) => prefix + t) })
-    .catch((error: unknown) => Promise.reject(busFault(error, `asking for the offsets of ${group}`)));
+  const names = withPrefix(prefix, topics);
+  const answer = await askGroup(
+    `asking for the offsets of ${group}`,
+    () => parts.about(names, (admin) => admin.fetchOffsets({ groupId: prefix + group, topics: names })),
+    (error, what) => groupFault(parts, error, what),
+  );
   return answer.flatMap(({ topic, partitions }) =>
     partitions.map((p) => ({ topic: topic.slice(prefix.length), partition: p.partition, offset: BigInt(p.offset) })),
   );
+}
+
+/** As `busFault`; kafkajs hides behind 'coordinator not found' that the group is refused. */
+export function groupFault(parts: Pick<KafkaParts, 'denied'>, error: unknown, what: string): Fault {
+  const fault = busFault(error, what);
+  const denied = fault.code === 'BUS_NO_COORDINATOR' ? parts.denied() : undefined;
+  return denied === undefined ? fault : new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
 }
 
 /** Maps with at most `width` at a time, keeping the order. */

@@ -1,11 +1,12 @@
 // The event bus over kafkajs: publish with acks from all in-sync replicas, topics, ends.
 // Consuming is in kafkajs-subscription.ts, reading without a group in kafkajs-reader.ts.
 import kafkajs from 'kafkajs';
-import type { Admin, Kafka, Producer } from 'kafkajs';
+import type { Kafka, Producer } from 'kafkajs';
 import type { EventBus } from '../ports/event-bus.ts';
 import { publisher as publisherOf, type Publisher } from './bus-publisher.ts';
-import { busFault, kafkaClient, saysTopicMissing, topicPattern } from './kafka-client.ts';
+import { kafkaClient, saysTopicMissing, topicPattern } from './kafka-client.ts';
 import { committedBy, endsOf, within, type KafkaBusOptions, type KafkaParts } from './kafka-offsets.ts';
+import { kafkaAdmin } from './kafkajs-admin.ts';
 import { readRecords } from './kafkajs-reader.ts';
 import { openSubscription } from './kafkajs-subscription.ts';
 
@@ -15,27 +16,15 @@ export function kafkaBus(options: KafkaBusOptions): EventBus {
   const kafka = kafkaClient(options, (what) => {
     denial = what;
   });
-  let admin: Promise<Admin> | undefined;
-  const connectAdmin = async (): Promise<Admin> => {
-    const client = kafka.admin();
-    try {
-      await client.connect();
-    } catch (error) {
-      admin = undefined;
-      await client.disconnect().catch(() => undefined);
-      throw busFault(error, 'connecting to Kafka');
-    }
-    return client;
-  };
+  const admin = kafkaAdmin(() => kafka.admin());
   const parts: KafkaParts = {
     kafka,
     options,
     denied: () => denial,
-    admin: () => (admin ??= connectAdmin()),
+    about: admin.about,
     find: async (patterns) => {
       const wanted = patterns.map(topicPattern);
-      const all = await (await parts.admin()).listTopics().catch((error: unknown) => Promise.reject(busFault(error, 'listing topics')));
-      return all
+      return (await admin.topics())
         .filter((name) => name.startsWith(options.prefix))
         .map((name) => name.slice(options.prefix.length))
         .filter((name) => wanted.some((w) => w.test(name)))
@@ -58,7 +47,7 @@ export function kafkaBus(options: KafkaBusOptions): EventBus {
     close: async () => {
       await Promise.all(closers.map((close) => close()));
       await publisher.close();
-      await (await admin?.catch(() => undefined))?.disconnect();
+      await admin.close();
     },
   };
 }

@@ -3,8 +3,9 @@ import type { Consumer, EachBatchPayload } from 'kafkajs';
 import { randomBytes } from 'node:crypto';
 import { Fault } from '../kernel/fault.ts';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
+import { askGroup } from './group-patience.ts';
 import { busFault } from './kafka-client.ts';
-import { partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
+import { groupFault, partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
 
 /** Partitions are read side by side in groups of about so many records, then given one by one. */
 const GROUP_RECORDS = 20_000n;
@@ -29,11 +30,17 @@ interface Open {
 export async function* readRecords(parts: KafkaParts, ends: readonly TopicEnd[], signal?: AbortSignal): AsyncIterable<BusRecord> {
   const wanted = ends.filter((e) => e.end > e.first);
   if (wanted.length === 0) return;
-  signal?.throwIfAborted();
-  const reader = await openReader(parts, wanted, signal).catch((error: unknown) => {
-    signal?.throwIfAborted();
-    throw busFault(error, 'opening a reader');
-  });
+  const reader = await askGroup(
+    'opening a reader',
+    async () => {
+      signal?.throwIfAborted();
+      return await openReader(parts, wanted, signal);
+    },
+    (error, what) => {
+      signal?.throwIfAborted();
+      return groupFault(parts, error, what);
+    },
+  );
   try {
     for (const group of groups(wanted)) yield* reader.read(group, signal);
   } finally {

@@ -1,11 +1,11 @@
 // Leases over a kafkajs consumer group. kafkajs hands records over and returns; jobs run as long as they like
 // while its loop goes on sending heartbeats. Offsets are committed by generation, from the lease board only.
 import type { Consumer, EachBatchPayload, Offsets } from 'kafkajs';
-import { Fault } from '../kernel/fault.ts';
+import type { Fault } from '../kernel/fault.ts';
 import type { PartitionLag, SubscribeOptions, Subscription } from '../ports/event-bus.ts';
 import { clockWatch } from './clock-watch.ts';
 import { busFault, isPattern } from './kafka-client.ts';
-import { committedBy, endsOf, inSteps, partitionId, recordOf, within, type KafkaParts } from './kafka-offsets.ts';
+import { committedBy, endsOf, groupFault, inSteps, partitionId, recordOf, within, type KafkaParts } from './kafka-offsets.ts';
 import { stickyAssigner, type Holding } from './kafkajs-assigner.ts';
 import { refuseBeforeJoin, startingPoints, truncation } from './kafkajs-truncation.ts';
 import { leaseBoard, type LeaseBoard, type PartitionName } from './lease-board.ts';
@@ -15,7 +15,8 @@ type Commit = (offsets: Offsets) => Promise<void>;
 interface State {
   readonly parts: KafkaParts;
   readonly options: SubscribeOptions;
-  readonly consumer: Consumer;
+  /** Replaced when topics are gone. */
+  consumer: Consumer;
   readonly board: LeaseBoard;
   /** kafkajs' commit without its retries: one that is retried after a rejoin would carry the new generation and could commit a lost partition. */
   commit: Commit | undefined;
@@ -45,21 +46,7 @@ const COMMIT_EVERY_MS = 100;
 
 /** Joins the group and gives leases. Centre topics that come later are found by polling. */
 export async function openSubscription(parts: KafkaParts, options: SubscribeOptions): Promise<Subscription> {
-  const groupId = parts.options.prefix + options.group;
-  const sessionTimeout = parts.options.sessionTimeoutMs ?? 10_000;
-  const hook = { onJoin: (): Holding => ({ partitions: [], sinceMs: 0 }) };
-  const consumer = parts.kafka.consumer({
-    groupId,
-    sessionTimeout,
-    rebalanceTimeout: Math.max(sessionTimeout, 15_000),
-    heartbeatInterval: Math.floor(sessionTimeout / 5),
-    maxWaitTimeInMs: FETCH_WAIT_MS,
-    maxBytesPerPartition: 1_048_576,
-    maxBytes: 8_388_608,
-    allowAutoTopicCreation: false,
-    partitionAssigners: [stickyAssigner(() => hook.onJoin())],
-    retry: { initialRetryTime: 200, maxRetryTime: 5000, factor: 0.2, multiplier: 2, retries: 7 },
-  });
+  const sessionTimeout = sessionTimeoutOf(parts);
   const board = leaseBoard({
     window: options.window,
     onFull: (p) => setPaused(state, p, true),
@@ -69,7 +56,7 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
   const state: State = {
     parts,
     options,
-    consumer,
+    consumer: newConsumer(parts, options, () => state),
     board,
     commit: undefined,
     joining: true,
@@ -84,10 +71,6 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
     stopping: undefined,
     failure: undefined,
     topics: [],
-  };
-  hook.onJoin = () => {
-    state.joining = true;
-    return state.holding;
   };
   watchEvents(state);
   try {
@@ -121,10 +104,44 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
   };
 }
 
+const sessionTimeoutOf = (parts: KafkaParts): number => parts.options.sessionTimeoutMs ?? 10_000;
+
+/** A consumer of the group that is not connected yet. What it does after it was replaced counts no more. */
+function newConsumer(parts: KafkaParts, options: SubscribeOptions, stateNow: () => State): Consumer {
+  const sessionTimeout = sessionTimeoutOf(parts);
+  const consumer: Consumer = parts.kafka.consumer({
+    groupId: parts.options.prefix + options.group,
+    sessionTimeout,
+    rebalanceTimeout: Math.max(sessionTimeout, 15_000),
+    heartbeatInterval: Math.floor(sessionTimeout / 5),
+    maxWaitTimeInMs: FETCH_WAIT_MS,
+    maxBytesPerPartition: 1_048_576,
+    maxBytes: 8_388_608,
+    allowAutoTopicCreation: false,
+    partitionAssigners: [
+      stickyAssigner(() => {
+        const state = stateNow();
+        state.joining = true;
+        return state.holding;
+      }),
+    ],
+    retry: {
+      initialRetryTime: 200,
+      maxRetryTime: 5000,
+      factor: 0.2,
+      multiplier: 2,
+      retries: 7,
+      restartOnFailure: async () => await Promise.resolve(stateNow().consumer === consumer),
+    },
+  });
+  return consumer;
+}
+
 function watchEvents(state: State): void {
   const { consumer, board, parts } = state;
   const { prefix } = parts.options;
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    if (consumer !== state.consumer) return void consumer.disconnect().catch(() => undefined);
     const ours = Object.entries(payload.memberAssignment).flatMap(([topic, partitions]) =>
       partitions.map((partition) => ({ topic: topic.slice(prefix.length), partition })),
     );
@@ -136,8 +153,9 @@ function watchEvents(state: State): void {
     state.checked = check(state, ours, state.assignment);
   });
   consumer.on(consumer.events.CRASH, ({ payload }) => {
+    if (consumer !== state.consumer) return;
     state.joining = true;
-    if (!payload.restart) fail(state, crashFault(state, payload.error));
+    if (!payload.restart) fail(state, groupFault(parts, payload.error, `consuming as group ${state.options.group}`));
   });
 }
 
@@ -161,14 +179,6 @@ async function check(state: State, ours: readonly PartitionName[], assignment: n
   }
 }
 
-function crashFault(state: State, error: Error): Fault {
-  const what = `consuming as group ${state.options.group}`;
-  const denied = state.parts.denied();
-  if (denied !== undefined && error.name === 'KafkaJSGroupCoordinatorNotFound')
-    return new Fault('DENIED_BY_BROKER', false, `${what}: ${denied}`, { cause: error });
-  return busFault(error, what);
-}
-
 function fail(state: State, fault: Fault): void {
   if (state.stopped) return;
   state.failure ??= fault;
@@ -190,9 +200,11 @@ function setPaused(state: State, p: PartitionName, paused: boolean): void {
 
 /** Subscribes to the topics that exist now and runs; without any it waits for `follow` to find one. */
 async function start(state: State): Promise<void> {
-  const { options, parts, consumer } = state;
-  const found = options.topics.some(isPattern) ? await parts.find(options.topics.filter(isPattern)) : [];
-  const topics = [...new Set([...options.topics.filter((t) => !isPattern(t)), ...found])].sort();
+  const { options, parts } = state;
+  const topics = await topicsNow(state);
+  replaceConsumer(state, topics);
+  const { consumer } = state;
+  if (topics.length === 0) state.topics = topics;
   if (topics.length === 0 || state.stopped) return;
   await refuseBeforeJoin(parts, options.group, topics);
   await consumer.connect();
@@ -209,12 +221,29 @@ async function start(state: State): Promise<void> {
   });
 }
 
+async function topicsNow({ options, parts }: State): Promise<string[]> {
+  const found = options.topics.some(isPattern) ? await parts.find(options.topics.filter(isPattern)) : [];
+  return [...new Set([...options.topics.filter((t) => !isPattern(t)), ...found])].sort();
+}
+
+/**
+ * A consumer can't be told that a topic is gone: it asks for it together with all others, takes no answer in which one is missing,
+ * and fetches nothing any more.
+ */
+function replaceConsumer(state: State, topics: readonly string[]): void {
+  if (state.topics.every((t) => topics.includes(t))) return;
+  const old = state.consumer;
+  state.consumer = newConsumer(state.parts, state.options, () => state);
+  watchEvents(state);
+  void old.disconnect().catch(() => undefined);
+}
+
 /** kafkajs resolves patterns once. Jobs in hand stay ours if the next assignment says so. */
 async function follow(state: State): Promise<void> {
   try {
-    const found = await state.parts.find(state.options.topics.filter(isPattern));
-    if (state.stopped || found.every((t) => state.topics.includes(t))) return;
-    state.parts.options.log.info({ group: state.options.group, topics: found.length }, 'new topics: subscribing again');
+    const topics = await topicsNow(state);
+    if (state.stopped || topics.join() === state.topics.join()) return;
+    state.parts.options.log.info({ group: state.options.group, topics: topics.length }, 'other topics: subscribing again');
     await startAgain(state);
   } catch (error) {
     state.parts.options.log.warn({ err: busFault(error, 'looking for new topics') }, 'looking for new topics failed');

@@ -1,13 +1,13 @@
-// What kafkajs must not unpack. A producer may pack its batches: kafkajs unpacks without a limit, so that a megabyte of zeros
-// ends the process, and over a packing that it does not know it ends reading for good, for all partitions. Kafka has no
+// What no client must unpack. A producer may pack its batches: both clients unpack without a limit, so that a megabyte of zeros
+// ends the process, and over a packing that kafkajs does not know it ends reading for good, for all partitions. Kafka has no
 // setting against that: a broker that is to unpack (compression.type) has no limit either, and dies of it. So the answers of
 // Fetch are looked through first: a batch that is no good becomes, in its place, one record without key, bytes and headers,
 // which is a bad event like any other.
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 
-const FETCH = 1;
-/** The only version with this layout, and the one that kafkajs and Kafka 2.4 to 4 agree on. */
-const VERSION = 11;
+export const FETCH = 1;
+/** The only version with this layout, and the one that kafkajs and Kafka 2.4 to 4 agree on; the other client is told to use it. */
+export const FETCH_VERSION = 11;
 
 /** Where what stands in a batch, from its first byte (kafka.apache.org/documentation, "Record Batch"). */
 const AT = { length: 8, magic: 16, attributes: 21, lastOffsetDelta: 23, count: 57, records: 61 } as const;
@@ -22,7 +22,7 @@ const SPARE_BYTES = 4096;
 const LEAST_RECORD_BYTES = 7;
 
 type Unpack = (bytes: Uint8Array, options: { maxOutputLength: number }) => Uint8Array;
-/** Those that kafkajs can unpack: gzip, and zstd with what kafka-client.ts adds. */
+/** Those that both clients can unpack: gzip, and zstd with what kafka-client.ts adds for kafkajs. */
 const UNPACK: Readonly<Record<number, Unpack>> = { 1: gunzipSync, 4: zstdDecompressSync };
 
 function isGood(packing: number, count: number, packed: Uint8Array): boolean {
@@ -92,7 +92,7 @@ export function fetchWatch(): { asked(request: Uint8Array | string): void; answe
     asked: (request) => {
       if (typeof request === 'string' || request.length < 12) return;
       const view = new DataView(request.buffer, request.byteOffset, request.byteLength);
-      if (view.getInt16(4) === FETCH && view.getInt16(6) === VERSION) open.add(view.getInt32(8));
+      if (view.getInt16(4) === FETCH && view.getInt16(6) === FETCH_VERSION) open.add(view.getInt32(8));
     },
     answered: (responses) => {
       for (let at = 0; responses.length - at >= 8;) {

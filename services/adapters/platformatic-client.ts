@@ -1,6 +1,7 @@
 // What the parts of the adapter on @platformatic/kafka share: options of its clients, and questions about topics and offsets.
 import { Admin, FetchIsolationLevels, type BaseOptions } from '@platformatic/kafka';
 import type { TopicEnd } from '../ports/event-bus.ts';
+import { askGroup } from './group-patience.ts';
 import { busFault, topicPattern } from './kafka-client.ts';
 import type { KafkaBusOptions } from './kafka-offsets.ts';
 import type { CommitPoint } from './lease-board.ts';
@@ -87,7 +88,7 @@ export function openAsking(o: KafkaBusOptions): Asking {
     // Without a topic the library would ask about all.
     ends: async (topics) => (topics.length === 0 ? [] : await or(endsOf(topics), `asking for the ends of ${topics.join(', ')}`)),
     committed: async (group, topics) =>
-      topics.length === 0 ? [] : await or(committedBy(group, topics), `asking for the offsets of ${group}`),
+      topics.length === 0 ? [] : await askGroup(`asking for the offsets of ${group}`, () => committedBy(group, topics)),
     close: async () => await admin.close(),
   };
 }

@@ -62,3 +62,25 @@ test('of a header that stands twice the first counts; keys and values may be mis
   const one = { ...record(0, [h('ce_id', 'Ä'), h('ce_id', 'b')]), key: null, value: null };
   expect(fetched(at(0n), [batch(0n, [one])]).records[0]).toMatchObject({ key: '', value: new Uint8Array(), headers: { ce_id: 'Ä' } });
 });
+
+test('what a producer took back is left out, up to its marker; others, and what it sent afterwards, are not', () => {
+  const by = (producerId: bigint, attributes = 0b1_0000): Partial<RecordsBatch> => ({ producerId, attributes });
+  const marker = by(7n, 0b1_0000 | IS_CONTROL);
+  const batches = [
+    batch(0n, [record(0)], by(7n)),
+    batch(1n, [record(0)], by(7n)),
+    batch(2n, [record(0)], by(8n)),
+    batch(3n, [record(0)], marker),
+    batch(4n, [record(0)], by(7n)),
+    batch(5n, [record(0)], marker),
+  ];
+  const { records, next } = fetched(at(0n), batches, [{ producerId: 7n, firstOffset: 1n }]);
+  expect(records.map((r) => r.offset)).toEqual([0n, 2n, 4n]);
+  expect(next).toBe(6n);
+});
+
+test('a record does not hold the answer that it came in', () => {
+  const answer = Buffer.alloc(1 << 20);
+  const [one] = fetched(at(0n), [batch(0n, [{ ...record(0), value: answer.subarray(5, 8) }])]).records;
+  expect(one?.value.buffer.byteLength).toBe(3);
+});

@@ -28,6 +28,8 @@ export interface GroupHooks {
 export interface Group {
   /** Joins, also again with further topics. @throws Fault */
   join(topics: readonly string[]): Promise<void>;
+  /** Names no other topics at the next join. */
+  forgetAllBut(topics: readonly string[]): void;
   /** The topics that the last join named. */
   joined(): readonly string[];
   /**
@@ -103,6 +105,10 @@ export function openGroup(options: KafkaBusOptions, group: string, hooks: GroupH
     join: async (topics) => {
       for (const topic of topics) if (!member.topics.has(prefix + topic)) member.topics.track(prefix + topic);
       await joinOnce().catch((error: unknown) => Promise.reject(busFault(error, `joining the group ${group}`)));
+    },
+    forgetAllBut: (topics) => {
+      const names = new Set(topics.map((t) => prefix + t));
+      for (const topic of member.topics.current) if (!names.has(topic)) member.topics.untrack(topic);
     },
     joined: () => named,
     commit: async (points) => {

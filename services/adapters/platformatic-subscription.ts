@@ -106,13 +106,17 @@ async function topicsNow({ options, parts }: State): Promise<string[]> {
   return [...new Set([...options.topics.filter((t) => !isPattern(t)), ...found])].sort();
 }
 
-/** Names topics that came since the last join. Jobs in hand stay ours if the next assignment says so. */
+/** Names the topics anew when some came or went since the last join. Jobs in hand stay ours if the next assignment says so. */
 async function follow(state: State): Promise<void> {
   try {
     const topics = await topicsNow(state);
-    // During a join the library would make one of the two, with the old topics: the next look does it.
-    if (state.stopped || state.joining || topics.every((t) => state.group.joined().includes(t))) return;
-    state.parts.options.log.info({ group: state.options.group, topics: topics.length }, 'new topics: joining again');
+    state.group.forgetAllBut(topics);
+    const joined = state.group.joined().toSorted();
+    if (state.stopped || topics.join() === joined.join()) return;
+    // During a join the library would make one of the two, with the old topics: the next look does it. But with a topic that is
+    // gone no join succeeds, and no assignment can be compared with the log.
+    if (state.joining && joined.every((t) => topics.includes(t))) return;
+    state.parts.options.log.info({ group: state.options.group, topics: topics.length }, 'other topics: joining again');
     await state.group.join(topics);
   } catch (error) {
     const fault = busFault(error, 'looking for new topics');

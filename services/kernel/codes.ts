@@ -285,6 +285,11 @@ const rows = {
   },
   VAULT_UNAVAILABLE: { kind: 'waiting', meaning: 'The identity vault does not answer.', remedy: 'Check the vault; it is tried again.' },
   BUS_UNAVAILABLE: { kind: 'waiting', meaning: 'Kafka does not answer.', remedy: 'Check the brokers; it is tried again.' },
+  BUS_NO_COORDINATOR: {
+    kind: 'waiting',
+    meaning: 'Kafka answers, but no broker can say yet how far a consumer group is: one has just started or the group moves to another.',
+    remedy: 'Wait a minute, then try again. If it stays, look whether __consumer_offsets has all its replicas and a leader.',
+  },
   STORE_UNAUTHORISED: {
     kind: 'waiting',
     meaning: 'The object store refused the access key, its secret, or the right to do this.',

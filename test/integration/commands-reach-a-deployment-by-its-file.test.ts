@@ -97,7 +97,7 @@ async function announced(): Promise<BusRecord | undefined> {
   try {
     return (await Array.fromAsync(log.read(await log.ends([AVAILABLE])))).find((r) => r.headers['ce_id'] === STUDIES[0]);
   } catch (error) {
-    if (error instanceof Fault && error.code === 'BUS_UNAVAILABLE') return undefined;
+    if (error instanceof Fault && ['BUS_UNAVAILABLE', 'BUS_NO_COORDINATOR'].includes(error.code)) return undefined;
     throw error;
   }
 }

@@ -1,0 +1,70 @@
+// Which admin client is asked, with clients that can't be asked any more once one of their topics is gone, as kafkajs' are.
+import { expect, test } from '@jest/globals';
+import type { Admin } from 'kafkajs';
+import { until } from '../../test/shared/test-context.ts';
+import { kafkaAdmin } from './kafkajs-admin.ts';
+
+function cluster(...topics: readonly string[]): {
+  readonly topics: Set<string>;
+  readonly clients: { connected: boolean }[];
+  create(): Admin;
+} {
+  const there = new Set(topics);
+  const clients: { connected: boolean }[] = [];
+  const create = (): Admin => {
+    const own = { connected: false };
+    clients.push(own);
+    const asked = new Set<string>();
+    const client: Partial<Admin> = {
+      connect: async () => {
+        own.connected = true;
+        await Promise.resolve();
+      },
+      disconnect: async () => {
+        own.connected = false;
+        await Promise.resolve();
+      },
+      listTopics: async () => await Promise.resolve([...there]),
+      fetchTopicOffsets: async (topic) => {
+        asked.add(topic);
+        if (![...asked].every((t) => there.has(t))) throw Object.assign(new Error('?'), { type: 'UNKNOWN_TOPIC_OR_PARTITION' });
+        return await Promise.resolve([]);
+      },
+    };
+    return client as Admin;
+  };
+  return { topics: there, clients, create };
+}
+
+const ask = (topic: string) => (client: Admin) => client.fetchTopicOffsets(topic);
+
+test('after a topic is gone the others are told of by a new client, and the old one is closed', async () => {
+  const { topics, clients, create } = cluster('a', 'b');
+  const admin = kafkaAdmin(create);
+  for (const topic of ['a', 'b', 'a']) expect(await admin.about([topic], ask(topic))).toEqual([]);
+  expect(clients).toHaveLength(1);
+  topics.delete('a');
+  topics.add('c');
+  for (const topic of ['b', 'c']) expect(await admin.about([topic], ask(topic))).toEqual([]);
+  expect(clients).toHaveLength(2);
+  await until('the old one is closed', () => clients[0]?.connected === false);
+  await expect(admin.about(['a'], ask('a'))).rejects.toMatchObject({ type: 'UNKNOWN_TOPIC_OR_PARTITION' });
+  expect(await admin.about(['b'], ask('b'))).toEqual([]);
+  await admin.close();
+  await until('all are closed', () => clients.every((c) => !c.connected));
+});
+
+test('what is under way with the old client is still answered', async () => {
+  const { topics, clients, create } = cluster('a', 'b');
+  const admin = kafkaAdmin(create);
+  let answer: (text: string) => void = () => undefined;
+  const slow = admin.about(['a'], () => new Promise<string>((resolve) => (answer = resolve)));
+  await until('it is asked', () => clients[0]?.connected === true);
+  await new Promise((resolve) => setImmediate(resolve));
+  topics.delete('a');
+  expect(await admin.about(['b'], ask('b'))).toEqual([]);
+  expect(clients.map((c) => c.connected)).toEqual([true, true]);
+  answer('answer');
+  expect(await slow).toBe('answer');
+  await until('it is closed', () => clients[0]?.connected === false);
+});
