@@ -15,7 +15,7 @@ type Commit = (offsets: Offsets) => Promise<void>;
 interface State {
   readonly parts: KafkaParts;
   readonly options: SubscribeOptions;
-  /** Replaced when topics are gone. */
+  /** One for each time the group is joined by us: see `replaceConsumer`. */
   consumer: Consumer;
   readonly board: LeaseBoard;
   /** kafkajs' commit without its retries: one that is retried after a rejoin would carry the new generation and could commit a lost partition. */
@@ -106,7 +106,7 @@ export async function openSubscription(parts: KafkaParts, options: SubscribeOpti
 
 const sessionTimeoutOf = (parts: KafkaParts): number => parts.options.sessionTimeoutMs ?? 10_000;
 
-/** A consumer of the group that is not connected yet. What it does after it was replaced counts no more. */
+/** A consumer of the group that is not connected yet. */
 function newConsumer(parts: KafkaParts, options: SubscribeOptions, stateNow: () => State): Consumer {
   const sessionTimeout = sessionTimeoutOf(parts);
   const consumer: Consumer = parts.kafka.consumer({
@@ -131,17 +131,23 @@ function newConsumer(parts: KafkaParts, options: SubscribeOptions, stateNow: () 
       factor: 0.2,
       multiplier: 2,
       retries: 7,
-      restartOnFailure: async () => await Promise.resolve(stateNow().consumer === consumer),
+      restartOnFailure: async () => await Promise.resolve(isOurs(stateNow(), consumer)),
     },
   });
   return consumer;
+}
+
+/** Whether the consumer was neither replaced nor stopped. */
+function isOurs(state: State, consumer: Consumer): boolean {
+  return state.consumer === consumer && !state.stopped;
 }
 
 function watchEvents(state: State): void {
   const { consumer, board, parts } = state;
   const { prefix } = parts.options;
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
-    if (consumer !== state.consumer) return void consumer.disconnect().catch(() => undefined);
+    // kafkajs forgets a run that is stopped while it joins; it would hold its partitions for ever. What is thrown here ends it.
+    if (!isOurs(state, consumer)) throw new Error('the consumer was stopped while it joined');
     const ours = Object.entries(payload.memberAssignment).flatMap(([topic, partitions]) =>
       partitions.map((partition) => ({ topic: topic.slice(prefix.length), partition })),
     );
@@ -153,7 +159,7 @@ function watchEvents(state: State): void {
     state.checked = check(state, ours, state.assignment);
   });
   consumer.on(consumer.events.CRASH, ({ payload }) => {
-    if (consumer !== state.consumer) return;
+    if (!isOurs(state, consumer)) return;
     state.joining = true;
     if (!payload.restart) fail(state, groupFault(parts, payload.error, `consuming as group ${state.options.group}`));
   });
@@ -202,16 +208,14 @@ function setPaused(state: State, p: PartitionName, paused: boolean): void {
 async function start(state: State): Promise<void> {
   const { options, parts } = state;
   const topics = await topicsNow(state);
-  replaceConsumer(state, topics);
   const { consumer } = state;
-  if (topics.length === 0) state.topics = topics;
+  state.topics = topics;
   if (topics.length === 0 || state.stopped) return;
   await refuseBeforeJoin(parts, options.group, topics);
   await consumer.connect();
   // Stopped meanwhile: a consumer that joins now would hold partitions that nobody works on.
   if (state.stopped) return await consumer.disconnect();
   await consumer.subscribe({ topics: topics.map((t) => parts.options.prefix + t), fromBeginning: true });
-  state.topics = topics;
   state.running = true;
   await consumer.run({
     autoCommit: false,
@@ -228,14 +232,13 @@ async function topicsNow({ options, parts }: State): Promise<string[]> {
 
 /**
  * A consumer can't be told that a topic is gone: it asks for it together with all others, takes no answer in which one is missing,
- * and fetches nothing any more.
+ * and fetches nothing any more. One that is stopped while it joins goes on by itself, and must not be taken for the next run.
  */
-function replaceConsumer(state: State, topics: readonly string[]): void {
-  if (state.topics.every((t) => topics.includes(t))) return;
+async function replaceConsumer(state: State): Promise<void> {
   const old = state.consumer;
   state.consumer = newConsumer(state.parts, state.options, () => state);
   watchEvents(state);
-  void old.disconnect().catch(() => undefined);
+  await within(LEAVE_MS, old.disconnect());
 }
 
 /** kafkajs resolves patterns once. Jobs in hand stay ours if the next assignment says so. */
@@ -255,10 +258,8 @@ async function follow(state: State): Promise<void> {
 async function startAgain(state: State): Promise<void> {
   state.joining = true;
   await state.committing;
-  if (state.running) {
-    state.running = false;
-    await state.consumer.stop();
-  }
+  state.running = false;
+  await replaceConsumer(state);
   await start(state);
 }
 

@@ -222,7 +222,6 @@ export function kafkaBusSuite(name: BusClient, { prefix, busAs, createTopic }: B
     const admin = await adminClient();
     await admin.deleteTopics({ topics: [prefix + topicOf('c2')] });
     await until('the topic is gone', async () => (await bus.topics([topicOf('c2')])).length === 0);
-    await admin.disconnect();
     const others = [topicOf('c1'), topicOf('c3')];
     await bus.publish(others.map((topic) => event(topic, 'second')));
     await until('the second of the others', () => others.every((topic) => taken.has(`${topic} second`)));
@@ -237,7 +236,12 @@ export function kafkaBusSuite(name: BusClient, { prefix, busAs, createTopic }: B
       return ends.reduce((sum, e) => sum + e.end - (committed.get(`${e.topic}/${e.partition}`) ?? 0n), 0n);
     };
     await until('all commits', async () => (await behind()) === 0n);
+    // What was replaced while it joined must not go on, and hold partitions that nobody works on.
+    const members = async (): Promise<number> => (await admin.describeGroups([`${prefix}left`])).groups[0]?.members.length ?? 0;
+    await until('only those two to be in the group', async () => (await members()) === 2);
     await Promise.all(stops.map((stop) => stop()));
+    await until('nobody to be in the group', async () => (await members()) === 0);
+    await admin.disconnect();
   });
 }
 
