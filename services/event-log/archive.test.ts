@@ -78,7 +78,7 @@ function world(log: BusRecord[], ends: TopicEnd[]): World {
     return { ...r, type, value, id: `${r.topic}-${r.offset}`, source: 'centre-gateway/c01', timeMs, sequence } as unknown as EventIn;
   };
   const tokens = {
-    study: async () => ({ token: 'tok', secret: new Uint8Array(32) }),
+    studies: async (_: string, uids: readonly string[]) => new Map(uids.map((uid) => [uid, { token: 'tok', secret: new Uint8Array(32) }])),
     site: () => 'site-x',
     eventId: () => 'keyed',
   };
