@@ -105,6 +105,23 @@ test('bad records stand in `records` alone, and files from before a column still
   ]);
 });
 
+test("an id hides no event of another topic: a centre can't take a row from another by writing its id first", async () => {
+  const topics = ['ct.clinical.site-a.study-available.v1', 'ct.clinical.site-b.study-available.v1'];
+  for (const [i, topic] of topics.entries()) {
+    const columns = columnsOfTopic(topic);
+    // Written twice, as Kafka may hold it; the forged one is the older by its time and by its offset.
+    const lines = [i, i + 1].map((offset) =>
+      rowLine({ topic, partition: 0, record_offset: offset, event_id: 'one', event_time: `2026-01-0${i + 1} 03:04:05` }),
+    );
+    await mkdir(join(dir, 'two', topic, '0'), { recursive: true });
+    const file = join(dir, 'two', topic, '0', `${String(i).padStart(20, '0')}.parquet`);
+    await writeFile(file, await toParquet(db, { columns, lines, firstOffset: BigInt(i), nextOffset: BigInt(i + 2) }));
+  }
+  await createViews(db, join(dir, 'two'));
+  for (const table of ['events', 'clinical.study_available'])
+    expect((await runQuery(db, `SELECT topic FROM ${table} ORDER BY topic`)).rows).toEqual(topics.map((topic) => ({ topic })));
+});
+
 test('equal rows give equal bytes', async () => {
   const batch = {
     columns: columnsOfTopic('ct.research.study-excluded.v1'),
