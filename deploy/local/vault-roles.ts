@@ -27,8 +27,6 @@ export const VAULT_GUESTS = {
     'SELECT ON deny',
     'SELECT ON studies',
     'INSERT (study_digest, key_box, lineage_id, token, secret_box) ON studies',
-    // SELECT ... FOR UPDATE asks for the right to update some column: this one is sealed, and says nothing that it does not know.
-    'UPDATE (key_box) ON studies',
   ],
   // Follows a study across the boundary for the account.
   account: [OPEN, 'SELECT ON deny', 'SELECT ON studies'],

@@ -36,7 +36,7 @@ export function faultOfStatus(status: number, what: string): Fault | undefined {
 }
 
 /** Node's word for why a connection failed, such as ECONNREFUSED. */
-export function connectionError(error: unknown): string {
+function connectionError(error: unknown): string {
   for (let e: unknown = error; e instanceof Error; e = e.cause) {
     if ('code' in e && typeof e.code === 'string') return e.code;
   }

@@ -5,7 +5,16 @@ import { Fault } from '../kernel/fault.ts';
 import { parseClinicalKey } from '../kernel/ids.ts';
 import type { CentreId, ClinicalKey, ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
 import { WITHDRAWN_TOKEN } from '../ports/identity-vault.ts';
-import type { IdentityVault, Lineage, PatientKey, SeenUnder, StudyKeys, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
+import type {
+  IdentityVault,
+  Lineage,
+  PatientKey,
+  SeenUnder,
+  StudyKeys,
+  StudyToken,
+  SubjectKeys,
+  SubjectLock,
+} from '../ports/identity-vault.ts';
 import { guarded, newPool, openTables, transaction } from './postgres-vault-session.ts';
 import type { Client } from './postgres-vault-session.ts';
 import { newId, newSecret } from './vault-crypto.ts';
@@ -40,6 +49,7 @@ export const openPostgresVault = async (options: PostgresVaultOptions): Promise<
     subject: (key, signal) => guarded(() => subject(pool, crypto, key, signal)),
     study: (seen, centre, study, revision, signal) => guarded(() => studyKeys(pool, crypto, { seen, centre, study, revision }, signal)),
     token: (centre, study, signal) => guarded(() => studyToken(pool, crypto, centre, study, signal)),
+    tokens: (centre, studies, signal) => guarded(() => studyTokens(pool, crypto, centre, studies, signal)),
     siteSecret: () => guarded(() => siteSecret(pool, crypto)),
     subjectLock: (subjectRow) => guarded(() => subjectLock(locks, subjectRow)),
     denied: (studies, signal) => guarded(() => deniedStudies(pool, crypto, studies, signal)),
@@ -107,16 +117,38 @@ const studyRow = async (
 ): Promise<StudyRow & { study_digest: string }> => {
   const digest = crypto.digest('study', centre, study);
   if (await isDenied(client, digest)) throw new Fault('VAULT_UNAVAILABLE', true, 'the study was withdrawn after the look-up');
-  await client.query(
-    `insert into studies (study_digest, key_box, lineage_id, token, secret_box)
-     values ($1, $2, $3, $4, $5) on conflict (study_digest) do nothing`,
-    [digest, crypto.seal(Buffer.from(JSON.stringify([centre, study])), digest), newId(), newId(), crypto.seal(newSecret(), digest)],
-  );
+  await drawStudies(client, crypto, centre, new Map([[digest, study]]));
   const { rows } = await client.query<StudyRow & { study_digest: string }>('select * from studies where study_digest = $1 for update', [
     digest,
   ]);
-  if (rows[0] === undefined) throw new Error("the study's row is gone");
-  return rows[0];
+  return isThere(rows[0]);
+};
+
+const isThere = <T>(row: T | undefined): T => {
+  if (row === undefined) throw new Error("the study's row is gone");
+  return row;
+};
+
+/** Rows for these studies, by digest, where none is there. In the order of the digests: two that draw at once must not wait
+ * for each other. */
+const drawStudies = async (
+  client: Client,
+  crypto: VaultCrypto,
+  centre: CentreId,
+  studies: ReadonlyMap<string, StudyInstanceUid>,
+): Promise<void> => {
+  const drawn = [...studies].sort(([a], [b]) => (a < b ? -1 : 1));
+  await client.query(
+    `insert into studies (study_digest, key_box, lineage_id, token, secret_box)
+     select * from unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::bytea[]) on conflict (study_digest) do nothing`,
+    [
+      drawn.map(([digest]) => digest),
+      drawn.map(([digest, study]) => crypto.seal(Buffer.from(JSON.stringify([centre, study])), digest)),
+      drawn.map(() => newId()),
+      drawn.map(() => newId()),
+      drawn.map(([digest]) => crypto.seal(newSecret(), digest)),
+    ],
+  );
 };
 
 const studyToken = async (
@@ -125,13 +157,41 @@ const studyToken = async (
   centre: CentreId,
   study: StudyInstanceUid,
   signal?: AbortSignal,
-): Promise<{ token: string; secret: Uint8Array }> => {
+): Promise<StudyToken> => isThere((await studyTokens(pool, crypto, centre, [study], signal)).get(study));
+
+/** No row is locked: a withdrawal that ends meanwhile deletes the rows, and with them what the tokens lead to. */
+const studyTokens = async (
+  pool: pg.Pool,
+  crypto: VaultCrypto,
+  centre: CentreId,
+  studies: readonly StudyInstanceUid[],
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<StudyInstanceUid, StudyToken>> => {
   signal?.throwIfAborted();
-  return transaction(pool, async (client) => {
-    if (await isDenied(client, crypto.digest('study', centre, study))) return { token: WITHDRAWN_TOKEN, secret: newSecret() };
-    const row = await studyRow(client, crypto, centre, study);
-    return { token: row.token, secret: crypto.open(row.secret_box, row.study_digest) };
-  });
+  const asked = new Map(studies.map((study) => [crypto.digest('study', centre, study), study]));
+  const known = await findTokens(pool, crypto, [...asked.keys()]);
+  const missing = new Map([...asked].filter(([digest]) => !known.has(digest)));
+  if (missing.size > 0) {
+    await drawStudies(pool, crypto, centre, missing);
+    for (const [digest, found] of await findTokens(pool, crypto, [...missing.keys()])) known.set(digest, found);
+  }
+  return new Map([...asked].map(([digest, study]) => [study, isThere(known.get(digest))]));
+};
+
+/** By digest; a study that is not known is missing. */
+const findTokens = async (pool: pg.Pool, crypto: VaultCrypto, digests: readonly string[]): Promise<Map<string, StudyToken>> => {
+  const { rows } = await pool.query<{ digest: string; token: string | null; secret_box: Buffer | null }>(
+    `select id_digest as digest, null as token, null::bytea as secret_box from deny where id_digest = any ($1)
+     union all select study_digest, token, secret_box from studies
+     where study_digest = any ($1) and not exists (select from deny where id_digest = study_digest)`,
+    [digests],
+  );
+  return new Map(
+    rows.map(({ digest, token, secret_box: box }) => [
+      digest,
+      token === null || box === null ? { token: WITHDRAWN_TOKEN, secret: newSecret() } : { token, secret: crypto.open(box, digest) },
+    ]),
+  );
 };
 
 const studyKeys = async (pool: pg.Pool, crypto: VaultCrypto, asked: StudyAsked, signal?: AbortSignal): Promise<StudyKeys> => {

@@ -8,7 +8,7 @@ import { Fault } from '../kernel/fault.ts';
 import { parseClinicalKey } from '../kernel/ids.ts';
 import type { CentreId, ClinicalKey, ClinicalRevision, StudyInstanceUid } from '../kernel/ids.ts';
 import { WITHDRAWN_TOKEN } from '../ports/identity-vault.ts';
-import type { IdentityVault, Lineage, PatientKey, StudyKeys, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
+import type { IdentityVault, Lineage, PatientKey, StudyKeys, StudyToken, SubjectKeys, SubjectLock } from '../ports/identity-vault.ts';
 import { isSameKey, newId, newSecret, vaultCrypto, VAULT_KEY_BYTES } from './vault-crypto.ts';
 import type { VaultCrypto } from './vault-crypto.ts';
 
@@ -33,12 +33,11 @@ export const openSqliteVault = (file: string, syncs: Syncs = 'each'): SqliteVaul
     subject: (patient, signal) => run(() => (signal?.throwIfAborted(), subject(db, crypto, patient))),
     study: (seen, centre, study, revision, signal) =>
       run(() => (signal?.throwIfAborted(), studyKeys(db, crypto, { subjectRow: seen.subjectRow, centre, study, revision }))),
-    token: (centre, study, signal) =>
+    token: (centre, study, signal) => run(() => (signal?.throwIfAborted(), transaction(db, () => studyToken(db, crypto, centre, study)))),
+    tokens: (centre, studies, signal) =>
       run(() => {
         signal?.throwIfAborted();
-        if (isDenied(db, crypto.digest('study', centre, study))) return { token: WITHDRAWN_TOKEN, secret: newSecret() };
-        const row = transaction(db, () => studyRow(db, crypto, centre, study));
-        return { token: row.token, secret: crypto.open(row.secretBox, row.digest) };
+        return transaction(db, () => new Map(studies.map((study) => [study, studyToken(db, crypto, centre, study)])));
       }),
     siteSecret: () =>
       run(() => crypto.open(blobOf(db.prepare("select value from vault_meta where name = 'site-secret'").get(), 'value'), 'site-secret')),
@@ -213,6 +212,12 @@ const studyRow = (db: DatabaseSync, crypto: VaultCrypto, centre: CentreId, study
     token: textOf(row, 'token'),
     secretBox: blobOf(row, 'secret_box'),
   };
+};
+
+const studyToken = (db: DatabaseSync, crypto: VaultCrypto, centre: CentreId, study: StudyInstanceUid): StudyToken => {
+  if (isDenied(db, crypto.digest('study', centre, study))) return { token: WITHDRAWN_TOKEN, secret: newSecret() };
+  const row = studyRow(db, crypto, centre, study);
+  return { token: row.token, secret: crypto.open(row.secretBox, row.digest) };
 };
 
 const studyKeys = (db: DatabaseSync, crypto: VaultCrypto, asked: StudyAsked): StudyKeys =>

@@ -43,5 +43,5 @@ test('a hold whose letter is gone is decided once it was told of again; until th
 test('what was held just now is to be tried again; what was held long ago is told of again, or by the centre', () => {
   const held = { ...note, heldAtMs: 0 };
   expect(nothingParked(held, HOUR - 1).message).toMatch(/yet: try again in a moment$/);
-  expect(nothingParked(held, 91 * 24 * HOUR).message).toMatch(/every 30 days.*gateway of c01 announce/);
+  expect(nothingParked(held, 91 * 24 * HOUR).message).toMatch(/every 30 days.*'ctstream announce-again --centre c01'/);
 });

@@ -166,6 +166,6 @@ export function nothingParked({ heldId, centre, heldAtMs }: HeldStudy, nowMs: nu
   const remedy =
     nowMs - heldAtMs < HOUR_MS
       ? 'yet: try again in a moment'
-      : `any more. Ingest tells of it again every 30 days after it was stored, and then it is held anew; to decide sooner, have the gateway of ${centre} announce its studies again (move its STATE_DIR away and start it)`;
+      : `any more. Ingest tells of it again every 30 days after it was stored, and then it is held anew; to decide sooner, have the gateway of ${centre} announce its studies again ('ctstream announce-again --centre ${centre}')`;
   return new HeldError('NOTHING_PARKED', `no dead letter of ${heldId} ${remedy}`);
 }

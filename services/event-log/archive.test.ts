@@ -11,7 +11,7 @@ import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { archiveOnce, LOG_BUCKET, type ArchivePorts, type ArchiveState } from './archive.ts';
 import { runArchiver, type ArchiverContext } from './archiver.ts';
-import { nextOffsetOf, openDuckDb, toParquet } from './parquet.ts';
+import { nextOffsetOf, openDuckDb, rowLine, toParquet } from './parquet.ts';
 import { runQuery } from './query.ts';
 
 const EXCLUDED = 'ct.research.study-excluded.v1';
@@ -78,7 +78,7 @@ function world(log: BusRecord[], ends: TopicEnd[]): World {
     return { ...r, type, value, id: `${r.topic}-${r.offset}`, source: 'centre-gateway/c01', timeMs, sequence } as unknown as EventIn;
   };
   const tokens = {
-    study: async () => ({ token: 'tok', secret: new Uint8Array(32) }),
+    studies: async (_: string, uids: readonly string[]) => new Map(uids.map((uid) => [uid, { token: 'tok', secret: new Uint8Array(32) }])),
     site: () => 'site-x',
     eventId: () => 'keyed',
   };
@@ -215,7 +215,7 @@ test('who loses a race in mid-read goes on at the end of the winner, so that no 
   const w = world(records(EXCLUDED, 10), [end(EXCLUDED, 0, 10)]);
   const winner = await toParquet(db, {
     columns: [{ name: 'record_offset', type: 'BIGINT' }],
-    rows: [0, 1].map((n) => ({ record_offset: n })),
+    lines: [0, 1].map((n) => rowLine({ record_offset: n })),
     firstOffset: 0n,
     nextOffset: 2n,
   });
@@ -231,6 +231,61 @@ test('who loses a race in mid-read goes on at the end of the winner, so that no 
     next = await nextOffsetOf(db, bytes, next);
   }
   expect(next).toBe(10n);
+});
+
+test('a partition is written when its end is reached, whatever others are yet to be read', async () => {
+  const w = world([...records(EXCLUDED, 3), ...records(LABELLED, 3)], [end(EXCLUDED, 0, 3), end(LABELLED, 0, 3)]);
+  const { bus } = w.ports;
+  const broken: EventBus = {
+    ...bus,
+    async *read(ranges, signal) {
+      for await (const r of bus.read(ranges, signal)) {
+        if (r.topic === LABELLED && r.offset === 2n) throw new Fault('BUS_UNAVAILABLE', true, 'killed');
+        yield r;
+      }
+    },
+  };
+  await expect(archiveOnce({ ...w.ports, bus: broken }, research, fresh(), never)).rejects.toThrow('killed');
+  expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2]);
+  expect((await archiveOnce(w.ports, research, fresh(), never)).written).toBe(3);
+});
+
+describe('what is held is bounded by its size, not only by the number of its records', () => {
+  const names = (w: World): [string, number][] =>
+    [...w.objects.keys()].map((key) => [key.split('/')[0] ?? '', Number(/(\d{20})\.parquet$/.exec(key)?.[1])]);
+  const many = { zone: 'research' as const, maxRecords: 1000 };
+  /** Characters of a row; every row of these tests has about as many. */
+  const rowSize = 500;
+
+  test('of a partition', async () => {
+    const w = world(records(EXCLUDED, 10), [end(EXCLUDED, 0, 10)]);
+    await archiveOnce(w.ports, { ...many, held: { ofPartition: 3 * rowSize, ofAll: 1e9 } }, fresh(), never);
+    expect(w.objects.size).toBeGreaterThan(1);
+    expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
+  test('of all partitions: the largest is written, and the others gather on', async () => {
+    const log = [...records(LABELLED, 2), ...records(EXCLUDED, 8), record(LABELLED, 2)];
+    const w = world(log, [end(EXCLUDED, 0, 8), end(LABELLED, 0, 3)]);
+    const { bus } = w.ports;
+    const mixed: EventBus = {
+      ...bus,
+      async *read() {
+        yield* log;
+      },
+    };
+    const { written } = await archiveOnce(
+      { ...w.ports, bus: mixed },
+      { ...many, held: { ofPartition: 1e9, ofAll: 5 * rowSize } },
+      fresh(),
+      never,
+    );
+    expect(written).toBe(11);
+    expect(names(w).filter(([topic]) => topic === EXCLUDED).length).toBeGreaterThan(1);
+    expect(names(w).filter(([topic]) => topic === LABELLED)).toEqual([[LABELLED, 0]]);
+    expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(await offsetsOf(w, LABELLED)).toEqual([0, 1, 2]);
+  });
 });
 
 test('records out of order never become a file', async () => {

@@ -12,7 +12,7 @@ import type { EventCodec } from '../ports/event-codec.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { ENVELOPE, PARKED, snakeRow, valueColumns, type AvroField, type Column } from './columns.ts';
 import { judge, waitsForReader } from './judge.ts';
-import { nextOffsetOf, toParquet } from './parquet.ts';
+import { nextOffsetOf, rowLine, toParquet } from './parquet.ts';
 import { RAW, rawRow } from './raw-record.ts';
 import { redactClinical, type RedactedEvent, type TokenSource } from './redact.ts';
 
@@ -31,9 +31,21 @@ export interface ArchiveOptions {
   readonly zone: Zone;
   /** Most records of one file. */
   readonly maxRecords: number;
+  /** What is held in memory, in characters of its rows; see `HELD_LIMITS`. */
+  readonly held?: HeldLimits;
   /** Unreadable records, by place as the archiver tells it (`<topic>/<partition>/<offset>`), that are not waited for. */
   readonly asBad?: ReadonlySet<string>;
 }
+
+export interface HeldLimits {
+  /** Of one partition: then its file is written. */
+  readonly ofPartition: number;
+  /** Of all partitions together: then the largest is written. */
+  readonly ofAll: number;
+}
+
+/** A census page is one record and may have any number of lines: counting records does not bound the heap. */
+const HELD_LIMITS: HeldLimits = { ofPartition: 64e6, ofAll: 256e6 };
 
 const schemas = new Map<string, { fields: AvroField[] }>();
 for (const file of Object.keys(schemaIds)) {
@@ -207,16 +219,29 @@ interface Pending {
   readonly prefix: string;
   readonly columns: readonly Column[];
   first: bigint;
-  rows: Record<string, unknown>[];
+  rows: Held[];
+  /** Characters of the rows. */
+  size: number;
+}
+
+/** A row as it goes into the file. As objects the rows would take several times the room, and none could say how much. */
+interface Held {
+  readonly offset: bigint;
+  readonly line: string;
+  readonly bad: Code | undefined;
+}
+
+function heldRow(record: BusRecord, row: Readonly<Record<string, unknown>>): Held {
+  const bad = row['bad_code'];
+  return { offset: record.offset, line: rowLine(row), bad: typeof bad === 'string' && isCode(bad) ? bad : undefined };
 }
 
 /** Every file begins where the one before it ended, and holds the offsets that its name and metadata claim, in order. */
 function assertFollows(state: ArchiveState, p: Pending, next: bigint): void {
   let after = p.first;
   const wrong = state.next.get(place(p.end.topic, p.end.partition)) !== p.first;
-  const unordered = p.rows.some((row) => {
-    const offset = row['record_offset'];
-    if (typeof offset !== 'bigint' || offset < after) return true;
+  const unordered = p.rows.some(({ offset }) => {
+    if (offset < after) return true;
     after = offset + 1n;
     return false;
   });
@@ -229,7 +254,12 @@ function assertFollows(state: ArchiveState, p: Pending, next: bigint): void {
 async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next: bigint, signal: AbortSignal): Promise<number | undefined> {
   if (p.rows.length === 0) return 0;
   assertFollows(state, p, next);
-  const bytes = await toParquet(ports.db, { columns: p.columns, rows: p.rows, firstOffset: p.first, nextOffset: next });
+  const bytes = await toParquet(ports.db, {
+    columns: p.columns,
+    lines: p.rows.map((row) => row.line),
+    firstOffset: p.first,
+    nextOffset: next,
+  });
   const result = await ports.store.put(LOG_BUCKET, p.prefix + fileName(p.first), bytes, {
     ifNoneMatch: true,
     contentType: 'application/vnd.apache.parquet',
@@ -244,6 +274,7 @@ async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next:
   state.next.set(at, next);
   p.first = next;
   p.rows = [];
+  p.size = 0;
   return count;
 }
 
@@ -264,7 +295,7 @@ async function findPending(
       // What this process can't read it never will: its schemas and ids are those of its start.
       const before = state.failed.get(at);
       if (waitsForReader(before)) failed.set(at, before);
-      else if (first < end.end) found.set(at, { end, prefix, columns: fileColumns(end.topic, options.zone), first, rows: [] });
+      else if (first < end.end) found.set(at, { end, prefix, columns: fileColumns(end.topic, options.zone), first, rows: [], size: 0 });
     } catch (error) {
       // One partition's hole is no reason to let the others' records expire too.
       const isOfPartition = error instanceof Fault && (error.code === 'LOG_TRUNCATED' || error.code === 'OBJECT_CORRUPT');
@@ -278,6 +309,12 @@ async function findPending(
   return found;
 }
 
+/** End of the rows held: what a file of them may claim. */
+function endOfRows({ rows, first }: Pending): bigint {
+  const last = rows.at(-1);
+  return last === undefined ? first : last.offset + 1n;
+}
+
 /** Archives everything up to the ends at its start. @throws Fault of bus, store or vault; what was written stands. */
 export async function archiveOnce(
   ports: ArchivePorts,
@@ -287,20 +324,33 @@ export async function archiveOnce(
 ): Promise<Archived> {
   const pending = await findPending(ports, options, state, signal);
   const bad: Partial<Record<Code, number>> = {};
+  const limits = options.held ?? HELD_LIMITS;
   let written = 0;
-  const write = async (at: string, p: Pending, next: bigint): Promise<void> => {
-    const codes = p.rows.map((row) => row['bad_code']);
+  let held = 0;
+  const write = async (p: Pending, next: bigint): Promise<void> => {
+    const { rows } = p;
+    held -= p.size;
     const count = await flush(ports, state, p, next, signal);
     if (count === undefined) {
-      pending.delete(at);
+      pending.delete(place(p.end.topic, p.end.partition));
       return;
     }
     written += count;
-    for (const code of codes) if (typeof code === 'string' && isCode(code)) bad[code] = (bad[code] ?? 0) + 1;
+    for (const { bad: code } of rows) if (code !== undefined) bad[code] = (bad[code] ?? 0) + 1;
+  };
+  /** A file is progress that outlives this process, so none waits for the end of the pass that need not. */
+  const writeIfDue = async (p: Pending): Promise<void> => {
+    const next = endOfRows(p);
+    // With a hole it waits: only the end of the pass shows that what is missing was compacted away and comes no more.
+    const isWhole = next === p.end.end && BigInt(p.rows.length) === next - p.first;
+    if (isWhole || p.rows.length >= options.maxRecords || p.size >= limits.ofPartition) await write(p, next);
+    if (held < limits.ofAll) return;
+    const largest = [...pending.values()].reduce((a, b) => (b.size > a.size ? b : a));
+    await write(largest, endOfRows(largest));
   };
   /** Everything before the record is archived, nothing behind it: the next archiver goes on with it. */
   const stopAt = async (at: string, p: Pending, record: BusRecord, fault: Fault): Promise<void> => {
-    await write(at, p, record.offset);
+    await write(p, record.offset);
     // Lost to another archiver: the next pass sees how far that one came.
     if (!pending.delete(at)) return;
     state.failed.set(
@@ -316,15 +366,19 @@ export async function archiveOnce(
     if (p === undefined || record.offset < p.first) continue;
     const parked = typeOfTopic(record.topic) === undefined;
     const raw = options.zone === 'research' && !parked ? rawRow(record) : {};
+    let row: Held;
     try {
-      p.rows.push(parked ? parkedRow(record, options.zone) : { ...(await eventRow(record, ports, options)), ...raw });
+      row = heldRow(record, parked ? parkedRow(record, options.zone) : { ...(await eventRow(record, ports, options)), ...raw });
     } catch (error) {
       if (!waitsForReader(error)) throw error;
       await stopAt(at, p, record, error);
       continue;
     }
-    if (p.rows.length >= options.maxRecords) await write(at, p, record.offset + 1n);
+    p.rows.push(row);
+    p.size += row.line.length;
+    held += row.line.length;
+    await writeIfDue(p);
   }
-  for (const [at, p] of pending) await write(at, p, p.end.end);
+  for (const p of pending.values()) await write(p, p.end.end);
   return { written, bad };
 }

@@ -30,7 +30,7 @@ export function snakeCase(name: string): string {
 }
 
 /** DuckDB type of an Avro type. @throws Error for one that no event uses yet. */
-export function duckType(type: AvroType): string {
+function duckType(type: AvroType): string {
   if (typeof type === 'string') {
     const primitive = PRIMITIVES[type];
     if (primitive === undefined) throw new Error(`no column type for the Avro type ${type}`);

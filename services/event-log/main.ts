@@ -24,7 +24,7 @@ async function openTokens(): Promise<{ vault: IdentityVault; tokens: TokenSource
   const vault = await openPostgresVault({ connectionString: secretOf('VAULT_URL', env.VAULT_URL, env.VAULT_URL_FILE), key });
   const secret = await vault.siteSecret();
   const tokens: TokenSource = {
-    study: (centre, uid) => vault.token(centre as CentreId, uid as StudyInstanceUid),
+    studies: (centre, uids) => vault.tokens(centre as CentreId, uids as StudyInstanceUid[]),
     site: (centre) => siteId(secret, centre as CentreId),
     eventId: (id) => createHmac('sha256', secret).update(`archive-event|${id}`).digest('hex').slice(0, 32),
   };

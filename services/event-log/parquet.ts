@@ -8,7 +8,8 @@ import type { Column } from './columns.ts';
 
 export interface Batch {
   readonly columns: readonly Column[];
-  readonly rows: readonly Readonly<Record<string, unknown>>[];
+  /** A row each, as `rowLine` makes them. */
+  readonly lines: readonly string[];
   readonly firstOffset: bigint;
   /** First offset that is not in the file. */
   readonly nextOffset: bigint;
@@ -34,13 +35,16 @@ async function withTempFiles<T>(work: (path: (ending: string) => string) => Prom
   }
 }
 
+/** A row as a line of JSON, which `toParquet` takes. */
+export const rowLine = (row: Readonly<Record<string, unknown>>): string =>
+  JSON.stringify(row, (_, v: unknown) => (typeof v === 'bigint' ? v.toString() : v));
+
 /** Bytes of a Parquet file with exactly these columns and types; a BLOB column's rows hold base64. */
 export async function toParquet(db: DuckDBConnection, batch: Batch): Promise<Uint8Array> {
   return withTempFiles(async (path) => {
     const json = path('ndjson');
     const parquet = path('parquet');
-    const text = batch.rows.map((row) => JSON.stringify(row, (_, v: unknown) => (typeof v === 'bigint' ? v.toString() : v))).join('\n');
-    await writeFile(json, text, { mode: 0o600 });
+    await writeFile(json, batch.lines.join('\n'), { mode: 0o600 });
     const columns = batch.columns.map((c) => `${quote(c.name)}: ${quote(c.type === 'BLOB' ? 'VARCHAR' : c.type)}`).join(', ');
     const blobs = batch.columns.filter((c) => c.type === 'BLOB').map((c) => `from_base64("${c.name}") AS "${c.name}"`);
     await db.run(

@@ -7,7 +7,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { columnsOfTopic } from './archive.ts';
 import { snakeCase } from './columns.ts';
-import { nextOffsetOf, openDuckDb, toParquet } from './parquet.ts';
+import { nextOffsetOf, openDuckDb, rowLine, toParquet } from './parquet.ts';
 import { createViews, runQuery, tableNames, tableOfTopic } from './query.ts';
 
 let dir: string;
@@ -62,8 +62,13 @@ test("the statement that docs/vault.md gives for a restore's net is one that the
 test('typed rows, a row per id, and the offset where the next file starts', async () => {
   const topic = 'ct.research.study-excluded.v1';
   const columns = columnsOfTopic(topic);
-  const first = await toParquet(db, { columns, rows: [row(0, 'a'), row(1, 'b')], firstOffset: 0n, nextOffset: 2n });
-  const second = await toParquet(db, { columns, rows: [row(2, 'b'), row(3, 'c')], firstOffset: 2n, nextOffset: 9_007_199_254_740_993n });
+  const first = await toParquet(db, { columns, lines: [row(0, 'a'), row(1, 'b')].map(rowLine), firstOffset: 0n, nextOffset: 2n });
+  const second = await toParquet(db, {
+    columns,
+    lines: [row(2, 'b'), row(3, 'c')].map(rowLine),
+    firstOffset: 2n,
+    nextOffset: 9_007_199_254_740_993n,
+  });
   expect(await nextOffsetOf(db, first)).toBe(2n);
   expect(await nextOffsetOf(db, second)).toBe(9_007_199_254_740_993n);
   await mkdir(join(dir, topic, '0'), { recursive: true });
@@ -88,10 +93,10 @@ test('bad records stand in `records` alone, and files from before a column still
   };
   const old = columns.filter((c) => c.name !== 'bad_code');
   const first = { topic, partition: 0, record_offset: 0, event_id: 'a', event_time: '2026-01-02 03:04:05', study_id: 's' };
-  await write(0, await toParquet(db, { columns: old, rows: [first], firstOffset: 0n, nextOffset: 1n }));
+  await write(0, await toParquet(db, { columns: old, lines: [first].map(rowLine), firstOffset: 0n, nextOffset: 1n }));
   await createViews(db, join(dir, 'more'));
   expect((await runQuery(db, 'SELECT bad_code, study_id FROM research.study_labelled')).rows).toEqual([{ bad_code: null, study_id: 's' }]);
-  await write(1, await toParquet(db, { columns, rows: [badRow], firstOffset: 1n, nextOffset: 2n }));
+  await write(1, await toParquet(db, { columns, lines: [badRow].map(rowLine), firstOffset: 1n, nextOffset: 2n }));
   await createViews(db, join(dir, 'more'));
   expect((await runQuery(db, 'SELECT study_id FROM research.study_labelled')).rows).toEqual([{ study_id: 's' }]);
   expect((await runQuery(db, 'SELECT bad_code FROM records ORDER BY record_offset')).rows).toEqual([
@@ -100,8 +105,30 @@ test('bad records stand in `records` alone, and files from before a column still
   ]);
 });
 
+test("an id hides no event of another topic: a centre can't take a row from another by writing its id first", async () => {
+  const topics = ['ct.clinical.site-a.study-available.v1', 'ct.clinical.site-b.study-available.v1'];
+  for (const [i, topic] of topics.entries()) {
+    const columns = columnsOfTopic(topic);
+    // Written twice, as Kafka may hold it; the forged one is the older by its time and by its offset.
+    const lines = [i, i + 1].map((offset) =>
+      rowLine({ topic, partition: 0, record_offset: offset, event_id: 'one', event_time: `2026-01-0${i + 1} 03:04:05` }),
+    );
+    await mkdir(join(dir, 'two', topic, '0'), { recursive: true });
+    const file = join(dir, 'two', topic, '0', `${String(i).padStart(20, '0')}.parquet`);
+    await writeFile(file, await toParquet(db, { columns, lines, firstOffset: BigInt(i), nextOffset: BigInt(i + 2) }));
+  }
+  await createViews(db, join(dir, 'two'));
+  for (const table of ['events', 'clinical.study_available'])
+    expect((await runQuery(db, `SELECT topic FROM ${table} ORDER BY topic`)).rows).toEqual(topics.map((topic) => ({ topic })));
+});
+
 test('equal rows give equal bytes', async () => {
-  const batch = { columns: columnsOfTopic('ct.research.study-excluded.v1'), rows: [row(0, 'a')], firstOffset: 0n, nextOffset: 1n };
+  const batch = {
+    columns: columnsOfTopic('ct.research.study-excluded.v1'),
+    lines: [row(0, 'a')].map(rowLine),
+    firstOffset: 0n,
+    nextOffset: 1n,
+  };
   expect(Buffer.compare(await toParquet(db, batch), await toParquet(db, batch))).toBe(0);
 });
 
@@ -118,7 +145,7 @@ test('a row of every topic comes back as it went in', async () => {
     const topic = name.replace('<centre>', 'c01');
     const columns = columnsOfTopic(topic);
     const written = Object.fromEntries(columns.map((c) => [c.name, sample(c.type)]));
-    const bytes = await toParquet(db, { columns, rows: [written], firstOffset: 0n, nextOffset: 1n });
+    const bytes = await toParquet(db, { columns, lines: [written].map(rowLine), firstOffset: 0n, nextOffset: 1n });
     const file = join(dir, 'one.parquet');
     await writeFile(file, bytes);
     const back = (await runQuery(db, `SELECT * FROM read_parquet('${file}')`)).rows[0];

@@ -68,13 +68,14 @@ function tableSql(table: Table, dir: string, folders: readonly string[]): string
   // The empty part names every column, also those that came after the oldest files.
   const all = `(${empty} UNION ALL BY NAME SELECT * FROM read_parquet([${files}], union_by_name=true))`;
   const rows = `SELECT ${columns.map((c) => `"${c.name}"::${c.type} AS "${c.name}"`).join(', ')} FROM ${all}`;
-  // Kafka may hold an event twice: a row per id; a bad record is no event. Parked records have no id of their own.
+  // Kafka may hold an event twice: a row per id; a bad record is no event. Parked records have no id of their own. As in the
+  // account an id belongs to one topic: a gateway that writes a foreign id does not hide the event that has it.
   return table.topic === undefined
     ? rows
-    : `${rows} WHERE event_id IS NOT NULL QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY record_offset) = 1`;
+    : `${rows} WHERE event_id IS NOT NULL QUALIFY row_number() OVER (PARTITION BY topic, event_id ORDER BY record_offset) = 1`;
 }
 
-/** Makes the views: one per event type, `records` (a row per offset) and `events` (a row per id). */
+/** Makes the views: one per event type, `records` (a row per offset) and `events` (a row per topic and id). */
 export async function createViews(db: DuckDBConnection, dir: string): Promise<void> {
   const folders = await topicFolders(dir);
   await db.run('CREATE SCHEMA IF NOT EXISTS clinical; CREATE SCHEMA IF NOT EXISTS research;');
@@ -90,7 +91,7 @@ export async function createViews(db: DuckDBConnection, dir: string): Promise<vo
       : `SELECT ${names} FROM (${empty} UNION ALL BY NAME SELECT * FROM read_parquet([${any.join(', ')}], union_by_name=true))`;
   await db.run(`CREATE OR REPLACE VIEW records AS ${records}`);
   await db.run(
-    `CREATE OR REPLACE VIEW events AS SELECT * FROM records WHERE event_id IS NOT NULL AND topic NOT LIKE '%.retry.%' AND topic NOT LIKE '%.dead' QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_time, record_offset) = 1`,
+    `CREATE OR REPLACE VIEW events AS SELECT * FROM records WHERE event_id IS NOT NULL AND topic NOT LIKE '%.retry.%' AND topic NOT LIKE '%.dead' QUALIFY row_number() OVER (PARTITION BY topic, event_id ORDER BY event_time, record_offset) = 1`,
   );
 }
 

@@ -5,8 +5,13 @@ import { join } from 'node:path';
 import type { EventIn } from '../kernel/stage.ts';
 import { FIELD_RULES, redactClinical, type TokenSource } from './redact.ts';
 
+const given =
+  (tokenOf: (uid: string, centre: string) => string): TokenSource['studies'] =>
+  async (centre, uids) =>
+    new Map(uids.map((uid) => [uid, { token: tokenOf(uid, centre), secret: new Uint8Array(32) }]));
+
 const tokens: TokenSource = {
-  study: async (centre, uid) => ({ token: `tok-${Buffer.from(`${centre}${uid}`).length}`, secret: new Uint8Array(32) }),
+  studies: given((uid, centre) => `tok-${Buffer.from(`${centre}${uid}`).length}`),
   site: () => 'site-x',
   eventId: () => 'keyed',
 };
@@ -88,9 +93,19 @@ test('the topic says whose event it is, not the value', async () => {
 });
 
 test('a census tells neither the order of its UIDs nor its number in the outbox', async () => {
-  const named: TokenSource = { ...tokens, study: async (_, uid) => ({ token: uid === '1.1' ? 'z' : 'a', secret: new Uint8Array(32) }) };
+  const named: TokenSource = { ...tokens, studies: given((uid) => (uid === '1.1' ? 'z' : 'a')) };
   const two = ['1.1', '1.2'].map((studyInstanceUid) => ({ studyInstanceUid, instanceCount: 3, state: 'announced', code: null }));
   const { value } = await redactClinical({ ...census, value: { ...census.value, studies: two } } as unknown as EventIn, named);
   expect((value['studies'] as { studyInstanceUid: string }[]).map((s) => s.studyInstanceUid)).toEqual(['a', 'z']);
   expect(value['outboxSequence']).toBeNull();
+});
+
+test('the vault is asked once for all studies of a page', async () => {
+  const asked: (readonly string[])[] = [];
+  const watched: TokenSource = { ...tokens, studies: (centre, uids) => (asked.push(uids), tokens.studies(centre, uids)) };
+  const uids = Array.from({ length: 500 }, (_, i) => `1.2.${i}`);
+  const studies = uids.map((studyInstanceUid) => ({ studyInstanceUid, instanceCount: 3, state: 'announced', code: null }));
+  const { value } = await redactClinical({ ...census, value: { ...census.value, studies } } as unknown as EventIn, watched);
+  expect(asked).toEqual([uids]);
+  expect(value['studies']).toHaveLength(500);
 });

@@ -75,9 +75,11 @@ export const FIELD_RULES: Readonly<Record<string, Rule>> = {
   studies: 'studies',
 };
 
+type StudyTokens = ReadonlyMap<string, { readonly token: string; readonly secret: Uint8Array }>;
+
 /** What the redaction needs of the vault. */
 export interface TokenSource {
-  study(centre: string, studyInstanceUid: string): Promise<{ token: string; secret: Uint8Array }>;
+  studies(centre: string, studyInstanceUids: readonly string[]): Promise<StudyTokens>;
   site(centre: string): string;
   /** Keyed digest of an event id: unkeyed ones could be computed from the UIDs. */
   eventId(id: string): string;
@@ -85,9 +87,21 @@ export interface TokenSource {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-async function redactFields(fields: Fields, centre: string, tokens: TokenSource): Promise<Record<string, unknown>> {
+/** What the fields of one event are redacted with. */
+interface Known {
+  readonly site: string;
+  readonly studies: StudyTokens;
+}
+
+/** Every study that the event names: all are asked for at once, as a census page has hundreds. */
+function uidsOf({ studyInstanceUid, studies }: Fields): string[] {
+  const own = typeof studyInstanceUid === 'string' ? [studyInstanceUid] : [];
+  return Array.isArray(studies) ? [...own, ...(studies as Fields[]).flatMap(uidsOf)] : own;
+}
+
+function redactFields(fields: Fields, known: Known): Record<string, unknown> {
   const uid = fields['studyInstanceUid'];
-  const study = typeof uid === 'string' ? await tokens.study(centre, uid) : undefined;
+  const study = typeof uid === 'string' ? known.studies.get(uid) : undefined;
   const out: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(fields)) {
     const rule = FIELD_RULES[name];
@@ -96,7 +110,7 @@ async function redactFields(fields: Fields, centre: string, tokens: TokenSource)
     else if (rule === 'closed') out[name] = closed(name, value);
     // An exact sum of file sizes is nearly unique: whoever has the PACS could find the study by it.
     else if (rule === 'megabytes') out[name] = Math.round(Number(value) / 1e6) * 1e6;
-    else if (rule === 'site') out[name] = tokens.site(centre);
+    else if (rule === 'site') out[name] = known.site;
     else if (rule === 'token') out[name] = study?.token ?? null;
     else if (rule === 'revision')
       out[name] =
@@ -106,16 +120,16 @@ async function redactFields(fields: Fields, centre: string, tokens: TokenSource)
               .update(`archive-revision|${String(value)}`)
               .digest('hex')
               .slice(0, 32);
-    else if (rule === 'studies') out[name] = await redactStudies(value as Fields[], centre, tokens);
+    else if (rule === 'studies') out[name] = redactStudies(value as Fields[], known);
     else out[name] = null;
   }
   return out;
 }
 
 /** In the order of their tokens: a census lists them by UID, so whoever has the PACS could count along. */
-async function redactStudies(studies: readonly Fields[], centre: string, tokens: TokenSource): Promise<Record<string, unknown>[]> {
-  const redacted = await Promise.all(studies.map((s) => redactFields(s, centre, tokens)));
-  return redacted.toSorted((a, b) => (String(a['studyInstanceUid']) < String(b['studyInstanceUid']) ? -1 : 1));
+function redactStudies(studies: readonly Fields[], known: Known): Record<string, unknown>[] {
+  const redacted = studies.map((s) => redactFields(s, known));
+  return redacted.sort((a, b) => (String(a['studyInstanceUid']) < String(b['studyInstanceUid']) ? -1 : 1));
 }
 
 export interface RedactedEvent {
@@ -136,9 +150,11 @@ export async function redactClinical(event: EventIn, tokens: TokenSource): Promi
   const fields: Fields = { ...event.value };
   // The topic, not the value, says whose event it is: only that centre may write there.
   const centre = centreOfTopic(event.topic) ?? (typeof fields['centre'] === 'string' ? fields['centre'] : '');
-  const value = await redactFields(fields, centre, tokens);
-  const token = value['studyInstanceUid'];
   const site = centre === '' ? 'city' : tokens.site(centre);
+  const uids = uidsOf(fields);
+  const studies: StudyTokens = uids.length === 0 ? new Map() : await tokens.studies(centre, uids);
+  const value = redactFields(fields, { site, studies });
+  const token = value['studyInstanceUid'];
   return {
     value,
     id: tokens.eventId(event.id),

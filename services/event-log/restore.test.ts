@@ -11,7 +11,7 @@ import { Fault } from '../kernel/fault.ts';
 import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
 import type { LogWriter } from '../ports/log-writer.ts';
 import { archiveOnce } from './archive.ts';
-import { openDuckDb, toParquet } from './parquet.ts';
+import { openDuckDb, rowLine, toParquet } from './parquet.ts';
 import { mirrorLog } from './query.ts';
 import { restoreLog, type Restored } from './restore.ts';
 
@@ -193,7 +193,7 @@ test('files of an older version have no bytes to restore', async () => {
   const dir = await mkdtemp(join(root, 'old-'));
   const bytes = await toParquet(db, {
     columns: [{ name: 'record_offset', type: 'BIGINT' }],
-    rows: [{ record_offset: 0 }],
+    lines: [rowLine({ record_offset: 0 })],
     firstOffset: 0n,
     nextOffset: 1n,
   });

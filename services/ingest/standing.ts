@@ -33,7 +33,7 @@ export async function manifestsOf(
 }
 
 /** Revision under which the gateway announced what the manifest holds. */
-export function announcedRevision(manifest: ClinicalManifest): string {
+function announcedRevision(manifest: ClinicalManifest): string {
   return manifest.facts.announced ?? manifest.revision;
 }
 

@@ -2,7 +2,7 @@
 
 const BLOCK = 512;
 /** Largest size that 11 octal digits hold. */
-export const TAR_MAX_FILE_BYTES = 8 * 1024 ** 3 - 1;
+const TAR_MAX_FILE_BYTES = 8 * 1024 ** 3 - 1;
 
 /** Header block of a regular file. @throws Error when name (100 ASCII characters) or size do not fit. */
 export function tarHeader(name: string, sizeBytes: number): Buffer {

@@ -30,6 +30,9 @@ export interface StudyKeys {
   readonly ordinal: number;
 }
 
+/** What stands for a study in the clinical archive, and the secret that its revisions are hidden under there. */
+export type StudyToken = Pick<StudyKeys, 'token' | 'secret'>;
+
 export interface Lineage {
   readonly centre: CentreId;
   readonly studyInstanceUid: StudyInstanceUid;
@@ -56,7 +59,9 @@ export interface IdentityVault {
   /** The study's token, drawn at first sight of the study even when its patient is not known yet (a refused
    * study has none); `study` puts the row under the patient later, so that a withdrawal deletes it. A withdrawn patient's
    * study gets WITHDRAWN_TOKEN and a secret that is forgotten. */
-  token(centre: CentreId, study: StudyInstanceUid, signal?: AbortSignal): Promise<{ readonly token: string; readonly secret: Uint8Array }>;
+  token(centre: CentreId, study: StudyInstanceUid, signal?: AbortSignal): Promise<StudyToken>;
+  /** `token` of many studies, in as many questions as of one: a census page has hundreds. */
+  tokens(centre: CentreId, studies: readonly StudyInstanceUid[], signal?: AbortSignal): Promise<ReadonlyMap<StudyInstanceUid, StudyToken>>;
   /** 32 bytes of this deployment, drawn at first start: site pseudonyms are HMACs under it. */
   siteSecret(): Promise<Uint8Array>;
   /** To be held from the look-up until the event is acknowledged; never waits. Throws VAULT_UNAVAILABLE, to be tried again, when

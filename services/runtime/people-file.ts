@@ -8,7 +8,7 @@ import { ConfigError } from './env.ts';
 import { readOwnFile, readOwnJson } from './own-file.ts';
 
 /** security: looks at what is held and decides. privacy: re-identifies, two of them together. */
-export const ROLES = ['security', 'privacy'] as const;
+const ROLES = ['security', 'privacy'] as const;
 export type Role = (typeof ROLES)[number];
 
 const personSchema = z.strictObject({

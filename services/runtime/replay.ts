@@ -53,7 +53,7 @@ export async function recordedLog(
   return { ends, records, events: [...events.values()], bad };
 }
 
-export function isOf<T extends EventType>(event: EventIn, ...types: readonly T[]): event is EventIn<T> {
+function isOf<T extends EventType>(event: EventIn, ...types: readonly T[]): event is EventIn<T> {
   return types.some((type) => type === event.type);
 }
 

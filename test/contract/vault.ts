@@ -87,6 +87,22 @@ export const vaultContract = (name: string, make: () => Promise<VaultUnderTest>)
       expect(await other.token(c01, uid(7))).toEqual(before);
     });
 
+    test('many tokens at once are those that one by one are given, for known, new and twice asked studies', async () => {
+      const known = await vault.token(c01, uid(30));
+      const asked = [uid(31), uid(30), uid(32), uid(31)];
+      const all = await Promise.all(
+        Array.from({ length: 8 }, (_, i) => (i % 2 ? vault : other).tokens(c01, i < 4 ? asked : asked.toReversed())),
+      );
+      const first = new Map(all[0]);
+      expect([...first.keys()].toSorted()).toEqual([uid(30), uid(31), uid(32)]);
+      expect(new Set([...first.values()].map(({ token }) => token)).size).toBe(3);
+      expect(first.get(uid(30))).toEqual(known);
+      for (const one of all) expect(new Map([...one].toSorted())).toEqual(new Map([...first].toSorted()));
+      expect(await other.token(c01, uid(32))).toEqual(first.get(uid(32)));
+      expect((await vault.tokens(c02, [uid(30)])).get(uid(30))?.token).not.toBe(known.token);
+      expect((await vault.tokens(c01, [])).size).toBe(0);
+    });
+
     test('lists every study with its clinical key', async () => {
       const listed = [];
       for await (const one of other.lineages()) listed.push(one);
@@ -128,6 +144,10 @@ export const vaultContract = (name: string, make: () => Promise<VaultUnderTest>)
       const [one, two] = [await vault.token(c01, uid(20)), await vault.token(c01, uid(20))];
       expect([one.token, two.token]).toEqual([WITHDRAWN_TOKEN, WITHDRAWN_TOKEN]);
       expect(one.secret).not.toEqual(two.secret);
+      const page = await other.tokens(c01, [uid(3), uid(20), uid(33)]);
+      expect(page.get(uid(3))).toEqual(await vault.token(c01, uid(3)));
+      expect(page.get(uid(20))?.token).toBe(WITHDRAWN_TOKEN);
+      expect(page.get(uid(33))).toEqual(await vault.token(c01, uid(33)));
       const listed = [];
       for await (const lineage of vault.lineages()) listed.push(lineage);
       expect(listed.filter((l) => l.token === token || l.studyInstanceUid === uid(20))).toEqual([]);

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { gzipSync } from 'node:zlib';
 import { STAGE_NAMES } from '../../deploy/local/stages.ts';
-import { openDuckDb, toParquet } from '../../services/event-log/parquet.ts';
+import { openDuckDb, rowLine, toParquet } from '../../services/event-log/parquet.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 import type { BusRecord } from '../../services/ports/event-bus.ts';
 import { traceIdOf } from '../../services/runtime/telemetry.ts';
@@ -211,7 +211,7 @@ describe('the search finds', () => {
     const db = await openDuckDb();
     const parquet = await toParquet(db, {
       columns: [{ name: 'who', type: 'VARCHAR' }],
-      rows: [{ who: name }],
+      lines: [rowLine({ who: name })],
       firstOffset: 0n,
       nextOffset: 1n,
     });

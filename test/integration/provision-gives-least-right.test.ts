@@ -255,7 +255,6 @@ describe('PostgreSQL', () => {
       'studies INSERT study_digest',
       'studies INSERT token',
       'studies SELECT',
-      'studies UPDATE key_box',
       'vault_meta SELECT',
     ],
     account: ['deny SELECT', 'studies SELECT', 'vault_meta SELECT'],
@@ -283,6 +282,8 @@ describe('PostgreSQL', () => {
     const study = '1.2.3' as StudyInstanceUid;
     const archiver = await openPostgresVault({ connectionString: p.vaultAs['archiver-clinical'], key });
     const { token } = await archiver.token(centreId('c01'), study);
+    // A row that is there already, too.
+    expect((await archiver.tokens(centreId('c01'), [study])).get(study)?.token).toBe(token);
     await archiver.siteSecret();
     await archiver.close();
     const account = await openPostgresVault({ connectionString: p.vaultAs.account, key });

@@ -6,6 +6,8 @@ import { createDatabase } from '../../deploy/local/postgres.ts';
 import { newPool, transaction } from '../../services/adapters/postgres-vault-session.ts';
 import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
 import { Fault } from '../../services/kernel/fault.ts';
+import { centreId } from '../../services/kernel/ids.ts';
+import type { StudyInstanceUid } from '../../services/kernel/ids.ts';
 import { vaultContract } from '../contract/vault.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
@@ -56,6 +58,19 @@ describe('the vault in PostgreSQL', () => {
     expect(await both[0].siteSecret()).toEqual(await both[1].siteSecret());
     await Promise.all(both.map((vault) => vault.close()));
     await expect(openPostgresVault({ connectionString: url, key: randomBytes(32) })).rejects.toMatchObject({ code: 'BAD_CONFIG' });
+  });
+
+  test('tokens of a page of thousands are given by one connection, also while a withdrawal holds their rows', async () => {
+    const vault = await openPostgresVault({ connectionString: await open(), key, maxConnections: 1 });
+    const page = Array.from({ length: 5000 }, (_, i) => `1.2.5000.${i}` as StudyInstanceUid);
+    const drawn = await vault.tokens(centreId('c01'), page);
+    expect(new Set([...drawn.values()].map(({ token }) => token)).size).toBe(5000);
+    const pool = newPool(await open(), 1);
+    await transaction(pool, async (client) => {
+      await client.query('select from studies where token = $1 for update', [drawn.get(page[7] as StudyInstanceUid)?.token]);
+      expect(await vault.tokens(centreId('c01'), page)).toEqual(drawn);
+    });
+    await Promise.all([pool.end(), vault.close()]);
   });
 
   test("a connection that ends between two queries of a transaction is that transaction's fault, and ends no process", async () => {

@@ -43,6 +43,7 @@ export async function recordedVault(
       return { lineageId, token, secret, ordinal };
     },
     token: async (centre, study) => rowOf(clinicalKey(centre, study)),
+    tokens: async (centre, studies) => new Map(studies.map((study) => [study, rowOf(clinicalKey(centre, study))])),
     denyStudy: async () => undefined,
     close: async () => undefined,
   };
