@@ -68,7 +68,7 @@ function blankBad(batches: Buffer): void {
 }
 
 /** Looks through an answer of Fetch behind its correlation id, in place. @throws RangeError when it is none */
-function blankBadBatches(answer: Buffer): void {
+export function blankBadBatches(answer: Buffer): void {
   let at = 4 + 2 + 4;
   const int32 = (): number => answer.readInt32BE((at += 4) - 4);
   for (let topics = int32(); topics > 0; topics--) {
