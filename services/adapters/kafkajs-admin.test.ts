@@ -7,6 +7,8 @@ import { kafkaAdmin } from './kafkajs-admin.ts';
 function cluster(...topics: readonly string[]): {
   readonly topics: Set<string>;
   readonly clients: { connected: boolean }[];
+  /** So many of the next lists are answered by no broker. */
+  silent: number;
   create(): Admin;
 } {
   const there = new Set(topics);
@@ -24,7 +26,10 @@ function cluster(...topics: readonly string[]): {
         own.connected = false;
         await Promise.resolve();
       },
-      listTopics: async () => await Promise.resolve([...there]),
+      listTopics: async () => {
+        if (made.silent-- > 0) throw new TypeError('of null');
+        return await Promise.resolve([...there]);
+      },
       fetchTopicOffsets: async (topic) => {
         asked.add(topic);
         if (![...asked].every((t) => there.has(t))) throw Object.assign(new Error('?'), { type: 'UNKNOWN_TOPIC_OR_PARTITION' });
@@ -33,7 +38,8 @@ function cluster(...topics: readonly string[]): {
     };
     return client as Admin;
   };
-  return { topics: there, clients, create };
+  const made = { topics: there, clients, silent: 0, create };
+  return made;
 }
 
 const ask = (topic: string) => (client: Admin) => client.fetchTopicOffsets(topic);
@@ -67,4 +73,16 @@ test('what is under way with the old client is still answered', async () => {
   answer('answer');
   expect(await slow).toBe('answer');
   await until('it is closed', () => clients[0]?.connected === false);
+});
+
+test('a list that no broker answers is asked for once more, then it is a fault that says so', async () => {
+  const made = cluster('a');
+  const admin = kafkaAdmin(made.create);
+  made.silent = 1;
+  expect(await admin.topics()).toEqual(['a']);
+  made.silent = 2;
+  await expect(admin.topics()).rejects.toMatchObject({
+    code: 'BUS_UNAVAILABLE',
+    message: 'BUS_UNAVAILABLE: listing topics: no broker answered',
+  });
 });

@@ -2,6 +2,7 @@
 // which one is missing: after a topic was deleted it could tell nothing of a new one, and when its metadata was five minutes
 // old of none. So a client that was asked about a topic that is gone is replaced.
 import type { Admin } from 'kafkajs';
+import { Fault } from '../kernel/fault.ts';
 import { busFault } from './kafka-client.ts';
 
 export interface KafkaAdmin {
@@ -37,7 +38,8 @@ export function kafkaAdmin(create: () => Admin): KafkaAdmin {
   const close = async ({ client }: Opened): Promise<void> => await (await client.catch(() => undefined))?.disconnect();
   const list = async ({ client }: Opened): Promise<string[]> => {
     const connected = await client;
-    return await connected.listTopics().catch((error: unknown) => Promise.reject(busFault(error, 'listing topics')));
+    // The first question may find that the broker has closed the connection meanwhile.
+    return await connected.listTopics().catch(() => connected.listTopics().catch((error: unknown) => Promise.reject(listingFault(error))));
   };
 
   /** One that was asked about no topic that is gone. */
@@ -68,4 +70,11 @@ export function kafkaAdmin(create: () => Admin): KafkaAdmin {
       if (current !== undefined) await close(current);
     },
   };
+}
+
+/** kafkajs takes the answer apart that no broker gave. */
+function listingFault(error: unknown): Fault {
+  return error instanceof TypeError
+    ? new Fault('BUS_UNAVAILABLE', true, 'listing topics: no broker answered', { cause: error })
+    : busFault(error, 'listing topics');
 }
