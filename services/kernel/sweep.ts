@@ -138,13 +138,21 @@ export function standingOf(objects: readonly Listed[], nowMs: number, keepMs: nu
  */
 export const TELL_AGAIN_MS = 30 * 24 * 60 * 60_000;
 
-/** Manifests of one study that are to be told of again: without an outcome, and of such an age since the last look, `windowMs` ago. */
-export function manifestsToTellAgain(objects: readonly Listed[], nowMs: number, windowMs: number): Listed[] {
+/**
+ * Manifests of one study that are to be told of again: without an outcome, and of such an age since the last look, `windowMs` ago.
+ * @param untold those of which that look should have told and could not
+ */
+export function manifestsToTellAgain(
+  objects: readonly Listed[],
+  nowMs: number,
+  windowMs: number,
+  untold: ReadonlySet<string> = new Set(),
+): Listed[] {
   const times = (ageMs: number): number => Math.floor(Math.max(0, ageMs) / TELL_AGAIN_MS);
   return [...revisionsOf('clinical', objects).values()]
     .filter((r) => r.done.length === 0)
     .flatMap((r) => r.manifests)
-    .filter((m) => times(nowMs - m.lastModifiedMs) > times(nowMs - m.lastModifiedMs - windowMs));
+    .filter((m) => untold.has(m.key) || times(nowMs - m.lastModifiedMs) > times(nowMs - m.lastModifiedMs - windowMs));
 }
 
 /** The names of a study to free, in the order to remove them: after a stop half-way, what is named is there, and the rest is found again. */
