@@ -7,7 +7,6 @@ import type { EventBus } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { storedEvents, type ClinicalManifest } from './events.ts';
-import { asManifestStore } from './manifest-store.ts';
 import { ingestStage } from './stage.ts';
 import { CLINICAL_BUCKET } from './store-series.ts';
 
@@ -23,7 +22,7 @@ export interface TellAgainPorts {
  * @throws the store's or the bus's Fault, or an error when it has not the shape of a manifest
  */
 export async function tellAgain({ store, bus, codec, clock }: TellAgainPorts, manifestKey: string, signal: AbortSignal): Promise<void> {
-  const published = await readManifest<ClinicalManifest>(asManifestStore(store), CLINICAL_BUCKET, manifestKey, signal);
+  const published = await readManifest<ClinicalManifest>(store, CLINICAL_BUCKET, manifestKey, signal);
   if (published === undefined) return;
   const source = ingestStage.name;
   const records = storedEvents(published)
