@@ -59,7 +59,7 @@ function defaultText(type: z.core.$ZodType): string {
   const parsed = z.safeParse(type, undefined);
   if (!parsed.success) return '**required**';
   if (parsed.data === undefined) return '';
-  const text = String(parsed.data);
+  const text = String(parsed.data instanceof Set ? [...parsed.data].join(',') : parsed.data);
   if (text === '') return 'empty';
   // The project first: a checkout may itself lie in the temporary folder.
   if (text.startsWith(`${root}/`)) return `\`${relative(root, text)}\``;

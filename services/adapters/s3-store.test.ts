@@ -1,4 +1,4 @@
-// What only shows on the wire: the region that a request is signed for.
+// What only shows on the wire: the region that a request is signed for, and what ends a request to a server that is silent.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -43,4 +43,33 @@ test.each([
     ['PUT /new', region],
   ]);
   expect(asked[2]?.body).toContain(region === 'us-east-1' ? '' : `<LocationConstraint>${region}</LocationConstraint>`);
+});
+
+const FIRST_PAGE = `<?xml version="1.0"?><ListBucketResult><Name>some</Name><IsTruncated>true</IsTruncated>
+<NextContinuationToken>more</NextContinuationToken><Contents><Key>a</Key><Size>1</Size>
+<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"e"</ETag></Contents></ListBucketResult>`;
+
+test.each([
+  ['from the first page', [], []],
+  ['in the middle', [FIRST_PAGE], ['a']],
+])('a listing ends with its signal at a server that falls silent %s', async (_, pages, keys) => {
+  const answers = [...pages];
+  const silent = createServer((_request, response) => {
+    const page = answers.shift();
+    if (page !== undefined) response.end(page);
+  });
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  try {
+    const endpoint = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const store = s3Store({ endpoint, accessKey: 'a', secretKey: 'secretsecret', bucketPrefix: '' });
+    const found: string[] = [];
+    const listing = async (): Promise<void> => {
+      for await (const { key } of store.list('some', '', AbortSignal.timeout(1000))) found.push(key);
+    };
+    await expect(listing()).rejects.toMatchObject({ name: 'TimeoutError' });
+    expect(found).toEqual(keys);
+  } finally {
+    silent.closeAllConnections();
+    silent.close();
+  }
 });

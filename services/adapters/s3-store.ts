@@ -193,13 +193,18 @@ async function head(client: Client, bucket: string, key: string, signal?: AbortS
 }
 
 async function* list(client: Client, bucket: string, prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectInfo> {
+  const items: AsyncIterator<BucketItem> = client.listObjectsV2(bucket, prefix, true)[Symbol.asyncIterator]();
   try {
-    for await (const item of client.listObjectsV2(bucket, prefix, true)) {
-      signal?.throwIfAborted();
-      const { name, size, lastModified } = item as BucketItem;
+    for (;;) {
+      // Each step may send a request: it has to end with the signal.
+      const { done, value } = await withSignal(signal, () => items.next());
+      if (done === true) return;
+      const { name, size, lastModified } = value;
       if (name !== undefined) yield { key: name, sizeBytes: size, lastModifiedMs: lastModified?.getTime() ?? 0 };
     }
   } catch (error) {
     throw storeFault(error, bucket, 'listing', signal);
+  } finally {
+    await items.return?.();
   }
 }

@@ -6,7 +6,7 @@ import { Fault } from '../kernel/fault.ts';
 import { clinicalKey } from '../kernel/ids.ts';
 import type { ResearchRevision, ResearchStudyId } from '../kernel/ids.ts';
 import { canonicalJson, momentNow, publishManifest, readManifest } from '../kernel/manifest.ts';
-import type { ManifestStore, StudyManifest } from '../kernel/manifest.ts';
+import type { StudyManifest } from '../kernel/manifest.ts';
 import { emit, reject, skip } from '../kernel/outcome.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import type { EventIn, Job, Stage } from '../kernel/stage.ts';
@@ -69,11 +69,6 @@ export const anonymiseStage: Stage<'ctstream.clinical.v1.StudyStored', Anonymise
   told: markDone,
 };
 
-const manifestStore = (store: ObjectStore): ManifestStore => ({
-  put: (bucket, key, body, options) => store.put(bucket, key, body, options),
-  getBytes: (bucket, key, limitBytes, signal) => store.getBytes(bucket, key, limitBytes, signal),
-});
-
 /**
  * Notes beside the study's manifest that its outcome is in the log: from then on the originals may be freed, after the days
  * that the operator keeps them (services/runtime/sweeper.ts).
@@ -88,7 +83,7 @@ async function markDone({ value }: Stored, outcome: Outcome, { store }: Anonymis
 async function handle({ id, value }: Stored, ports: AnonymisePorts, signal: AbortSignal, job?: Job): Promise<Outcome> {
   const denied = await ports.vault.denied([clinicalKey(value.centre, value.studyInstanceUid)], signal);
   if (denied.size > 0) return refuseWithdrawn(value, ports, signal);
-  const input = await readManifest<StudyManifest>(manifestStore(ports.store), CLINICAL_BUCKET, value.manifestKey, signal);
+  const input = await readManifest<StudyManifest>(ports.store, CLINICAL_BUCKET, value.manifestKey, signal);
   if (input === undefined) throw new Fault('MANIFEST_MISSING', true, 'the manifest that the event names is not in ct-clinical');
   if (input.sha256 !== value.manifestSha256)
     throw new Fault('OBJECT_CORRUPT', true, 'the manifest does not have the hash that the event says');
@@ -174,12 +169,7 @@ async function publishedBefore(
   store: ObjectStore,
   signal: AbortSignal,
 ): Promise<Outcome | undefined> {
-  const standing = await readManifest<ResearchManifest>(
-    manifestStore(store),
-    RESEARCH_BUCKET,
-    researchManifestKey(study, revision),
-    signal,
-  );
+  const standing = await readManifest<ResearchManifest>(store, RESEARCH_BUCKET, researchManifestKey(study, revision), signal);
   return standing === undefined ? undefined : emit([anonymisedEvent(standing)]);
 }
 
@@ -206,7 +196,7 @@ async function publishOrHold(crossing: Crossing, ids: CrossingIds, ports: Anonym
     const series = await upload(await spool.finish(), `${ids.study}/${ids.revision}/${attempt}`, ports.store, signal);
     const manifest = await manifestOf(crossing, { ...ids, attempt, emptied }, series, ports);
     await crossing.lock.confirm();
-    const published = await publishManifest(manifestStore(ports.store), RESEARCH_BUCKET, manifestKey, manifest, signal, began);
+    const published = await publishManifest(ports.store, RESEARCH_BUCKET, manifestKey, manifest, signal, began);
     return emit([anonymisedEvent(published)]);
   } finally {
     await spool.dispose();
@@ -217,7 +207,7 @@ async function publishOrHold(crossing: Crossing, ids: CrossingIds, ports: Anonym
 async function isSuperseded(value: Stored['value'], store: ObjectStore, signal: AbortSignal): Promise<boolean> {
   for await (const { key } of store.list(CLINICAL_BUCKET, `${value.centre}/${value.studyInstanceUid}/`, signal)) {
     if (!key.endsWith('/manifest.json') || key === value.manifestKey) continue;
-    const other = await readManifest<StudyManifest>(manifestStore(store), CLINICAL_BUCKET, key, signal);
+    const other = await readManifest<StudyManifest>(store, CLINICAL_BUCKET, key, signal);
     if (Number(other?.manifest.facts['sequence'] ?? 0) > value.sequence) return true;
   }
   return false;

@@ -1,12 +1,12 @@
 // The environment of ingest.
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
-import { LEAST_BYTES_PER_S } from '../kernel/sweep.ts';
+import { LEAST_BYTES_PER_S, LONGEST_PULL_MS } from '../kernel/sweep.ts';
 import { kafkaShape, processShape, readEnv, stageShape, storeShape } from '../runtime/env.ts';
 
 const positive = z.coerce.number().int().min(1);
 
-export const ingestEnvSchema = z.object({
+const shape = {
   ...processShape,
   ...kafkaShape,
   ...storeShape,
@@ -24,7 +24,7 @@ export const ingestEnvSchema = z.object({
     .int()
     .min(0)
     .default(24)
-    .describe('Most such pulls of all centres at a time, about 24 MB each; further ones keep their places.'),
+    .describe('Most such pulls of all centres at a time, about 16 MB each; further ones keep their places.'),
   PACS_STUDIES_PER_MINUTE: z.coerce
     .number()
     .positive()
@@ -33,7 +33,7 @@ export const ingestEnvSchema = z.object({
       'Most studies begun per minute for a centre whose entry in CENTRES_FILE has no quota.studiesPerMinute; no limit when not set.',
     ),
   PACS_BYTES_PER_S: positive
-    .min(LEAST_BYTES_PER_S, `is less than ${LEAST_BYTES_PER_S}, with which a study of 1 GB does not come in the longest attempt`)
+    .min(LEAST_BYTES_PER_S, `is less than ${LEAST_BYTES_PER_S}, with which a study of 1 GB does not come in the longest time of a pull`)
     .optional()
     .describe('Most bytes per second taken from a centre whose entry in CENTRES_FILE has no quota.bytesPerSecond; no limit when not set.'),
   PACS_BREAKER_MS: positive.default(15_000).describe('How long a PACS that did not answer 3 times in a row is left alone.'),
@@ -66,6 +66,11 @@ export const ingestEnvSchema = z.object({
     .max(8 * 1024 ** 3 - 1)
     .default(4 * 1024 ** 3)
     .describe('Largest instance that is taken; a larger one rejects its study with LIMIT_EXCEEDED.'),
+};
+
+export const ingestEnvSchema = z.object(shape).refine((env) => (env.JOB_TIMEOUT_MS ?? 0) <= LONGEST_PULL_MS, {
+  path: ['JOB_TIMEOUT_MS'],
+  error: `is more than ${LONGEST_PULL_MS}, the longest time of a pull with all its waits`,
 });
 
 export type IngestEnv = z.output<typeof ingestEnvSchema>;

@@ -3,7 +3,7 @@ import { openCodec } from '../adapters/schema-registry.ts';
 import { dicomWebClient } from '../adapters/dicomweb-client.ts';
 import { openBus } from '../adapters/event-bus.ts';
 import { s3Store } from '../adapters/s3-store.ts';
-import { LONGEST_ATTEMPT_MS } from '../kernel/sweep.ts';
+import { LONGEST_PULL_MS } from '../kernel/sweep.ts';
 import { readCentresFile } from '../runtime/centres-file.ts';
 import { kafkaOptions, storeOptions } from '../runtime/env.ts';
 import { describeError } from '../runtime/log.ts';
@@ -82,7 +82,7 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
           gate: { places: env.PACS_CONNECTIONS, failures: 3, openMs: env.PACS_BREAKER_MS },
           pace: { slowBytesPerSecond: env.PACS_SLOW_BYTES_PER_S, judgeMs: JUDGE_MS },
           jobMs,
-          pullMs: LONGEST_ATTEMPT_MS - jobMs,
+          pullMs: LONGEST_PULL_MS,
           waitMs: WAIT_MS,
         },
         quota: { studiesPerMinute: env.PACS_STUDIES_PER_MINUTE, bytesPerSecond: env.PACS_BYTES_PER_S },

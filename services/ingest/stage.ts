@@ -16,7 +16,6 @@ import { contentDigest, manifestKeyOf, storedEvents } from './events.ts';
 import type { Available, ClinicalManifest, IngestFacts } from './events.ts';
 import { listStudy } from './listing.ts';
 import type { ListedSeries } from './listing.ts';
-import { asManifestStore } from './manifest-store.ts';
 import { changed, duplicate, mismatch, refused, superseded } from './outcomes.ts';
 import type { Line } from './places.ts';
 import type { SpillLimits } from './spill.ts';
@@ -126,14 +125,7 @@ async function store(
   if ((await claimOrDiscard(event, pulled, ports, job, signal)) === 'duplicate') return duplicate(event);
   // From here on a failure leaves the objects: the manifest may stand although its answer was lost.
   const key = manifestKeyOf(centre, studyInstanceUid, revision);
-  const published = await publishManifest<ClinicalManifest>(
-    asManifestStore(ports.store),
-    CLINICAL_BUCKET,
-    key,
-    pulled,
-    signal,
-    job.began ?? momentNow(),
-  );
+  const published = await publishManifest<ClinicalManifest>(ports.store, CLINICAL_BUCKET, key, pulled, signal, job.began ?? momentNow());
   if (published.manifest.attempt !== job.attempt) await discard(ports.store, event, job);
   await markStored(ports.store, published.manifest, signal);
   ports.count('ingest_stored_bytes_total', published.manifest.facts.sizeBytes, { centre });

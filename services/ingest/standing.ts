@@ -5,7 +5,6 @@ import { readManifest } from '../kernel/manifest.ts';
 import type { Published } from '../kernel/manifest.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { Available, ClinicalManifest } from './events.ts';
-import { asManifestStore } from './manifest-store.ts';
 import { CLINICAL_BUCKET } from './store-series.ts';
 
 export type Judgement =
@@ -26,7 +25,7 @@ export async function manifestsOf(
   const found: Published<ClinicalManifest>[] = [];
   for await (const { key } of store.list(CLINICAL_BUCKET, `${centre}/${studyInstanceUid}/`, signal)) {
     if (!key.endsWith('/manifest.json')) continue;
-    const one = await readManifest<ClinicalManifest>(asManifestStore(store), CLINICAL_BUCKET, key, signal);
+    const one = await readManifest<ClinicalManifest>(store, CLINICAL_BUCKET, key, signal);
     if (one !== undefined) found.push(one);
   }
   return found;

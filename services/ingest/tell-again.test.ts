@@ -15,6 +15,8 @@ import { tellAgain } from './tell-again.ts';
 const BUCKET = 'ct-clinical';
 const TOPIC = 'ct.clinical.study-stored.v1';
 const REVISION = `c01/1.2.3/${'a'.repeat(32)}`;
+/** Of a study that is listed behind it. */
+const OTHER = `c01/1.2.4/${'a'.repeat(32)}`;
 const DAY = 86_400_000;
 const signal = new AbortController().signal;
 
@@ -45,10 +47,10 @@ function lab() {
     tellAgain: (key: string) => tellAgain(ports, key, signal),
   };
   return {
-    put: (name: string, bytes: Uint8Array) => store.put(BUCKET, `${REVISION}/${name}`, bytes),
+    put: (name: string, bytes: Uint8Array, revision = REVISION) => store.put(BUCKET, `${revision}/${name}`, bytes),
     later: (ms: number) => void (nowMs += ms),
     /** A pass, a day after the one before. */
-    pass: async () => (await sweep(options, signal, DAY)).toldAgain,
+    pass: async () => (await sweep(options, signal, { windowMs: DAY })).toldAgain,
     told: () => broker.records(TOPIC).map((r) => codec.decode(r)),
   };
 }
@@ -68,11 +70,17 @@ test('twice at least while its dead letter is there, and again while it waits', 
   expect(told()[0]).toMatchObject({ source: 'ingest', key: 'c01|1.2.3', value: { sequence: 7, manifestKey: `${REVISION}/manifest.json` } });
 });
 
-test('not once it has an outcome, and one that can not be read holds up nobody', async () => {
+test.each(['no manifest', 'null', '{"attempt":"0","facts":{"centre":7}}'])('one that can not be read holds up nobody: %s', async (text) => {
   const { put, later, pass, told } = lab();
-  await put('manifest.json', Buffer.from('no manifest'));
+  await put('manifest.json', Buffer.from(text));
+  await put('manifest.json', manifest, OTHER);
   later(TELL_AGAIN_MS);
-  expect(await pass()).toBe(0);
+  expect(await pass()).toBe(1);
+  expect(told().map((e) => e.key)).toEqual(['c01|1.2.3']);
+});
+
+test('not once it has an outcome', async () => {
+  const { put, later, pass, told } = lab();
   await put('manifest.json', manifest);
   later(TELL_AGAIN_MS - 1000);
   await put('done.json', canonicalJson({ format: 'ctstream-done/1', code: null }));

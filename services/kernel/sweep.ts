@@ -3,14 +3,13 @@
 // An attempt may publish its manifest for LONGEST_ATTEMPT_MS and no longer (publishManifest refuses). So an object of twice
 // that age belongs to an attempt that has published or never will, and a manifest that is read after the listing says which.
 
-/**
- * Most time from the begin of an attempt to its manifest, by the process's monotonic clock. Every JOB_TIMEOUT_MS is shorter.
- * A study of LARGE_STUDY_BYTES over a line or a quota of 60 KB a second has to fit.
- */
+/** Most time from the begin of an attempt to its manifest, by the process's monotonic clock. No JOB_TIMEOUT_MS is longer. */
 export const LONGEST_ATTEMPT_MS = 6 * 60 * 60_000;
+/** Most time of a pull with all its waits: well before its attempt is too old to publish. */
+export const LONGEST_PULL_MS = LONGEST_ATTEMPT_MS - 30 * 60_000;
 const LARGE_STUDY_BYTES = 1_000_000_000;
 /** Bytes a second below which a quota lets no large study come, however often it is tried. */
-export const LEAST_BYTES_PER_S = Math.ceil((LARGE_STUDY_BYTES / LONGEST_ATTEMPT_MS) * 1000);
+export const LEAST_BYTES_PER_S = Math.ceil((LARGE_STUDY_BYTES / LONGEST_PULL_MS) * 1000);
 /** Age from which an object that no manifest names is removed. */
 export const SWEEP_AFTER_MS = 2 * LONGEST_ATTEMPT_MS;
 
@@ -138,13 +137,21 @@ export function standingOf(objects: readonly Listed[], nowMs: number, keepMs: nu
  */
 export const TELL_AGAIN_MS = 30 * 24 * 60 * 60_000;
 
-/** Manifests of one study that are to be told of again: without an outcome, and of such an age since the last look, `windowMs` ago. */
-export function manifestsToTellAgain(objects: readonly Listed[], nowMs: number, windowMs: number): Listed[] {
+/**
+ * Manifests of one study that are to be told of again: without an outcome, and of such an age since the last look, `windowMs` ago.
+ * @param untold those of which that look should have told and could not
+ */
+export function manifestsToTellAgain(
+  objects: readonly Listed[],
+  nowMs: number,
+  windowMs: number,
+  untold: ReadonlySet<string> = new Set(),
+): Listed[] {
   const times = (ageMs: number): number => Math.floor(Math.max(0, ageMs) / TELL_AGAIN_MS);
   return [...revisionsOf('clinical', objects).values()]
     .filter((r) => r.done.length === 0)
     .flatMap((r) => r.manifests)
-    .filter((m) => times(nowMs - m.lastModifiedMs) > times(nowMs - m.lastModifiedMs - windowMs));
+    .filter((m) => untold.has(m.key) || times(nowMs - m.lastModifiedMs) > times(nowMs - m.lastModifiedMs - windowMs));
 }
 
 /** The names of a study to free, in the order to remove them: after a stop half-way, what is named is there, and the rest is found again. */

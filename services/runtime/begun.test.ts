@@ -5,7 +5,7 @@ import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { memoryBroker, type MemoryBroker } from '../../test/shared/memory-bus.ts';
-import { testContext } from '../../test/shared/test-context.ts';
+import { testContext, until } from '../../test/shared/test-context.ts';
 import { avroCodec } from '../adapters/avro-codec.ts';
 import { topicPlans } from '../adapters/kafka-topics.ts';
 import { emit, type NewEvent, type Outcome } from '../kernel/outcome.ts';
@@ -25,6 +25,8 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const at = (offset: number, partition = 0) => ({ topic: 'ct.clinical.c01.study-available.v1', partition, offset: BigInt(offset) });
 
+const notesIn = (where: string, failed: (error: unknown) => void = () => undefined) => begunIn(where, Date.now(), failed);
+
 describe('the notes', () => {
   test('for any order of begins and ends, by any number of processes: a job has as many begins as came since its last end', () => {
     const step = fc.record({ offset: fc.nat(3), partition: fc.nat(1), what: fc.constantFrom('begin', 'begin', 'end', 'restart') });
@@ -32,11 +34,11 @@ describe('the notes', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         const own = join(folder, String((run += 1)));
-        let notes = begunIn(own, Date.now());
+        let notes = notesIn(own);
         const expected = new Map<string, number>();
         for (const { offset, partition, what } of steps) {
           const key = `${partition}/${offset}`;
-          if (what === 'restart') notes = begunIn(own, Date.now());
+          if (what === 'restart') notes = notesIn(own);
           else if (what === 'end') {
             notes.end(at(offset, partition));
             expected.delete(key);
@@ -51,21 +53,28 @@ describe('the notes', () => {
   });
 
   test('of yesterday are forgotten: their records went to another machine', async () => {
-    begunIn(folder, Date.now()).begin(at(1));
+    notesIn(folder).begin(at(1));
     const [name = ''] = await readdir(folder);
     await utimes(join(folder, name), new Date(), new Date(Date.now() - 2 * 86_400_000));
-    expect(begunIn(folder, Date.now()).begin(at(1))).toBe(0);
+    expect(notesIn(folder).begin(at(1))).toBe(0);
   });
 
   test('name nothing of the record', async () => {
-    begunIn(folder, Date.now()).begin(at(1));
+    notesIn(folder).begin(at(1));
     expect((await readdir(folder)).join()).toMatch(/^[0-9a-f]{32}$/);
   });
 
+  test('that can not be written any more count as none, and that is told once', async () => {
+    const told: unknown[] = [];
+    const notes = notesIn(join(folder, 'gone'), (error) => void told.push(error));
+    await rm(join(folder, 'gone'), { recursive: true });
+    expect([notes.begin(at(1)), notes.begin(at(1)), notes.begin(at(2))]).toEqual([0, 0, 0]);
+    notes.end(at(1));
+    expect(told).toEqual([expect.objectContaining({ code: 'ENOENT' })]);
+  });
+
   test('in a place that is no folder are refused at the start, with the setting to change', async () => {
-    expect(() => begunIn('/dev/null/jobs', Date.now())).toThrow(
-      expect.objectContaining({ problems: [expect.stringContaining('JOBS_FOLDER')] }),
-    );
+    expect(() => notesIn('/dev/null/jobs')).toThrow(expect.objectContaining({ problems: [expect.stringContaining('JOBS_FOLDER')] }));
   });
 });
 
@@ -172,4 +181,18 @@ describe('a job that ends its process', () => {
     clearInterval(watch);
     expect(broker.records('ct.clinical.c01.study-status.v1').map((r) => r.key)).toContain('c01|3');
   });
+});
+
+test('a folder of notes that is cleaned away fails no job, and the log says so once', async () => {
+  const broker = await world();
+  const ctx = testContext({ name: 'ingest' });
+  const allStored = (): boolean => broker.records('ct.clinical.c01.study-status.v1').length === UIDS.length;
+  const handle = async (event: Available): Promise<Outcome> => {
+    await rm(join(folder, 'ingest'), { recursive: true, force: true });
+    return emit([stored(event)]);
+  };
+  const running = runStage(stageOf(handle), undefined, { bus: broker.bus(), codec, ctx, concurrency: 1, window: 16, jobsFolder: folder });
+  await until('all are stored', allStored).finally(() => ctx.stop());
+  await running;
+  expect(ctx.lines().filter((l) => l.includes('JOBS_FOLDER'))).toHaveLength(1);
 });

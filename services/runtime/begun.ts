@@ -19,8 +19,12 @@ export interface Begun {
 /** Older notes are of records that went to another machine. */
 const KEEP_MS = 86_400_000;
 
-/** Notes in `folder`, which is made. Processes on one machine may share it. @throws ConfigError when it can't be written */
-export function begunIn(folder: string, nowMs: number): Begun {
+/**
+ * Notes in `folder`, which is made. Processes on one machine may share it. A note is only a guard: what fails later, on a full
+ * disk or because the folder was cleaned away, fails no job, and `failed` is told the first time.
+ * @throws ConfigError when the folder can't be written at the start
+ */
+export function begunIn(folder: string, nowMs: number, failed: (error: unknown) => void): Begun {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(folder)) removeOld(join(folder, name), nowMs);
@@ -30,13 +34,24 @@ export function begunIn(folder: string, nowMs: number): Begun {
   // Not the names themselves: a topic names a centre.
   const fileOf = ({ topic, partition, offset }: Place): string =>
     join(folder, createHash('sha256').update(`${topic}/${partition}/${offset}`).digest('hex').slice(0, 32));
+  let isTold = false;
+  const guarded = <T>(work: () => T): T | undefined => {
+    try {
+      return work();
+    } catch (error) {
+      if (!isTold) failed(error);
+      isTold = true;
+      return undefined;
+    }
+  };
   return {
-    begin: (record) => {
-      const file = fileOf(record);
-      appendFileSync(file, '.', { mode: 0o600 });
-      return statSync(file).size - 1;
-    },
-    end: (record) => rmSync(fileOf(record), { force: true }),
+    begin: (record) =>
+      guarded(() => {
+        const file = fileOf(record);
+        appendFileSync(file, '.', { mode: 0o600 });
+        return statSync(file).size - 1;
+      }) ?? 0,
+    end: (record) => guarded(() => rmSync(fileOf(record), { force: true })),
   };
 }
 

@@ -23,7 +23,7 @@ const quotaSchema = z.strictObject({
   studiesPerMinute: z.number().positive().optional().describe('Most studies begun per minute.'),
   bytesPerSecond: z
     .int()
-    .min(LEAST_BYTES_PER_S, `is less than ${LEAST_BYTES_PER_S}, with which a study of 1 GB does not come in the longest attempt`)
+    .min(LEAST_BYTES_PER_S, `is less than ${LEAST_BYTES_PER_S}, with which a study of 1 GB does not come in the longest time of a pull`)
     .optional()
     .describe('Most bytes taken per second.'),
 });

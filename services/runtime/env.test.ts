@@ -107,7 +107,7 @@ describe('the centres file', () => {
 
   test.each<[string, unknown, RegExp]>([
     ['two centres of one id', [centre, centre], /not unique: c01/],
-    ['a quota with which no large study can come', [{ ...centre, quota: { bytesPerSecond: 40_000 } }], /is less than 46297/],
+    ['a quota with which no large study can come', [{ ...centre, quota: { bytesPerSecond: 40_000 } }], /is less than 50506/],
     ['an id that fits no topic', [{ ...centre, id: 'C 01' }], /0\.id: is 1-24/],
     ['an unknown field', [{ ...centre, pasword: 'x' }], /pasword/],
     ['a pattern that is none', [{ ...centre, scope: { descriptionPattern: '(' } }], /no regular expression/],

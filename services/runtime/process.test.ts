@@ -63,11 +63,13 @@ describe('exit codes', () => {
     ['fail', 1, /^Error: see the log/m],
     ['fault', 1, /LOG_TRUNCATED: t\/0/],
     ['config', 78, /A: wrong\n {2}B: wrong too/],
-    ['reject', 1, /^$|closed/],
-  ])('%s', async (what, code, says) => {
+    ['reject', 1, /^$/, 'a promise was rejected that nobody waits for'],
+    ['throw', 1, /^$/, 'an error was thrown that nobody caught'],
+  ])('%s', async (what, code, says, logged = '') => {
     const tiny = start({ DO: what });
     expect(await tiny.exit).toBe(code);
     expect(tiny.err()).toMatch(says);
+    expect(tiny.out()).toContain(logged);
     expect(tiny.out() + tiny.err()).not.toContain('Ivanov');
   });
 

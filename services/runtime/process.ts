@@ -61,10 +61,13 @@ export async function runProcess(
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
-  process.on('unhandledRejection', (error) => {
-    log.fatal({ err: error }, 'a promise was rejected that nobody waits for');
+  // Node would print its text as it is, and that may quote a patient's value.
+  const onUncaught = (text: string) => (error: unknown) => {
+    log.fatal({ err: error }, text);
     process.exit(1);
-  });
+  };
+  process.on('unhandledRejection', onUncaught('a promise was rejected that nobody waits for'));
+  process.on('uncaughtException', onUncaught('an error was thrown that nobody caught'));
   const telemetry = startTelemetry({
     name: o.name,
     otlpEndpoint: o.env.OTEL_EXPORTER_OTLP_ENDPOINT,

@@ -65,7 +65,12 @@ export async function runStage<T extends EventType, P>(stage: Stage<T, P>, ports
     retryDelaysMs: deps.retryDelaysMs,
     jobTimeoutMs: deps.jobTimeoutMs ?? stage.jobTimeoutMs,
     giveUp: giveUp.signal,
-    begun: deps.jobsFolder === undefined ? undefined : begunIn(join(deps.jobsFolder, group), ctx.clock.nowMs()),
+    begun:
+      deps.jobsFolder === undefined
+        ? undefined
+        : begunIn(join(deps.jobsFolder, group), ctx.clock.nowMs(), (error) =>
+            ctx.log.warn(describeError(error), 'JOBS_FOLDER can not be written: a job that ends the process comes again for ever'),
+          ),
   };
   let isJoined = false;
   ctx.health.ready(() => isJoined || `${stage.name} has not joined its consumer groups yet`);

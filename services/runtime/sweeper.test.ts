@@ -4,7 +4,7 @@ import { memoryStore } from '../../test/shared/memory-store.ts';
 import { testContext, until } from '../../test/shared/test-context.ts';
 import { Fault } from '../kernel/fault.ts';
 import { canonicalJson, momentNow, publishManifest } from '../kernel/manifest.ts';
-import { LONGEST_ATTEMPT_MS } from '../kernel/sweep.ts';
+import { LONGEST_ATTEMPT_MS, TELL_AGAIN_MS } from '../kernel/sweep.ts';
 import { systemRandom } from './system.ts';
 import { runSweeper, sweep } from './sweeper.ts';
 
@@ -55,6 +55,20 @@ test('a manifest that can not be read keeps its study, and the others are swept'
   await put(tar(OTHER, 1));
   later(5000);
   expect(await sweep(of, signal)).toMatchObject({ orphans: 1, unreadable: 1, objects: 3 });
+  expect(keys()).not.toContain(tar(OTHER, 1));
+});
+
+test('a manifest that the store does not give keeps its study, whatever the error, and the others are swept', async () => {
+  const { put, of, store, later, keys } = lab();
+  for (const n of [1, 2]) await put(tar(REVISION, n));
+  await put(`${REVISION}manifest.json`, { attempt: attempt(1) });
+  await put(tar(OTHER, 1));
+  later(5000);
+  const getBytes: typeof store.getBytes = async (bucket, key, ...rest) => {
+    if (key.startsWith(REVISION)) throw new Error('an object in ct-clinical is larger than 64 MiB');
+    return await store.getBytes(bucket, key, ...rest);
+  };
+  expect(await sweep({ ...of, store: { ...store, getBytes } }, signal)).toMatchObject({ orphans: 1, refused: 1, objects: 3 });
   expect(keys()).not.toContain(tar(OTHER, 1));
 });
 
@@ -122,4 +136,56 @@ test('the loop goes on after a pass that failed, and ends with the process', asy
   await running;
   await until('the log', () => ctx.lines().some((l) => l.includes('sweeping failed')));
   expect(listings).toBe(2);
+});
+
+/** Three stored studies without an outcome, old enough to be told of again, and a sweeper that tells of them. */
+async function due(tell: (key: string) => Promise<void>) {
+  const { put, of, later } = lab();
+  const keys = ['1.2.3', '1.2.4', '1.2.5'].map((study) => `c1/${study}/${'a'.repeat(32)}/manifest.json`);
+  for (const key of keys) await put(key, { attempt: attempt(1) });
+  later(TELL_AGAIN_MS + 120_000);
+  const ctx = testContext();
+  const told: string[] = [];
+  const measured: number[] = [];
+  const tellAgain = async (key: string): Promise<void> => {
+    await tell(key);
+    told.push(key);
+  };
+  let passes = 0;
+  const sleep = async (): Promise<void> => {
+    later(600_000);
+    passes += 1;
+    if (passes === 3) ctx.stop();
+  };
+  await runSweeper(
+    { ...of, clock: { nowMs: of.clock.nowMs, sleep }, tellAgain },
+    { signal: ctx.signal, log: ctx.log, everyMs: 1, swept: ({ bytes }) => void measured.push(bytes) },
+  );
+  return { keys, told, measured, warnings: ctx.lines().filter((l) => l.includes('"warn"')) };
+}
+
+test.each([
+  ['the store refuses it', new Fault('STORE_UNAUTHORISED', true, 'reading in ct-clinical: AccessDenied'), 'STORE_UNAUTHORISED'],
+  ['it has not the shape of a manifest', new TypeError('Ivanov is not iterable'), 'UNEXPECTED'],
+])('a study that can not be told of again holds up no other, and is tried again in each pass: %s', async (_, error, code) => {
+  let tries = 0;
+  const { keys, told, measured, warnings } = await due(async (key) => {
+    if (!key.includes('1.2.4')) return;
+    tries += 1;
+    if (tries < 3) throw error;
+  });
+  expect(told).toEqual([keys[0], keys[2], keys[1]]);
+  expect([tries, measured.length]).toEqual([3, 3]);
+  // Once a pass, with the code and without a value.
+  expect(warnings.map((l) => (JSON.parse(l) as { first: { code: string }; studies: number }).first.code)).toEqual([code, code]);
+  expect(warnings.join()).not.toMatch(/Ivanov|1\.2\.4/);
+});
+
+test('a bus that is away ends the pass, and all are told of in the next one', async () => {
+  let tries = 0;
+  const { keys, told, measured } = await due(async () => {
+    tries += 1;
+    if (tries === 1) throw new Fault('BUS_UNAVAILABLE', true, 'publishing');
+  });
+  expect([told, measured.length]).toEqual([keys, 2]);
 });

@@ -19,6 +19,7 @@ import {
 import type { Clock, Randomness } from '../ports/clock.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { describeError } from './log.ts';
+import { faultOf } from './retry.ts';
 
 export interface SweepOptions {
   readonly store: ObjectStore;
@@ -30,8 +31,8 @@ export interface SweepOptions {
   readonly minAgeMs?: number;
   /** ct-clinical: how long a study stays after its final outcome. Without it nothing is freed. */
   readonly keepMs?: number;
-  /** ct-clinical: tells the log of a stored revision again; false when its manifest can't be read. */
-  readonly tellAgain?: (manifestKey: string, signal: AbortSignal) => Promise<boolean>;
+  /** ct-clinical: tells the log of a stored revision again. @throws when its manifest can't be read or the bus does not take it */
+  readonly tellAgain?: (manifestKey: string, signal: AbortSignal) => Promise<void>;
 }
 
 export interface Swept {
@@ -49,11 +50,21 @@ export interface Swept {
   readonly toldAgain: number;
   /** Studies with a manifest that can't be read: they stay as they are. */
   readonly unreadable: number;
-  /** Studies of which the store would not give or remove something: they are tried again in the next pass. */
+  /** Of how many studies something could not be read, removed or told: they are tried again in the next pass. */
   readonly refused: number;
 }
 
 type Counts = { -readonly [K in keyof Swept]: Swept[K] };
+
+/** What a pass has from the one before, and what it leaves to the next. */
+export interface Pass {
+  /** Time since the pass before, for what is told again. */
+  readonly windowMs?: number;
+  /** Manifests that the pass before was to tell of again and could not. */
+  readonly untold?: ReadonlySet<string>;
+  /** Told of each refusal, with the manifest when it was one to tell of again. */
+  readonly refused?: (error: unknown, untold?: string) => void;
+}
 
 const NOTHING: Swept = {
   objects: 0,
@@ -68,25 +79,32 @@ const NOTHING: Swept = {
   refused: 0,
 };
 
-/**
- * One pass. @throws the store's Faults; what was removed by then was to be removed.
- * @param windowMs time since the pass before, for what is told again
- */
-export async function sweep(o: SweepOptions, signal: AbortSignal, windowMs = 0): Promise<Swept> {
+/** Of the bus: it would take nothing of the other studies either. A store that is away fails the listing. */
+const isOfBus = (error: unknown): boolean => error instanceof Fault && (error.code.startsWith('BUS_') || error.code === 'DENIED_BY_BROKER');
+
+/** One pass. @throws the bus's Faults, and the store's when it can't be listed; what was removed by then was to be removed. */
+export async function sweep(o: SweepOptions, signal: AbortSignal, { windowMs = 0, untold, refused }: Pass = {}): Promise<Swept> {
   const nowMs = await trustedNow(o, signal);
   const counts: Counts = { ...NOTHING };
   let study: { prefix: string; objects: Listed[] } | undefined;
+  // One object that can't be read or removed must not keep those after it.
+  const isDone = async (work: () => Promise<void>, manifestKey?: string): Promise<boolean> => {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      if (signal.aborted || isOfBus(error)) throw error;
+      refused?.(error, manifestKey);
+      return false;
+    }
+  };
   const flush = async (): Promise<void> => {
     const objects = study?.objects ?? [];
     study = undefined;
-    try {
-      await sweepStudy(o, objects, nowMs, counts, signal);
-    } catch (error) {
-      // One object that can't be removed must not keep those after it. A store that is away fails the listing too.
-      if (!(error instanceof Fault)) throw error;
-      counts.refused += 1;
-    }
-    await tellAgain(o, manifestsToTellAgain(objects, nowMs, windowMs), counts, signal);
+    const done = [await isDone(() => sweepStudy(o, objects, nowMs, counts, signal))];
+    for (const { key } of manifestsToTellAgain(objects, nowMs, windowMs, untold))
+      done.push(await isDone(() => tellAgain(o, key, counts, signal), key));
+    if (done.includes(false)) counts.refused += 1;
   };
   for await (const object of o.store.list(o.bucket, '', signal)) {
     counts.objects += 1;
@@ -141,12 +159,10 @@ async function sweepStudy(o: SweepOptions, objects: readonly Listed[], nowMs: nu
   counts.bytes -= bytes;
 }
 
-async function tellAgain(o: SweepOptions, manifests: readonly Listed[], counts: Counts, signal: AbortSignal): Promise<void> {
+async function tellAgain(o: SweepOptions, manifestKey: string, counts: Counts, signal: AbortSignal): Promise<void> {
   if (o.tellAgain === undefined) return;
-  for (const { key } of manifests) {
-    if (await o.tellAgain(key, signal)) counts.toldAgain += 1;
-    else counts.unreadable += 1;
-  }
+  await o.tellAgain(manifestKey, signal);
+  counts.toldAgain += 1;
 }
 
 const sum = (objects: readonly Listed[]): number => objects.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
@@ -204,15 +220,27 @@ const OVERLAP_MS = 60_000;
 /** Sweeps until the signal aborts; a pass that fails is logged, and the next one comes in its time. */
 export async function runSweeper(o: SweepOptions, { signal, log, everyMs, swept }: SweeperDeps): Promise<void> {
   let lastMs: number | undefined;
+  let untold: ReadonlySet<string> = new Set();
   while (!signal.aborted) {
     try {
       const beganMs = o.clock.nowMs();
-      const result = await sweep(o, signal, lastMs === undefined ? FIRST_WINDOW_MS : Math.max(0, beganMs - lastMs) + OVERLAP_MS);
+      const windowMs = lastMs === undefined ? FIRST_WINDOW_MS : Math.max(0, beganMs - lastMs) + OVERLAP_MS;
+      const missed = new Set<string>();
+      let first: unknown;
+      const refused = (error: unknown, manifestKey?: string): void => {
+        first ??= error;
+        if (manifestKey !== undefined) missed.add(manifestKey);
+      };
+      const result = await sweep(o, signal, { windowMs, untold, refused });
       lastMs = beganMs;
+      untold = missed;
       swept?.(result);
       log.info({ bucket: o.bucket, ...result }, 'swept');
       if (result.refused > 0)
-        log.warn({ bucket: o.bucket, studies: result.refused }, 'something of these studies could not be read or removed');
+        log.warn(
+          { bucket: o.bucket, studies: result.refused, first: describeError(faultOf(first)) },
+          'something of these studies could not be read, removed or told again',
+        );
       if (result.unfinished > 0)
         log.warn(
           { bucket: o.bucket, studies: result.unfinished },

@@ -35,6 +35,10 @@ test('no page names a folder of a machine', () => {
   expect(pages.filter((page) => /(?:^|[\s`("'])\/(?:work|home|root|Users)\//m.test(text(page)))).toEqual([]);
 });
 
+test('every default stands as it is given', () => {
+  expect(text('docs/configuration.md')).not.toContain('[object ');
+});
+
 describe('the example queries of the README', () => {
   const queries = [...text('README.md').matchAll(/```sql\n([\s\S]+?)```/g)]
     .flatMap((m) => (m[1] ?? '').split(';\n').map((q) => q.trim()))

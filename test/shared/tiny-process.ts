@@ -4,7 +4,7 @@ import { Fault } from '../../services/kernel/fault.ts';
 import { ConfigError, processShape, readEnv } from '../../services/runtime/env.ts';
 import { runProcess } from '../../services/runtime/process.ts';
 
-const env = readEnv(z.object({ ...processShape, DO: z.enum(['wait', 'fail', 'config', 'fault', 'reject', 'hang', 'linger']) }));
+const env = readEnv(z.object({ ...processShape, DO: z.enum(['wait', 'fail', 'config', 'fault', 'reject', 'throw', 'hang', 'linger']) }));
 
 await runProcess({ name: 'tiny', env }, async (ctx) => {
   let ready = false;
@@ -16,6 +16,7 @@ await runProcess({ name: 'tiny', env }, async (ctx) => {
   if (env.DO === 'config') throw new ConfigError(['A: wrong', 'B: wrong too']);
   if (env.DO === 'fault') throw new Fault('LOG_TRUNCATED', false, 't/0: committed 1');
   if (env.DO === 'reject') void Promise.reject(new Error('Ivanov'));
+  if (env.DO === 'throw') setImmediate(() => void (JSON.parse('Ivanov') as unknown));
   if (env.DO === 'hang') ctx.onStop(() => new Promise(() => undefined));
   // Long enough for a second signal to come meanwhile.
   if (env.DO === 'linger') ctx.onStop(() => new Promise((resolve) => setTimeout(resolve, 700)));
