@@ -47,6 +47,8 @@ let clinicalOnly: Needles;
 
 const identitiesOf = (r: Run): string[] =>
   r.truths.flatMap((t) => [...t.identifiers, t.studyInstanceUid, t.studyDate]).filter((id) => !id.startsWith('iss-'));
+/** Of the phantoms' scanners (Thorax 128), whose model is kept: a planted hospital may have the same, one in 99. */
+const MODEL_NUMBERS = new Set(['128']);
 /** Digest of nothing, which an empty census page and an empty file share: it says nothing of anyone. */
 const OF_NOTHING = sha256Hex('');
 const clinicalTraces = (): Set<string> =>
@@ -91,7 +93,8 @@ beforeAll(async () => {
   pieces.set('logs of research stages', await Promise.all(RESEARCH_STAGES.map((name) => logPiece(p, name))));
   pieces.set('spans of clinical stages', run.spans.spans.filter(isClinicalSpan).map(spanPiece));
   pieces.set('spans of research traces', run.spans.spans.filter((s) => !isClinicalSpan(s)).map(spanPiece));
-  identity = needlesOf(identitiesOf(run));
+  const { numbers, ...needles } = needlesOf(identitiesOf(run));
+  identity = { ...needles, numbers: new Set([...numbers].filter((n) => !MODEL_NUMBERS.has(n))) };
   const ids = clinical.flatMap((r) => [r.headers['ce_id'] ?? '', ...(r.headers['ct-stage'] === undefined ? ownIds(r) : [])]);
   clinicalOnly = exactNeedles([...ids, ...clinicalTraces(), ...p.provisioned.centres].filter((id) => id !== '' && id !== OF_NOTHING));
 }, 420_000);
