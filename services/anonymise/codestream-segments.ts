@@ -1,8 +1,6 @@
 // The segments that a one-component image needs, and nothing else in them: lengths are exact, tables are defined
 // once and used, pointers point. What is not known here would be a place for notes, so the caller refuses it.
-
-const u16 = (stream: Uint8Array, at: number): number => ((stream[at] ?? 0) << 8) + (stream[at + 1] ?? 0);
-const u32 = (stream: Uint8Array, at: number): number => u16(stream, at) * 65_536 + u16(stream, at + 2);
+import { u16, u32 } from '../pixels/big-endian.ts';
 
 /** What the header of a JPEG or JPEG-LS stream defined, and what its frame and scan refer to. */
 export interface JpegTables {

@@ -1,6 +1,7 @@
 // Compressed pixels as they may cross the boundary: JPEG, JPEG-LS, JPEG 2000 and RLE streams hold the image
 // and nothing else. Notes (APPn, COM) of the header and what follows the end are cut; notes elsewhere, boxes,
 // segments that the image does not need and hidden bytes are refused. One frame, one component: what we keep has no more.
+import { u16, u32 } from '../pixels/big-endian.ts';
 import type { Element } from '../dicom/model.ts';
 import {
   areTablesUsed,
@@ -44,9 +45,6 @@ const kindByStart = (stream: Uint8Array): StreamKind | undefined => {
 type Range = readonly [start: number, end: number];
 
 const markerAt = (stream: Uint8Array, at: number): number => (stream[at] === 0xff ? (stream[at + 1] ?? -1) : -1);
-const u16 = (stream: Uint8Array, at: number): number => ((stream[at] ?? 0) << 8) + (stream[at + 1] ?? 0);
-const u32 = (stream: Uint8Array, at: number): number => u16(stream, at) * 65_536 + u16(stream, at + 2);
-
 /** End of the segment whose marker is at `at`; undefined when it leads out of the stream. */
 const segmentEnd = (stream: Uint8Array, at: number): number | undefined => {
   const end = at + 2 + u16(stream, at + 2);

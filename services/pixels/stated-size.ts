@@ -1,5 +1,6 @@
 // What a compressed frame says of its own size, read before it is decoded: a decoder makes room for what the frame says, so
 // that a hundred bytes can ask for gigabytes.
+import { u16, u32 } from './big-endian.ts';
 import { DecodeError } from './decode-error.ts';
 
 interface StatedSize {
@@ -13,9 +14,6 @@ const SOC = 0xff4f;
 const SIZ = 0xff51;
 const SOI = 0xffd8;
 const SOS = 0xda;
-
-const u16 = (stream: Uint8Array, at: number): number => ((stream[at] ?? 0) << 8) + (stream[at + 1] ?? 0);
-const u32 = (stream: Uint8Array, at: number): number => u16(stream, at) * 65_536 + u16(stream, at + 2);
 
 /** Of JPEG 2000: SIZ stands right behind the start (ISO 15444-1 A.5.1). */
 const ofJ2k = (stream: Uint8Array): StatedSize | undefined => {
