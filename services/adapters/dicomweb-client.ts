@@ -129,6 +129,16 @@ const seriesKey = (row: Row): string => `${text(row, '0020000E')}|${text(row, '0
 // A study of two patients can list the same instance twice; the place in the answer does not matter.
 const instanceKey = (row: Row): string => `${text(row, '0020000E')}|${text(row, '00080018')}|${text(row, '00100020')}`;
 
+interface Level {
+  readonly name: string;
+  readonly includefield: string;
+  readonly limit: number;
+  keyOf(row: Row): string;
+}
+
+const SERIES: Level = { name: 'series', includefield: '00201209', limit: SERIES_PAGE, keyOf: seriesKey };
+const INSTANCES: Level = { name: 'instances', includefield: '00083002', limit: INSTANCE_PAGE, keyOf: instanceKey };
+
 function dateRange(filter: StudyFilter): Record<string, string> {
   if (filter.studyDateFrom === undefined && filter.studyDateTo === undefined) return {};
   return { StudyDate: `${filter.studyDateFrom ?? ''}-${filter.studyDateTo ?? ''}` };
@@ -141,6 +151,15 @@ export function dicomWebClient(o: PacsOptions): DicomWeb {
     search(o, { what: name('QIDO-RS studies'), params: { includefield: STUDY_FIELDS, ...params } }, signal, (client, options) =>
       client.searchForStudies(options),
     );
+  /** All pages of what a study has. */
+  const below = async (study: StudyInstanceUid, signal: AbortSignal, level: Level, run: Search): Promise<Row[]> => {
+    const { name: of, includefield, limit, keyOf } = level;
+    const page = (offset: number): Promise<Row[]> =>
+      search(o, { what: name(`QIDO-RS ${of}`), study, params: { includefield, limit, offset } }, signal, run);
+    const found: Row[] = [];
+    for await (const row of paged(page, keyOf)) found.push(row);
+    return found;
+  };
   return {
     async *studies(filter, signal) {
       const page = (offset: number): Promise<Row[]> => studies({ ...dateRange(filter), limit: filter.pageSize, offset }, signal);
@@ -151,30 +170,10 @@ export function dicomWebClient(o: PacsOptions): DicomWeb {
       // A server that ignores the key answers with everything.
       return rows.map(foundStudy).filter((s) => s.studyInstanceUid === study);
     },
-    async series(study, signal) {
-      const page = (offset: number): Promise<Row[]> =>
-        search(
-          o,
-          { what: name('QIDO-RS series'), study, params: { includefield: '00201209', limit: SERIES_PAGE, offset } },
-          signal,
-          (client, options) => client.searchForSeries(options),
-        );
-      const found: FoundSeries[] = [];
-      for await (const row of paged(page, seriesKey)) found.push(foundSeries(row));
-      return found;
-    },
-    async instances(study, signal) {
-      const page = (offset: number): Promise<Row[]> =>
-        search(
-          o,
-          { what: name('QIDO-RS instances'), study, params: { includefield: '00083002', limit: INSTANCE_PAGE, offset } },
-          signal,
-          (client, options) => client.searchForInstances(options),
-        );
-      const found: FoundInstance[] = [];
-      for await (const row of paged(page, instanceKey)) found.push(foundInstance(row));
-      return found;
-    },
+    series: async (study, signal) =>
+      (await below(study, signal, SERIES, (client, options) => client.searchForSeries(options))).map(foundSeries),
+    instances: async (study, signal) =>
+      (await below(study, signal, INSTANCES, (client, options) => client.searchForInstances(options))).map(foundInstance),
     retrieveSeries: (study, series, signal) =>
       retrieveStream(
         o,
