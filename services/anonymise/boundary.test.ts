@@ -1,6 +1,7 @@
 // What must not cross, and what must not be held: faults that reviewers found, and 300 synthetic identities.
 import { describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
+import fc from 'fast-check';
 import { TAG } from '../dicom/dictionary.ts';
 import { readDicom } from '../dicom/read.ts';
 import { element, encapsulated, items, sequence, text } from '../dicom/values.ts';
@@ -279,5 +280,61 @@ describe('300 synthetic identities', () => {
         }
     expect(held).toEqual([]);
     expect(missed).toEqual([]);
+  });
+});
+
+describe('identities with the letters and numbers of kernels, levels and amounts', () => {
+  const parts = [
+    'fc',
+    'FC07',
+    'Hr',
+    'Bl',
+    'YA',
+    'Th',
+    'L5',
+    '3D',
+    'CO',
+    'RADS',
+    'ICD',
+    '07',
+    '40',
+    '120',
+    '370',
+    'pneumo',
+    'c',
+    '6',
+    'Chest',
+  ];
+  const texts = ['Thorax FC07', 'Chest 1.0 Hr40f', 'Bl57 YA', 'Th12 L5 3D', 'CO-RADS 5, ICD-10 J18.9', '120 kV 40 mAs', 'pneumonia'];
+  const PLACES = [
+    'IssuerOfPatientID',
+    'StationName',
+    'InstitutionName',
+    'AccessionNumber',
+    'PatientName',
+    'ReferringPhysicianName',
+  ] as const;
+
+  test('no study is held for what a description says: what would hold it went from there', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...PLACES),
+        fc.array(fc.constantFrom(...parts), { minLength: 1, maxLength: 3 }),
+        fc.constantFrom('', '-', ' ', '_'),
+        fc.constantFrom(...texts),
+        fc.constantFrom(...texts),
+        (place, words, between, description, protocol) => {
+          const one = run([of(place, words.join(between)), of('SeriesDescription', description), of('ProtocolName', protocol)]);
+          expect(one.clean().findings).toEqual([]);
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('the kernel of a place with its letters goes, that of another stays', () => {
+    const one = run([of('StationName', 'FC-12'), of('SeriesDescription', 'Lung FC07'), of('ProtocolName', 'Lung Hr40')]);
+    expect([text(one.file().dataset, TAG.SeriesDescription), text(one.file().dataset, TAG.ProtocolName)]).toEqual(['Lung', 'Lung Hr40']);
+    expect(one.leaked(of('SeriesDescription', 'Lung FC07'))).toContain('element');
   });
 });

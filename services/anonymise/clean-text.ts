@@ -76,7 +76,7 @@ const piecesOf = (source: string, identifiers: ReadonlySet<string>): Piece[] => 
     text: match[0],
     start: match.index,
     end: match.index + match[0].length,
-    kind: tokensOf(match[0]).some((token) => token.length > 1 && identifiers.has(token)) ? 'drop' : 'word',
+    kind: namesSomebody(match[0], identifiers) ? 'drop' : 'word',
   }));
   const blank = (from: string, pattern: RegExp): string => from.replace(pattern, (chain) => '\u0000'.repeat(chain.length));
   // Blanked, so that nothing else matches there.
@@ -102,13 +102,31 @@ const judgeRun = (run: string, start: number, source: string, identifiers: Reado
   const one = (kind: Kind): Piece[] => [{ text: run, start, end: start + run.length, kind }];
   const folded = fold(run);
   if (identifiers.has(folded)) return one('drop');
-  if (KERNEL.test(folded) || LEVEL.test(folded)) return one('word');
   if (/^\p{L}$/u.test(run)) return one(isInitial(run, start, source) || !VOCABULARY.has(folded) ? 'drop' : 'word');
-  if (VOCABULARY.has(folded)) return one('word');
+  const isKnown = KERNEL.test(folded) || LEVEL.test(folded) || VOCABULARY.has(folded);
+  if (isKnown && !namesSomebody(run, identifiers)) return one('word');
   const pieces = [...run.matchAll(BLOCK)].flatMap((block) => blockPieces(block[0], start + block.index));
   pieces.forEach((piece, i) => (piece.kind = judgePiece(piece.text, pieces[i + 1]?.text, pieces.length, identifiers)));
   return pieces;
 };
+
+/** Letters from which on an identifier is found inside a longer word: the last look at the file finds it in its bytes. */
+const MIN_INSIDE = 6;
+const insiders = new WeakMap<ReadonlySet<string>, readonly string[]>();
+
+const longOf = (identifiers: ReadonlySet<string>): readonly string[] => {
+  const found = insiders.get(identifiers) ?? [...identifiers].filter((one) => one.length >= MIN_INSIDE && /^\p{L}+$/u.test(one));
+  insiders.set(identifiers, found);
+  return found;
+};
+
+/**
+ * Whether letters or digits of a run are an identifier: of a hospital FC-12 the kernel FC07 goes. Whatever the last look at the
+ * file holds against a text must go here, or every study of that place is held. Two digits name nobody.
+ */
+const namesSomebody = (run: string, identifiers: ReadonlySet<string>): boolean =>
+  tokensOf(run).some((token) => token.length > 1 && !/^\d\d$/.test(token) && identifiers.has(token)) ||
+  longOf(identifiers).some((one) => fold(run).includes(one));
 
 const blockPieces = (block: string, start: number): Piece[] => {
   const isKnown = !/^\p{L}/u.test(block) || UNITS.has(fold(block)) || VOCABULARY.has(fold(block));
@@ -126,7 +144,7 @@ const isInitial = (letter: string, at: number, source: string): boolean => {
 
 const judgePiece = (piece: string, next: string | undefined, count: number, identifiers: ReadonlySet<string>): Kind => {
   const folded = fold(piece);
-  if (identifiers.has(folded) && !/^\d\d%?$/.test(folded)) return 'drop';
+  if (namesSomebody(piece, identifiers)) return 'drop';
   const number = /^(\d+)(?:[.,](\d+))?(%?)$/.exec(folded);
   if (number) return judgeNumber(number, next);
   if (/^\p{L}$/u.test(piece)) {

@@ -147,4 +147,5 @@ const addWords = (
 
 // One letter is an initial: cleaning drops capitals that stand alone anyway.
 const isPersonWord = (word: string): boolean => word.length > 1 || /^\d$/.test(word);
-const isPlaceWord = (word: string): boolean => word.length >= 3 && !VOCABULARY.has(word) && !UNITS.has(word) && !MANUFACTURERS.has(word);
+const isPlaceWord = (word: string): boolean =>
+  word.length >= (/^\d+$/.test(word) ? 3 : 2) && !VOCABULARY.has(word) && !UNITS.has(word) && !MANUFACTURERS.has(word);

@@ -137,7 +137,7 @@ const addWords = (element: SeenElement, charset: readonly string[], into: StudyI
     into.numbers.add(number);
   for (const { word, isLikely } of read) {
     // A word that is in may be there as a place's, or as another form of a name.
-    if ((!isPerson && into.words.has(word)) || (isPerson ? word.length < 2 : isNoName(word)) || (!isLikely && word.length < MIN_UNLIKELY))
+    if ((!isPerson && into.words.has(word)) || (isPerson ? isNobody(word) : isNoName(word)) || (!isLikely && word.length < MIN_UNLIKELY))
       continue;
     for (const spelling of [word, ...transliterations(word)]) addSpelling(spelling, into);
     if (isPerson) for (const form of spokenAs(word)) into.words.add(form);
@@ -147,6 +147,9 @@ const addWords = (element: SeenElement, charset: readonly string[], into: StudyI
 // Ids and places contain clinical words and short numbers that every header has; alone they name nobody.
 const isNoName = (word: string): boolean =>
   VOCABULARY.has(word) || UNITS.has(word) || MANUFACTURERS.has(word) || (/^\d+$/.test(word) ? word.length < 3 : word.length < 2);
+
+/** An initial, or two digits: those stand in every header. */
+const isNobody = (word: string): boolean => word.length < 2 || /^\d\d$/.test(word);
 
 const addSpelling = (word: string, into: StudyIdentifiers): void => {
   into.words.add(word);
