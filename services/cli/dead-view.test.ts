@@ -25,7 +25,7 @@ const letter: DeadLetter = {
   eventId: 'e1',
   eventType: 'ctstream.clinical.v1.StudyStored',
   centre: 'c01',
-  origin: { record: { ...record, topic: 'ct.clinical.study-stored.v1', partition: 1, offset: 5n }, attempts: 4 },
+  origin: { record: { ...record, topic: 'ct.clinical.study-stored.v1', partition: 1, offset: 5n }, attempts: 4, away: 0 },
   record,
 };
 

@@ -93,3 +93,23 @@ test('a record that has failed as often as it may and then waits for its turn is
   expect(after(new Fault('JOB_TIMEOUT', true, 'x', { onlyWaited: true }))).toMatchObject({ where: 'retry', attempt: 12 });
   expect(after(new Fault('JOB_TIMEOUT', true, 'x'))).toMatchObject({ where: 'dead', attempt: 13 });
 });
+
+test('tries that failed because something was away take none from the record: what fails otherwise has as many as ever', () => {
+  const stage = { name: 'ingest', zone: 'clinical', consumes: ['ct.clinical.<centre>.study-available.v1'] } as const;
+  const AWAY = ['PACS_UNREACHABLE', 'STORE_UNAVAILABLE', 'BUS_UNAVAILABLE'] as const;
+  const FAILS = ['UNEXPECTED', 'JOB_TIMEOUT', 'PROCESS_DIED'] as const;
+  const isAway = (code: string): boolean => (AWAY as readonly string[]).includes(code);
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...AWAY, ...FAILS), { maxLength: 30 }), (codes) => {
+      let record: BusRecord = parked('ct.clinical.c01.study-available.v1', 0);
+      let failures = 0;
+      for (const [i, code] of codes.entries()) {
+        const failure = afterFailure({ stage, record, fault: new Fault(code, true, 'x'), nowMs: 1000 });
+        if (!isAway(code)) failures += 1;
+        expect([failure.attempt, failure.where]).toEqual([i + 1, failures > RETRY_DELAYS.length ? 'dead' : 'retry']);
+        if (failure.where === 'dead') return;
+        record = { ...failure.record, partition: 0, offset: 0n, timestampMs: 0 };
+      }
+    }),
+  );
+});

@@ -15,6 +15,8 @@ export const HEADER = {
   originPartition: 'ct-origin-partition',
   originOffset: 'ct-origin-offset',
   attempt: 'ct-attempt',
+  /** Of those tries, the ones that failed because something was away. */
+  away: 'ct-away',
   code: 'ct-code',
   due: 'ct-due',
   stage: 'ct-stage',
@@ -40,6 +42,8 @@ export interface Origin {
   readonly record: BusRecord;
   /** Tries that failed before this one. */
   readonly attempts: number;
+  /** Of those, the ones that failed because something was away: they say nothing against the record. */
+  readonly away: number;
   /** SHA-256 of the bytes that stayed in the log at the record's place, because they were too large to be parked. */
   readonly reference?: string;
 }
@@ -57,7 +61,7 @@ export function isRetry(stage: StageTopics, record: BusRecord): boolean {
 export function originOf(stage: StageTopics, record: BusRecord): Origin | undefined {
   const { headers } = record;
   const own = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith('ct-')));
-  if (!isRetry(stage, record)) return { record: { ...record, headers: own }, attempts: 0 };
+  if (!isRetry(stage, record)) return { record: { ...record, headers: own }, attempts: 0, away: 0 };
   return parkedOrigin(record, (topic) => isConsumed(stage, topic));
 }
 
@@ -69,12 +73,15 @@ function parkedOrigin(record: BusRecord, isConsumedTopic: (topic: string) => boo
   const partition = numberIn(headers[HEADER.originPartition], 9);
   const offset = numberIn(headers[HEADER.originOffset], 19);
   const attempts = numberIn(headers[HEADER.attempt], 9);
+  const away = numberIn(headers[HEADER.away] ?? '0', 9);
   const reference = headers[HEADER.sha256];
-  if (!isConsumedTopic(topic) || partition === undefined || offset === undefined || attempts === undefined) return undefined;
+  if (!isConsumedTopic(topic) || partition === undefined || offset === undefined) return undefined;
+  if (attempts === undefined || away === undefined) return undefined;
   if (reference !== undefined && !/^[0-9a-f]{64}$/.test(reference)) return undefined;
   return {
     record: { ...record, topic, partition: Number(partition), offset, headers: own },
     attempts: Number(attempts),
+    away: Number(away),
     ...(reference === undefined ? {} : { reference }),
   };
 }
@@ -123,8 +130,11 @@ export interface Failure {
   readonly attempt: number;
 }
 
-/** A dependency that is away for long must not fill the dead letters: its records wait at the last step, as those of a newer version
- * do, and erasures that are not due yet. */
+/**
+ * A dependency that is away for long must not fill the dead letters: its records wait at the last step, as those of a newer version
+ * do, and erasures that are not due yet. Nor must these tries count when the record fails otherwise later: after a night without its
+ * PACS a study would have none left.
+ */
 const WAITS_FOR_EVER = /^(?:SCHEMA_|ERASURE_PENDING$|PACS_|STORE_|DATABASE_|VAULT_|BUS_)/;
 
 /**
@@ -145,11 +155,14 @@ export function afterFailure(o: {
   delaysMs?: readonly number[] | undefined;
 }): Failure {
   const { stage, record, fault } = o;
-  const origin = originOf(stage, record) ?? { record, attempts: 0 };
+  const origin = originOf(stage, record) ?? { record, attempts: 0, away: 0 };
   const attempt = origin.attempts + (fault.onlyWaited ? 0 : 1);
+  const isAway = !fault.onlyWaited && WAITS_FOR_EVER.test(fault.code);
+  const away = origin.away + (isAway ? 1 : 0);
+  const failed = Math.max(attempt - away, 0);
   const last = RETRY_DELAYS.length;
-  const dead = !fault.retryable || (attempt > last && !fault.onlyWaited && !WAITS_FOR_EVER.test(fault.code));
-  const step = fault.onlyWaited ? NO_TURN_STEP : Math.min(attempt, last) - 1;
+  const dead = !fault.retryable || (failed > last && !fault.onlyWaited && !isAway);
+  const step = fault.onlyWaited ? NO_TURN_STEP : Math.min(isAway ? away : Math.max(failed, 1), last) - 1;
   const [name, stated] = RETRY_DELAYS[step] ?? ['1h', 3_600_000];
   const delayMs = fault.onlyWaited ? 0 : Math.round((o.delaysMs?.[step] ?? stated) * partOfDelay(fault, origin.record));
   const ours: Record<string, string> = {
@@ -157,6 +170,7 @@ export function afterFailure(o: {
     [HEADER.originPartition]: String(origin.record.partition),
     [HEADER.originOffset]: String(origin.record.offset),
     [HEADER.attempt]: String(attempt),
+    ...(away > 0 ? { [HEADER.away]: String(away) } : {}),
     [HEADER.code]: fault.code,
     ...(dead ? { [HEADER.stage]: stage.name } : { [HEADER.due]: String(o.nowMs + delayMs) }),
   };
@@ -237,6 +251,7 @@ export function replayRecord(zone: Zone, dead: BusRecord, nowMs: number): Outgoi
     [HEADER.replays]: letterId(stage, dead),
   };
   delete headers[HEADER.stage];
+  delete headers[HEADER.away];
   return { topic: retryTopic(zone, stage, RETRY_DELAYS[0]?.[0] ?? '30s'), key: dead.key, value: dead.value, headers };
 }
 

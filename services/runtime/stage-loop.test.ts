@@ -549,6 +549,7 @@ describe('faults', () => {
     ['ct-origin-offset', 'x'],
     ['ct-origin-offset', '9'.repeat(400)],
     ['ct-attempt', '1e3'],
+    ['ct-away', '-1'],
     ['ct-sha256', '../x'],
   ])('a waiting record whose %s is %s is a dead letter and ends nothing', async (name, value) => {
     const broker = world();
