@@ -173,6 +173,11 @@ test('ports are different, free, and below the range of outgoing connections', a
   }
 });
 
+test('a port that was drawn is drawn by nobody else, though nothing listens on it yet', async () => {
+  const draws = await Promise.all(Array.from({ length: 10 }, async () => await freePorts(60)));
+  expect(new Set(draws.flat()).size).toBe(600);
+});
+
 test('a folder with files of someone else is not wiped', async () => {
   const folder = join(scratch, 'home');
   mkdirSync(folder);

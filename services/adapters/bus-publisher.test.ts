@@ -161,6 +161,16 @@ test('a topic of which the broker takes no records holds up nobody else, and wha
   expect([...new Set(logOf(broker, 'well'))]).toEqual(['both', ...Array.from({ length: 50 }, (_, i) => String(i))]);
 });
 
+test('a refusal of one topic alone is not asked about again: its callers step aside at once', async () => {
+  const broker = fakeBroker(['stuck'], { ...TIMES, tryingMs: 50, lookMs: 1000 });
+  broker.refusing.add('stuck');
+  await expect(
+    Promise.all([broker.publisher.publish([record('stuck', 'a')]), broker.publisher.publish([record('stuck', 'b')])]),
+  ).rejects.toThrow('NOT_ENOUGH_REPLICAS');
+  // The one that was refused, and the first try of the line.
+  expect(broker.requests).toBe(2);
+});
+
 test('what the broker does not take in the time fails its caller with the reason, and the next one is tried', async () => {
   const broker = fakeBroker(['stuck'], { ...TIMES, tryingMs: 50 });
   const { publish } = broker.publisher;

@@ -1,6 +1,7 @@
 // Publishing for every Kafka client: who sends what when, and how often. The client only sends one request, once.
 import { Fault } from '../kernel/fault.ts';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
+import { topicsAside, topicsOf, whatOf, type Held, type Why } from './bus-aside.ts';
 import { busFault, saysPartitionRefused, saysTopicMissing } from './kafka-client.ts';
 import { within } from './kafka-offsets.ts';
 import { memoryBytes } from './record-memory.ts';
@@ -32,31 +33,11 @@ const TIMES: PublisherTimes = { tryingMs: 15_000, pauseMs: 200, lookMs: 1000 };
 const LONGEST_PAUSE_MS = 5000;
 
 /** The records of one caller (or as many as go into a request), until they are answered. */
-interface Waiting {
-  /** Those that are not in the log yet, as far as is known. */
-  records: readonly OutgoingRecord[];
+interface Waiting extends Held {
   readonly bytes: number;
-  /** Answered, or left by its caller: not to be sent any more. */
-  settled: boolean;
   /** Set after a refusal together with others: goes in a request of its own, which is tried so long (0: once). */
   aloneMs: number | undefined;
-  /** Ends the wait for a topic that nobody else waits for. */
-  timer: NodeJS.Timeout | undefined;
-  /** The topic that takes no records and is tried with this. */
-  tries: string | undefined;
   resolve(): void;
-  reject(error: unknown): void;
-}
-
-/** A topic that nobody else waits for. */
-interface Aside {
-  /** It is there and takes no records: only a record can find out that it does again. Else it is missing. */
-  readonly refuses: boolean;
-  /** What a caller is told whose time is over. */
-  readonly fault: (what: string) => Fault;
-  /** One of its records is on its way to find out. */
-  isTried: boolean;
-  waiting: Waiting[];
 }
 
 /** Least size at which a request is sent without looking for more records. A larger record goes alone: its topic decides. */
@@ -65,9 +46,7 @@ const REQUEST_BYTES = 512 * 1024;
 /** Longest wait for requests under way when the bus closes. */
 const CLOSE_MS = 5000;
 
-const topicsOf = (waiting: readonly Waiting[]): string[] => [...new Set(waiting.flatMap((w) => w.records.map((r) => r.topic)))];
 const names = (w: Waiting, topic: string): boolean => w.records.some((r) => r.topic === topic);
-const whatOf = (waiting: readonly Waiting[]): string => `publishing to ${topicsOf(waiting).join(', ')}`;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Takes from the queue what goes into the next request. */
@@ -90,39 +69,30 @@ function nextBatch(queue: Waiting[]): Waiting[] {
  * One request at a time, with everything that came in meanwhile in the next one: fast under load, no wait when
  * idle, and a retried request can't overtake another, so records of a key keep their order.
  *
- * What names a topic that is not there, or of which the broker takes no records now, steps aside, and nothing but a try now and
- * then is sent for it until it goes again: else the tries for one centre's topic would hold up all others. Each such topic has a
- * queue of its own and goes back to the common one in order, so records of a topic still can't overtake each other. Only records
- * that were handed over together with those of such a topic may come later than others of their own topic: a caller to whom that
- * matters waits for its answer, as the stage loop and the outbox do.
+ * What names a topic that is not there, or of which the broker takes no records now, steps aside (bus-aside.ts), and nothing but a
+ * try now and then is sent for it until it goes again: else the tries for one centre's topic would hold up all others. Each such
+ * topic has a line of its own and goes back to the common queue in order, so records of a topic still can't overtake each other.
+ * Only records that were handed over together with those of such a topic may come later than others of their own topic: a caller to
+ * whom that matters waits for its answer, as the stage loop and the outbox do.
  */
 export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publisher {
   const queue: Waiting[] = [];
-  /** By topic: what waits for it. A topic without any stays until somebody wants it and it is found, or taken. */
-  const aside = new Map<string, Aside>();
   let pumping: Promise<void> | undefined;
-  let looking: Promise<void> | undefined;
   let closed = false;
 
-  /** Into the line of its topic that is aside, else into the common queue. */
+  const toQueue = (waiting: Waiting): void => {
+    queue.push(waiting);
+    pumping ??= pump();
+  };
+  const existing = (topics: readonly string[]): Promise<readonly string[]> => sender.existing(topics);
+  const aside = topicsAside<Waiting>({ existing, toQueue, tryingMs: times.tryingMs, lookMs: times.lookMs });
   const line = (waiting: Waiting): void => {
-    const topic = topicsOf([waiting]).find((t) => aside.has(t));
-    const own = topic === undefined ? undefined : aside.get(topic);
-    if (own === undefined) {
-      queue.push(waiting);
-      pumping ??= pump();
-      return;
-    }
-    const refusal = (): void => waiting.reject(own.fault(whatOf([waiting])));
-    if (closed) return refusal();
-    waiting.timer ??= setTimeout(refusal, times.tryingMs);
-    own.waiting.push(waiting);
-    looking ??= look();
+    if (!aside.takes(waiting)) toQueue(waiting);
   };
 
   /** Has all who name one of the topics step aside. @returns those of the request who don't */
-  const part = (batch: readonly Waiting[], topics: ReadonlyMap<string, Pick<Aside, 'refuses' | 'fault'>>): readonly Waiting[] => {
-    for (const [topic, why] of topics) if (!aside.has(topic)) aside.set(topic, { ...why, isTried: false, waiting: [] });
+  const part = (batch: readonly Waiting[], topics: ReadonlyMap<string, Why>): readonly Waiting[] => {
+    for (const [topic, why] of topics) aside.add(topic, why);
     const isHeldUp = (w: Waiting): boolean => w.records.some((r) => topics.has(r.topic));
     // Those of the request before those of the queue: they came first.
     const behind = queue.filter(isHeldUp);
@@ -140,11 +110,15 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
   };
 
   /**
-   * One request for each topic: a refusal does not say of which topic it is, and the broker has taken the others' records. Those
+   * One request for each topic: a refusal does not say of which of them it is, and the broker has taken the others' records. Those
    * that take nothing step aside.
    * @returns who is not answered and does not wait for one of them
    */
-  const partRefused = async (batch: readonly Waiting[]): Promise<readonly Waiting[]> => {
+  const partRefused = async (batch: readonly Waiting[], refusal: unknown): Promise<readonly Waiting[]> => {
+    const stepAside = (from: readonly Waiting[], topic: string, error: unknown): readonly Waiting[] =>
+      part(from, new Map([[topic, { refuses: true, fault: (what) => busFault(error, what) }]]));
+    const [only = '', ...more] = topicsOf(batch);
+    if (more.length === 0) return stepAside(batch, only, refusal);
     let left = batch;
     for (const topic of topicsOf(batch)) {
       const own = left.filter((w) => !w.settled && names(w, topic));
@@ -157,64 +131,22 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
         }
       } catch (error) {
         // What else fails is answered when they are sent again.
-        if (saysPartitionRefused(error)) left = part(left, new Map([[topic, { refuses: true, fault: (what) => busFault(error, what) }]]));
+        if (saysPartitionRefused(error)) left = stepAside(left, topic, error);
       }
     }
     return left.filter((w) => !w.settled);
-  };
-
-  /** It goes again: who waits for it goes back to the common queue. */
-  const release = (topic: string): void => {
-    const back = aside.get(topic)?.waiting ?? [];
-    aside.delete(topic);
-    for (const w of back) {
-      clearTimeout(w.timer);
-      w.timer = undefined;
-      if (!w.settled) line(w);
-    }
-  };
-
-  /** The first that waits for a topic is sent by itself, through the queue. */
-  const attempt = (topic: string, own: Aside): void => {
-    const first = own.waiting.shift();
-    // Whoever is next is tried with all others.
-    if (first === undefined) return release(topic);
-    own.isTried = true;
-    first.tries = topic;
-    queue.push(first);
-    pumping ??= pump();
   };
 
   const sendAttempt = async (w: Waiting, topic: string): Promise<void> => {
     try {
       await sender.send(w.records);
       w.resolve();
-      release(topic);
+      aside.release(topic);
     } catch (error) {
       const fault = busFault(error, whatOf([w]));
       if (!fault.retryable || closed) w.reject(fault);
-      // Who has left, or has its answer, has made room for the next try already.
-      const own = w.settled ? undefined : aside.get(topic);
-      if (own === undefined) return;
-      own.waiting.unshift(w);
-      own.isTried = false;
-      w.tries = undefined;
+      aside.tryLater(w, topic);
     }
-  };
-
-  const isWaitedFor = ({ isTried, waiting }: Aside): boolean => isTried || waiting.length > 0;
-
-  const look = async (): Promise<void> => {
-    for (;;) {
-      const missing = [...aside].flatMap(([topic, { refuses }]) => (refuses ? [] : [topic]));
-      const there = missing.length === 0 ? [] : await sender.existing(missing).catch(() => []);
-      for (const topic of there) release(topic);
-      for (const own of aside.values()) own.waiting = own.waiting.filter((w) => !w.settled);
-      for (const [topic, own] of aside) if (own.refuses && !own.isTried) attempt(topic, own);
-      if (closed || ![...aside.values()].some(isWaitedFor)) break;
-      await pause(times.lookMs);
-    }
-    looking = undefined;
   };
 
   /** Sends until all are answered, have stepped aside, or stand in the queue again, each for a request of its own. */
@@ -237,7 +169,7 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
           if (someLeft) continue;
         }
         if (saysPartitionRefused(error) && !closed) {
-          left = await partRefused(left);
+          left = await partRefused(left, error);
           continue;
         }
         const { retryable } = busFault(error, '');
@@ -269,9 +201,7 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
     new Promise((resolve, reject) => {
       const settle = (): void => {
         waiting.settled = true;
-        const own = waiting.tries === undefined ? undefined : aside.get(waiting.tries);
-        if (own !== undefined) own.isTried = false;
-        clearTimeout(waiting.timer);
+        aside.settled(waiting);
         signal?.removeEventListener('abort', leave);
       };
       const waiting: Waiting = {
@@ -308,8 +238,7 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
     },
     close: async () => {
       closed = true;
-      for (const w of [...aside.values()].flatMap((own) => own.waiting))
-        w.reject(new Fault('BUS_UNAVAILABLE', true, `${whatOf([w])}: the bus closes`));
+      aside.close();
       if (pumping !== undefined) await within(CLOSE_MS, pumping);
       await sender.close();
     },
