@@ -80,6 +80,11 @@ export interface Listed {
   readonly countSinceMs: number;
 }
 
+export interface Cut {
+  readonly end: bigint;
+  readonly closedMs: number;
+}
+
 export interface Facts {
   /** Newest line of each study, and when it was first listed. */
   readonly census: Map<ClinicalKey, Listed>;
@@ -100,10 +105,14 @@ export interface Facts {
   readonly researchVerdicts: Map<string, ResearchVerdict[]>;
   readonly selected: Map<ResearchStudyId, Selected>;
   readonly excluded: Map<ResearchStudyId, Excluded>;
+  /** What select decided of each revision; a skipped one has a verdict instead. */
+  readonly decided: Map<string, Selected | Excluded>;
   readonly labelled: Set<string>;
+  readonly labelledRevisions: Set<string>;
   readonly released: Set<string>;
   readonly withdrawn: Set<SubjectId>;
-  readonly cut: Map<string, bigint>;
+  /** Of each partition the end of the newest cut, and when the newest round with one was closed. */
+  readonly cut: Map<string, Cut>;
   /** By stage and event id, the newest first; without dead letters that were replayed. */
   readonly parked: Map<string, Parked[]>;
   /** Of a study in the clinical zone, the keys in `parked`. */
@@ -151,7 +160,9 @@ function emptyFacts(): Facts {
     researchVerdicts: new Map(),
     selected: new Map(),
     excluded: new Map(),
+    decided: new Map(),
     labelled: new Set(),
+    labelledRevisions: new Set(),
     released: new Set(),
     withdrawn: new Set(),
     cut: new Map(),
@@ -221,18 +232,24 @@ function noteResearch(facts: Facts, e: EventIn): void {
     case 'ctstream.research.v1.StudySkipped':
       return push(facts.researchVerdicts, revisionKey(e.value.studyId, e.value.revision), e);
     case 'ctstream.research.v1.StudySelected':
+      keep(facts.decided, revisionKey(e.value.studyId, e.value.revision), e);
       return keep(facts.selected, e.value.studyId, e);
     case 'ctstream.research.v1.StudyExcluded':
+      keep(facts.decided, revisionKey(e.value.studyId, e.value.revision), e);
       return keep(facts.excluded, e.value.studyId, e);
     case 'ctstream.research.v1.SelectionRoundClosed':
       for (const c of e.value.cut) {
         const at = `${c.topic}/${c.partition}`;
-        const end = BigInt(c.endOffset);
-        if (end > (facts.cut.get(at) ?? -1n)) facts.cut.set(at, end);
+        const [before, end] = [facts.cut.get(at), BigInt(c.endOffset)];
+        facts.cut.set(at, {
+          end: before !== undefined && before.end > end ? before.end : end,
+          closedMs: Math.max(before?.closedMs ?? e.timeMs, e.timeMs),
+        });
       }
       return;
     case 'ctstream.research.v1.StudyLabelled':
       facts.labelled.add(e.value.studyId);
+      facts.labelledRevisions.add(revisionKey(e.value.studyId, e.value.revision));
       return;
     case 'ctstream.research.v1.DatasetReleased':
       for (const id of e.value.studies) facts.released.add(id);

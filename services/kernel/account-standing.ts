@@ -133,24 +133,47 @@ export function underRelease(newestRevision: Standing): Standing {
   return { state: 'released', code: 'RELEASED', reached: 'released', ...(code === 'RELEASED' ? {} : { note: code }) };
 }
 
+/** Longest wait in a retry topic, and then some: a record that was parked has been consumed by then, if its stage runs. */
+const RETRIED_WITHIN_MS = 2 * 3_600_000;
+
+/** A revision of which select has told nothing: parked or lost; undefined when it waits for its round. */
+function withoutDecision(fold: Fold, e: Assessed, reached: Milestone): Standing | undefined {
+  const { facts } = fold;
+  const parked = openPark(fold, 'select', e);
+  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
+  const cut = facts.cut.get(`${e.topic}/${e.partition}`);
+  if (cut === undefined || e.offset >= cut.end) return undefined;
+  // What came late, by a retry or a replay, is a candidate of a later round: the cut had gone over its offset before.
+  const parkedMs = facts.parked.get(parkedKey('select', e.id))?.[0]?.timeMs;
+  if (parkedMs !== undefined && cut.closedMs <= parkedMs + RETRIED_WITHIN_MS) return undefined;
+  return { state: 'unaccounted', code: 'AWAITING_ROUND', reached };
+}
+
+/** Where this revision itself is held up behind its assessment; undefined when it is not. */
+function heldUp(fold: Fold, e: Assessed, isSkipped: boolean, reached: Milestone): Standing | undefined {
+  const at = revisionKey(e.value.studyId, e.value.revision);
+  const decided = fold.facts.decided.get(at);
+  if (fold.facts.labelledRevisions.has(at)) return undefined;
+  if (decided === undefined) return isSkipped ? undefined : withoutDecision(fold, e, reached);
+  if (decided.type !== 'ctstream.research.v1.StudySelected') return undefined;
+  const queued = pending(fold, 'label-queue', decided, reached);
+  // Below the commit the task stands in the readers' database: it waits for people, not for a stage.
+  return queued.state === 'unaccounted' ? undefined : queued;
+}
+
 function afterAssessed(fold: Fold, e: Assessed): Standing {
   const { facts } = fold;
   const id = e.value.studyId;
   const reached = facts.labelled.has(id) ? 'labelled' : facts.selected.has(id) ? 'selected' : 'assessed';
   const late = verdictState(facts.researchVerdicts.get(revisionKey(id, e.value.revision)), reached);
   if (late?.state === 'rejected' || late?.state === 'withdrawn') return late;
+  // What was decided of another revision of the study hides neither a loss nor a dead letter of this one.
+  const held = heldUp(fold, e, late !== undefined, reached);
+  if (held !== undefined) return held;
   if (reached === 'labelled') return { state: 'waiting', code: 'AWAITING_RELEASE', reached };
-  const selected = facts.selected.get(id);
-  if (selected !== undefined) {
-    const queued = pending(fold, 'label-queue', selected, reached);
-    // Below the commit the task stands in the readers' database: it waits for people, not for a stage.
-    return queued.state === 'unaccounted' ? { state: 'waiting', code: 'AWAITING_READING', reached } : queued;
-  }
+  if (reached === 'selected') return { state: 'waiting', code: 'AWAITING_READING', reached };
   const excluded = facts.excluded.get(id);
   if (excluded !== undefined) return { state: 'excluded', code: excluded.value.code, reached };
-  const parked = openPark(fold, 'select', e);
-  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
-  if (e.offset < (facts.cut.get(`${e.topic}/${e.partition}`) ?? -1n)) return { state: 'unaccounted', code: 'AWAITING_ROUND', reached };
   return late ?? { state: 'waiting', code: 'AWAITING_ROUND', reached };
 }
 

@@ -233,7 +233,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
   {
     state: 'unaccounted',
     codes: ['AWAITING_ROUND'],
-    putBy: 'a closed round was cut after it and did not decide it',
+    putBy: 'a closed round was cut after it and did not decide it; of what was parked, one that was closed two hours after that',
     takenOutBy: 'a decision of select',
     acts: 'operator: a loss, and an alarm',
     next: ANYWHERE,

@@ -118,6 +118,68 @@ test('past the commit of label-queue a study waits for readers', () => {
   expect(stateOf(way(1, 5), finished)).toEqual(['waiting', 'AWAITING_READING']);
 });
 
+describe('a newer revision that select or label-queue lost, or that lies in their dead letters', () => {
+  const [first, last] = [way(1, 4), way(1, 7)];
+  const decision = (name: 'StudySelected' | 'StudyExcluded') =>
+    event(`ctstream.research.v1.${name}`, research(1, name === 'StudyExcluded' ? { code: 'COHORT_FULL' } : {}));
+  const newer = ['StudyAnonymised', 'StudyAssessed'].map((name) =>
+    event(`ctstream.research.v1.${name}` as EventRecord['type'], research(1, { revision: 'q2', ordinal: 2 }), { offset: 1n }),
+  );
+  const assessed = newer[1] as EventIn;
+  const round = (timeMs = 0) =>
+    event(
+      'ctstream.research.v1.SelectionRoundClosed',
+      { cohort: 'a', cut: [{ topic: assessed.topic, partition: 0, endOffset: 2 }] },
+      { timeMs },
+    );
+  const before: readonly (readonly [string, EventIn[]])[] = [
+    ['excluded', [...first, decision('StudyExcluded')]],
+    ['selected', [...first, decision('StudySelected')]],
+    ['labelled', way(1, 6)],
+    ['released', last],
+  ];
+
+  test.each(before)('is not hidden by what became of an earlier one: %s', (_what, events) => {
+    expect(stateOf([...events, ...newer, round()], finished)).toEqual(['unaccounted', 'AWAITING_ROUND']);
+    const dead = park(assessed.id, { stage: 'select', topic: 'ct.research.select.dead', dead: true, code: 'JOB_TIMEOUT' });
+    const [one] = account(input([...events, ...newer, round()], { ...finished, parked: [dead] })).studies;
+    // A release stands; what its later revision meets is noted.
+    expect(one?.state === 'released' ? one.note : [one?.state, one?.code, one?.dead]).toEqual(
+      one?.state === 'released' ? 'JOB_TIMEOUT' : ['waiting', 'JOB_TIMEOUT', true],
+    );
+  });
+
+  test('stands at label-queue, where it was selected', () => {
+    const selected = event('ctstream.research.v1.StudySelected', research(1, { revision: 'q2', ordinal: 2 }), { offset: 1n });
+    const dead = park(selected.id, {
+      stage: 'label-queue',
+      topic: 'ct.research.label-queue.dead',
+      dead: true,
+      code: 'VOLUME_MISSING' as Code,
+    });
+    const events = [...way(1, 6), ...newer, selected, round()];
+    expect(only(events, { ...finished, parked: [dead] })).toMatchObject({ state: 'waiting', code: 'VOLUME_MISSING', dead: true });
+    expect(stateOf(events, finished)).toEqual(['waiting', 'AWAITING_RELEASE']);
+  });
+
+  test('that came to select late, by a replay, waits for the next round; what a later round did not decide is lost', () => {
+    const retried = park(assessed.id, {
+      stage: 'select',
+      offset: 1n,
+      topic: 'ct.research.select.retry.30s',
+      dead: false,
+      code: 'UNEXPECTED',
+      timeMs: 5,
+    });
+    const events = [...first, ...newer];
+    expect(stateOf([...events, round(4)], { ...finished, parked: [retried] })).toEqual(['waiting', 'AWAITING_ROUND']);
+    expect(stateOf([...events, round(4), round(5 + 3 * HOUR)], { ...finished, parked: [retried] })).toEqual([
+      'unaccounted',
+      'AWAITING_ROUND',
+    ]);
+  });
+});
+
 test('a census that says announced where no event is means a lost announcement', () => {
   expect(stateOf([census([{ n: 1, state: 'announced' }])])).toEqual(['unaccounted', 'NOT_ANNOUNCED']);
 });

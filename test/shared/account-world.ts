@@ -258,7 +258,8 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
       if (newer || decided.has(studyId)) {
         const v = { studyId, revision: e.value.revision, stage: 'select', code: newer ? 'SUPERSEDED' : 'ALREADY_DECIDED' };
         put('ctstream.research.v1.StudySkipped', v, `skip of ${e.id}`);
-      } else if (luck < 2) put('ctstream.research.v1.StudyExcluded', { studyId, code: 'COHORT_FULL' }, `excluded-${studyId}`);
+      } else if (luck < 2)
+        put('ctstream.research.v1.StudyExcluded', { studyId, revision: e.value.revision, code: 'COHORT_FULL' }, `excluded-${studyId}`);
       else put('ctstream.research.v1.StudySelected', { studyId, revision: e.value.revision }, `selected-${studyId}`);
       if (!newer) decided.add(studyId);
     }
@@ -278,7 +279,12 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
     );
     if (task === undefined) return;
     if (luck === 0) verdict('label-queue', task, 'StudyRejected', 'READER_REJECTED');
-    else put('ctstream.research.v1.StudyLabelled', { studyId: task.value.studyId }, `labelled-${task.value.studyId}`);
+    else
+      put(
+        'ctstream.research.v1.StudyLabelled',
+        { studyId: task.value.studyId, revision: task.value.revision },
+        `labelled-${task.value.studyId}`,
+      );
   };
 
   const release = (): void => {
