@@ -10,7 +10,7 @@ import type { ToErase } from '../ports/withdrawals.ts';
 import { postgresDatabase } from './postgres-database.ts';
 import { openVaultSession, patientOfPseudonym, studiesOf } from './postgres-vault-admin.ts';
 import type { AffectedStudy, VaultAdminOptions, VaultReading, VaultStudy } from './postgres-vault-admin.ts';
-import { VaultRefusal } from './postgres-vault-session.ts';
+import { lockPatient, VaultRefusal } from './postgres-vault-session.ts';
 import { newId, newSecret } from './vault-crypto.ts';
 
 /** A patient by one of their ids, or by their pseudonym. */
@@ -123,9 +123,7 @@ const rowOf = async (tx: Transaction, vault: VaultReading, ref: PatientRef, what
 
 /** Exclusive, against studies of the patients in work; in one order, so that two commands do not wait for each other. */
 const lockPatients = async (tx: Transaction, subjectRows: readonly string[]): Promise<void> => {
-  // A job of the patient may hold it for as long as the longest job.
-  await tx.query("select set_config('statement_timeout', '0', true)");
-  for (const row of subjectRows.toSorted()) await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 1))', [row]);
+  for (const row of subjectRows.toSorted()) await lockPatient(tx, row);
   const found = await tx.query('select 1 from patients where subject_row = any ($1) for update', [subjectRows]);
   if (found.length !== subjectRows.length) throw new VaultRefusal('the patient was merged, split or withdrawn meanwhile: look again');
   await tx.query('select 1 from studies where subject_row = any ($1) order by study_digest for update', [subjectRows]);

@@ -1,9 +1,11 @@
 // Connections of the identity vault in PostgreSQL: pools, transactions, its tables, and the data key that
 // the key file opens. Look-ups (postgres-vault.ts) and the operator's work (postgres-vault-admin.ts) share it.
 import { readFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import { sha256Hex } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
+import type { Transaction } from '../ports/database.ts';
 import { newDataKey, newSecret, unwrapDataKey, VAULT_KEY_BYTES, vaultCrypto, wrapDataKey } from './vault-crypto.ts';
 import type { VaultCrypto } from './vault-crypto.ts';
 import { checkedUrl, refusalOf } from './postgres-connection.ts';
@@ -131,4 +133,20 @@ const makeVault = async (client: Client, key: Uint8Array): Promise<VaultCrypto> 
     crypto.seal(newSecret(), 'site-secret'),
   ]);
   return crypto;
+};
+
+/** How often a patient's lock is tried for. */
+const LOCK_EVERY_MS = 500;
+
+/**
+ * The patient's lock alone, until the transaction ends. Jobs of the patient hold it until their events are in the log, which may
+ * take as long as the longest job: tried again and again, for a single query that waits is given up after half a minute. Ends with
+ * the transaction's signal.
+ */
+export const lockPatient = async (tx: Transaction, subjectRow: string): Promise<void> => {
+  for (;;) {
+    const [row] = await tx.query<{ held: boolean }>('select pg_try_advisory_xact_lock(hashtextextended($1, 1)) as held', [subjectRow]);
+    if (row?.held === true) return;
+    await setTimeout(LOCK_EVERY_MS);
+  }
 };

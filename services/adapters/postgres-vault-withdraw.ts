@@ -10,7 +10,7 @@ import { ERASING_STAGES } from '../ports/withdrawals.ts';
 import type { ErasingStage, Receipt, ToErase, Withdrawals } from '../ports/withdrawals.ts';
 import { postgresDatabase } from './postgres-database.ts';
 import type { OutboxTable } from './postgres-database.ts';
-import { newPool, openTables } from './postgres-vault-session.ts';
+import { lockPatient, newPool, openTables } from './postgres-vault-session.ts';
 import { newId } from './vault-crypto.ts';
 import type { VaultCrypto } from './vault-crypto.ts';
 
@@ -123,9 +123,7 @@ const findSubject = async (
 
 /** Undefined when the patient's row is gone. */
 const withdraw = async (tx: Transaction, made: Making, subjectRow: string, by: string): Promise<Receipt | undefined> => {
-  // Jobs of the patient hold this lock until their events are in the log; that may take as long as the longest job.
-  await tx.query("select set_config('statement_timeout', '0', true)");
-  await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 1))', [subjectRow]);
+  await lockPatient(tx, subjectRow);
   const toErase = await whatIsKnown(tx, made, subjectRow);
   if (toErase === undefined) return undefined;
   const requestId = newId();

@@ -73,3 +73,23 @@ test.each([
     silent.close();
   }
 });
+
+test('an object that the server refuses to remove is a fault, though the answer is 200', async () => {
+  const refusal = '<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error>';
+  const answers = [refusal, `${refusal}${refusal}`, ''];
+  const refusing = createServer((request, response) => {
+    request.resume();
+    response.end(`<?xml version="1.0"?><DeleteResult>${answers.shift()}</DeleteResult>`);
+  });
+  await new Promise<void>((resolve) => refusing.listen(0, '127.0.0.1', resolve));
+  try {
+    const endpoint = `http://127.0.0.1:${(refusing.address() as AddressInfo).port}`;
+    const store = s3Store({ endpoint, accessKey: 'a', secretKey: 'secretsecret', bucketPrefix: '' });
+    await expect(store.remove('some', ['a', 'b'])).rejects.toMatchObject({ code: 'STORE_UNAUTHORISED' });
+    await expect(store.remove('some', ['a', 'b'])).rejects.toMatchObject({ code: 'STORE_UNAUTHORISED' });
+    await store.remove('some', ['a', 'b']);
+  } finally {
+    refusing.closeAllConnections();
+    refusing.close();
+  }
+});

@@ -72,9 +72,8 @@ export function s3Store(o: S3Options): S3Store {
       for (let i = 0; i < keys.length; i += 1000) {
         const batch = keys.slice(i, i + 1000);
         const results = await faulted(at(bucket), 'removing', signal, () => client.removeObjects(at(bucket), batch));
-        const refused = results.find((r) => r !== null && r?.Error !== undefined);
-        if (refused !== undefined && refused !== null)
-          throw storeFault({ code: refused.Error?.Code ?? 'refused' }, at(bucket), 'removing', signal);
+        const refused = refusalIn(results);
+        if (refused !== undefined) throw storeFault({ code: refused }, at(bucket), 'removing', signal);
       }
     },
     ensureBuckets: async (names) => {
@@ -83,6 +82,15 @@ export function s3Store(o: S3Options): S3Store {
     conformance: (bucket = 'ct-research') => checkConformance(store, bucket),
   };
   return store;
+}
+
+/**
+ * Why an object was not removed, of an answer that was HTTP 200 (DeleteObjects says so key by key). The package gives the entries of
+ * DeleteResult/Error themselves, though its types put each into an object with `Error`; either is a refusal.
+ */
+function refusalIn(results: readonly unknown[]): string | undefined {
+  const refused = results.find((r) => typeof r === 'object' && r !== null) as { Code?: string; Error?: { Code?: string } } | undefined;
+  return refused === undefined ? undefined : (refused.Code ?? refused.Error?.Code ?? 'refused');
 }
 
 async function faulted<T>(bucket: string, doing: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {

@@ -23,7 +23,8 @@ const asked = COMMANDS.find(({ names }) => names.includes(process.argv[2] ?? '')
 await (asked === undefined ? loadAll(program) : asked.load(program));
 
 function exitCodeOf(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  // Of its own it ends with 1 on wrong usage; what a command says itself ('nothing was done') stands.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : error.code === 'commander.error' ? error.exitCode : 2;
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   if (error instanceof Fault && error.code === 'BAD_CONFIG') return 78;
   return error instanceof Error && 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : 1;

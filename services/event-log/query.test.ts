@@ -8,7 +8,8 @@ import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { columnsOfTopic } from './archive.ts';
 import { snakeCase } from './columns.ts';
 import { nextOffsetOf, openDuckDb, rowLine, toParquet } from './parquet.ts';
-import { createViews, runQuery, tableNames, tableOfTopic } from './query.ts';
+import { csvText, tableText } from '../cli/table-text.ts';
+import { createViews, ensureLog, runQuery, tableNames, tableOfTopic } from './query.ts';
 
 let dir: string;
 let db: DuckDBConnection;
@@ -151,4 +152,19 @@ test('a row of every topic comes back as it went in', async () => {
     const back = (await runQuery(db, `SELECT * FROM read_parquet('${file}')`)).rows[0];
     expect([name, { ...back, event_time: written['event_time'] }]).toEqual([name, written]);
   }
+});
+
+test('columns of one name in a join keep their own values', async () => {
+  const result = await runQuery(db, 'SELECT a.x, b.x FROM (SELECT 1 AS x) a, (SELECT 2 AS x) b');
+  expect(csvText(result)).toBe('x,x:1\r\n1,2\r\n');
+  expect(tableText(result)).toContain('2');
+});
+
+test('a folder that holds no log is refused, also one with the other zone only', async () => {
+  await expect(ensureLog(join(dir, 'nowhere'))).rejects.toMatchObject({ code: 'BAD_CONFIG' });
+  const wrong = join(dir, 'backup');
+  await mkdir(join(wrong, 'event-log', 'ct.research.study-excluded.v1', '0'), { recursive: true });
+  await expect(ensureLog(wrong)).rejects.toMatchObject({ code: 'BAD_CONFIG' });
+  await ensureLog(join(wrong, 'event-log'), 'research');
+  await expect(ensureLog(join(wrong, 'event-log'), 'clinical')).rejects.toThrow('ct.clinical');
 });

@@ -3,6 +3,7 @@ import { mkdir, readdir, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
+import { Fault } from '../kernel/fault.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { columnsOfTopic, LOG_BUCKET } from './archive.ts';
 import { ENVELOPE, PARKED, snakeCase } from './columns.ts';
@@ -24,6 +25,14 @@ export async function mirrorLog(store: ObjectStore, dir: string, signal?: AbortS
     copied += 1;
   }
   return copied;
+}
+
+/** @throws Fault BAD_CONFIG when the folder has no topic of the zone: a mistyped path must not answer as an empty log does. */
+export async function ensureLog(dir: string, zone: 'clinical' | 'research' | '' = ''): Promise<void> {
+  const topics = await readdir(dir).catch(() => undefined);
+  if (topics?.some((topic) => tableOfTopic(topic)?.startsWith(zone)) === true) return;
+  const what = topics === undefined ? 'there is no such folder' : `it has no folder ct.${zone === '' ? '*' : zone}...`;
+  throw new Fault('BAD_CONFIG', false, `${dir}: ${what}; the Parquet files of the log lie in <topic>/<partition>/`);
 }
 
 async function topicFolders(dir: string): Promise<Map<string, string[]>> {
@@ -105,5 +114,9 @@ export interface QueryResult {
 export async function runQuery(db: DuckDBConnection, sql: string): Promise<QueryResult> {
   const result = await db.runAndReadAll(sql);
   const types = result.columnTypes();
-  return { columns: result.columnNames().map((name, i) => ({ name, type: String(types[i]) })), rows: result.getRowObjectsJson() };
+  // Of a join two columns may have one name: rows are objects, so the second has another one (`x:1`).
+  return {
+    columns: result.deduplicatedColumnNames().map((name, i) => ({ name, type: String(types[i]) })),
+    rows: result.getRowObjectsJson(),
+  };
 }

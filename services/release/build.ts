@@ -58,8 +58,9 @@ export async function buildRelease(deps: ReleaseDeps, o: BuildOptions): Promise<
   const row = await openVersion(deps.database, checkVersion(o.version), o);
   const facts = await documentFacts(deps, row, o.signal);
   if (facts.entries.length === 0) {
-    // Nothing was built from this cut, so the name stays free for a later one.
-    await deps.database.query("DELETE FROM version WHERE version = $1 AND state = 'building'", [row.version]);
+    // Nothing was built from this cut, so the name stays free for a later one; unless files of withdrawn subjects are still to be
+    // removed from it, which only the row remembers.
+    await deps.database.query("DELETE FROM version WHERE version = $1 AND state = 'building' AND NOT erasure_pending", [row.version]);
     throw new ReleaseError('NO_STUDIES', `no graded study below the cut of ${row.version}; ${facts.contents.waiting} wait for readings`);
   }
   await mkdir(deps.stagingDir, { recursive: true, mode: 0o700 });

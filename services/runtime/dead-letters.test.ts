@@ -11,7 +11,7 @@ import { emit, reject, type Outcome } from '../kernel/outcome.ts';
 import { deadTopic, retryTopic } from '../kernel/route.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
 import type { BusRecord } from '../ports/event-bus.ts';
-import { eventOfLetter, readDeadLetters, refusalOf, replayLetters, studyNameOf, type DeadLetter } from './dead-letters.ts';
+import { eventOfLetter, readDeadLetters, refusalOf, replayLetters, studyNameOf, wholeLetter, type DeadLetter } from './dead-letters.ts';
 import { runStage } from './stage-loop.ts';
 
 const codec = avroCodec();
@@ -218,6 +218,9 @@ test('what can not be read is a letter still, with its reason; a hold is for a p
   ]);
   const shown = await Promise.all(found.map((l) => eventOfLetter(l, { reads: bus, codec }, signal)));
   expect(shown.map((s) => 'unreadable' in s)).toEqual([true, true, true, true]);
+  // What is saved of a letter is what was first read; of a reference without bytes there is nothing to save.
+  expect(Buffer.from((await wholeLetter(found[0] as DeadLetter, bus, signal)).value).toString()).toBe('no event');
+  await expect(wholeLetter(found[2] as DeadLetter, bus, signal)).rejects.toMatchObject({ code: 'BAD_EVENT' });
   expect(found.map(studyNameOf)).toEqual(Array<string>(4).fill(studyNameOf(found[0] as DeadLetter)));
   expect(studyNameOf(found[0] as DeadLetter)).toMatch(/^c01\/[0-9a-f]{12}$/);
 });

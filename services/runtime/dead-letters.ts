@@ -218,16 +218,20 @@ export function studyNameOf({ zone, centre, record }: DeadLetter): string {
   return `${centre ?? '?'}/${sha256Hex(record.key).slice(0, 12)}`;
 }
 
+/** The record as it was first read, from its first place when only a reference was parked. @throws Fault BAD_EVENT when that has none */
+export async function wholeLetter({ record, origin }: DeadLetter, reads: EventBus, signal: AbortSignal): Promise<BusRecord> {
+  return origin?.reference === undefined ? (origin?.record ?? record) : await wholeRecord(reads, origin, signal);
+}
+
 /** The event of a letter, or why it can't be shown. @throws Fault of the bus */
 export async function eventOfLetter(
-  { origin }: DeadLetter,
+  letter: DeadLetter,
   { reads, codec }: { readonly reads: EventBus; readonly codec: Pick<EventCodec, 'decode'> },
   signal: AbortSignal,
 ): Promise<{ readonly event: EventIn } | { readonly unreadable: string }> {
-  if (origin === undefined) return { unreadable: 'its headers do not say where it came from' };
+  if (letter.origin === undefined) return { unreadable: 'its headers do not say where it came from' };
   try {
-    const record = origin.reference === undefined ? origin.record : await wholeRecord(reads, origin, signal);
-    return { event: codec.decode(record) };
+    return { event: codec.decode(await wholeLetter(letter, reads, signal)) };
   } catch (error) {
     if (error instanceof Fault && ['BAD_EVENT', 'SCHEMA_AHEAD', 'SCHEMA_ID_MISMATCH'].includes(error.code))
       return { unreadable: error.message };
@@ -257,7 +261,7 @@ export async function refusalOf(letter: DeadLetter, reads: EventBus, signal: Abo
   if (letter.origin === undefined) return 'NO_ORIGIN';
   if (letter.origin.reference === undefined) return undefined;
   try {
-    await wholeRecord(reads, letter.origin, signal);
+    await wholeLetter(letter, reads, signal);
     return undefined;
   } catch (error) {
     if (error instanceof Fault && error.code === 'BAD_EVENT') return 'BYTES_GONE';

@@ -18,6 +18,7 @@ import {
   type DeadLetter,
   type LetterState,
   type ReplayRefusal,
+  wholeLetter,
 } from '../../runtime/dead-letters.ts';
 import { allOf, openQuietBus, type Access } from '../access.ts';
 import { choose, isNarrowed, letterLine, parseAge, shownEvent, type LetterFilter } from '../dead-view.ts';
@@ -88,7 +89,8 @@ async function show(id: string, o: DeadOptions & { readonly identified?: boolean
     const event = shownEvent(letter, await eventOfLetter(letter, ports, signal), o.identified === true);
     const { meaning, remedy } = CODES[letter.code];
     const refusal = await refusalOf(letter, ports.reads, signal);
-    if (o.save !== undefined) await writeFile(resolve(o.save), letter.record.value, { mode: 0o600, flag: 'wx' });
+    if (o.save !== undefined)
+      await writeFile(resolve(o.save), (await wholeLetter(letter, ports.reads, signal)).value, { mode: 0o600, flag: 'wx' });
     print(o, { ...line, meaning, remedy, ...(refusal === undefined ? {} : { notReplayable: refusal }), event }, () =>
       [
         `${letter.id}  ${STATES[letter.state]}`,
@@ -117,18 +119,18 @@ async function replay(
 ): Promise<void> {
   if (ids.length === 0 && !isNarrowed(o))
     command.error('error: name the letters, or give a filter: --stage, --code, --centre, --older-than ...', { exitCode: 2 });
+  if (ids.length > 0 && isNarrowed(o)) command.error('error: name the letters or give a filter, not both', { exitCode: 2 });
   const access = await accessOf(o, 'dead replay');
   // Before anything is read: the operator alone may write retry topics beside their stages.
   if (o.dryRun !== true) allOf({ reads: () => access.kafka('account'), writes: () => access.kafka('operator') });
   await withLetters(o, ids, access, async (ports, letters, signal) => {
     // Named letters are answered for one by one, also when they are not open; a filter takes open ones only.
-    const chosen = choose(ids.length === 0 ? letters : letters.filter((l) => ids.includes(l.id)), o, Date.now(), ids.length > 0).slice(
-      0,
-      o.limit,
-    );
+    const chosen = choose(ids.length === 0 ? letters : letters.filter((l) => ids.includes(l.id)), o, Date.now(), ids.length > 0);
     const refused: Refused[] = ids.filter((id) => !letters.some((l) => l.id === id)).map((id) => ({ id, code: 'NOT_FOUND' }));
     const ready: DeadLetter[] = [];
     for (const letter of chosen) {
+      // Of those that can be replayed: else the same refused ones would stand before all others each time.
+      if (ready.length === o.limit) break;
       const code = await refusalOf(letter, ports.reads, signal);
       if (code === undefined) ready.push(letter);
       else refused.push({ id: letter.id, code });

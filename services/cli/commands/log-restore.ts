@@ -6,6 +6,7 @@ import { kafkaLogWriter } from '../../adapters/kafka-log-writer.ts';
 import { applyTopics } from '../../adapters/kafka-topics.ts';
 import { openBus } from '../../adapters/event-bus.ts';
 import { openDuckDb } from '../../event-log/parquet.ts';
+import { ensureLog } from '../../event-log/query.ts';
 import { restoreLog, type Restored } from '../../event-log/restore.ts';
 import { allOf, quietly, type KafkaRights } from '../access.ts';
 import { onArchive } from '../archive-folder.ts';
@@ -42,6 +43,7 @@ async function restore(o: RestoreFlags): Promise<void> {
 /** From the Parquet files in the folder. */
 async function restoreFrom(dir: string, rights: KafkaRights, o: RestoreFlags): Promise<void> {
   const signal = abortOnSignals(progress);
+  await ensureLog(dir, 'research');
   const kafka = quietly(rights, 'ctstream-restore');
   progress('topics of schemas/topics.json: made where they are missing, then verified');
   const partitions = o.partitions === undefined ? {} : { partitionsOverride: o.partitions };

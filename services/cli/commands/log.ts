@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import Table from 'cli-table3';
 import { openDuckDb } from '../../event-log/parquet.ts';
-import { createViews, runQuery, tableNames } from '../../event-log/query.ts';
+import { createViews, ensureLog, runQuery, tableNames } from '../../event-log/query.ts';
 import { onArchive } from '../archive-folder.ts';
 import { funnelTable, reasonLines } from '../demo/funnel.ts';
 import { equationLine } from '../demo/report.ts';
@@ -55,7 +55,10 @@ interface QueryOptions extends LogOptions {
 }
 
 async function queryCommand(sql: string, o: QueryOptions): Promise<void> {
-  if (o.log !== undefined) return answer(sql, o.log, o);
+  if (o.log !== undefined) {
+    await ensureLog(o.log);
+    return answer(sql, o.log, o);
+  }
   await onArchive(o, await accessOf(o, 'query'), async (dir) => await answer(sql, dir, o));
 }
 

@@ -72,10 +72,18 @@ function environment(folder: string): Record<string, string> {
   };
 }
 
-/** The steps from the first record that was taken on, each once. */
-async function stepsOf(folder: string): Promise<string[]> {
+interface Steps {
+  /** The steps from the first record that was taken on, each once. */
+  readonly all: readonly string[];
+  /** Those that the first job of a process has and the last one had not: ingest lists instances until it knows the centre. */
+  readonly ofFirst: ReadonlySet<string>;
+}
+
+async function stepsOf(folder: string): Promise<Steps> {
   const lines = (await readFile(join(folder, STEPS_FILE), 'utf8')).trim().split('\n');
-  return [...new Set(lines.slice(lines.indexOf('after take')))];
+  const [first, second] = [lines.indexOf('after take'), lines.lastIndexOf('after take')];
+  const last = new Set(lines.slice(second));
+  return { all: [...new Set(lines.slice(first))], ofFirst: new Set(lines.slice(first, second).filter((step) => !last.has(step))) };
 }
 
 function choose(steps: readonly string[], most: number | undefined, seed: number, ...what: string[]): string[] {
@@ -104,17 +112,28 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
   try {
     const sent: SentStudy[] = [];
     const send = async (): Promise<void> => void sent.push(await sendStudy({ pacs: p.pacs, seed: o.seed }, sent.length));
-    await send();
-    await until(p, (a) => a.reached.anonymised === sent.length, WITHIN_MS);
-    await sleep(COMMITTED_MS);
-    const steps = { ingest: await stepsOf(folderOf('ingest')), anonymise: await stepsOf(folderOf('anonymise')) };
+    for (let n = 1; n <= 2; n += 1) {
+      await send();
+      await until(p, (a) => a.reached.anonymised === n, WITHIN_MS);
+      await sleep(COMMITTED_MS);
+    }
+    const known = { ingest: await stepsOf(folderOf('ingest')), anonymise: await stepsOf(folderOf('anonymise')) };
+    const steps = { ingest: known.ingest.all, anonymise: known.anonymise.all };
+    /** Has the next study come to the step. */
+    const sendTo = async (stage: Stepped, signal: 'SIGKILL' | 'SIGSTOP', step: string): Promise<void> => {
+      if (known[stage].ofFirst.has(step)) {
+        await p.stages.kill(stage, 'SIGTERM');
+        await p.stages.start(stage);
+      }
+      await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep(signal, step));
+      await send();
+    };
     o.say(`ingest has ${steps.ingest.length} steps, anonymise ${steps.anonymise.length}`);
     const kills: StepKill[] = [];
     const tooFar = new Set<string>();
     for (const stage of STEPPED) {
       for (const step of choose(steps[stage], o.most, o.seed, stage)) {
-        await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep('SIGKILL', step));
-        await send();
+        await sendTo(stage, 'SIGKILL', step);
         const hit = await untilKilled(p, stage, sent.length, join(folderOf(stage), SIGNAL_FILE));
         o.say(`${stage}, ${step}: ${hit ? 'killed' : 'not reached'}`);
         kills.push({ stage, step, hit });
@@ -129,8 +148,7 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
     for (const stage of STEPPED) {
       const env = environment(join(o.dir, 'steps', `${stage}-second`));
       for (const step of stepsBefore(steps[stage]).slice(0, o.mostTakeOvers)) {
-        await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep('SIGSTOP', step));
-        await send();
+        await sendTo(stage, 'SIGSTOP', step);
         await takeOverAt(p, {
           stage,
           step,
@@ -151,8 +169,7 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
       const kinds = steps[stage].filter((step) => !step.includes(', time ') && partAt(step, '') !== undefined);
       for (const step of choose(kinds, o.mostPartKills, o.seed, 'part', stage)) {
         const part = partAt(step, centre?.centre ?? '') ?? '';
-        await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep('SIGSTOP', step));
-        await send();
+        await sendTo(stage, 'SIGSTOP', step);
         await killPartAt(p, { stage, step, part, milestone: MILESTONE[stage], sent: sent.length });
         for (const one of await patiently(() => committedTooFar(p))) tooFar.add(one);
         o.say(`${stage}, ${step}: ${part} killed`);
