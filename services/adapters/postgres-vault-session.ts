@@ -1,7 +1,6 @@
 // Connections of the identity vault in PostgreSQL: pools, transactions, its tables, and the data key that
 // the key file opens. Look-ups (postgres-vault.ts) and the operator's work (postgres-vault-admin.ts) share it.
 import { readFileSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import { sha256Hex } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
@@ -135,18 +134,27 @@ const makeVault = async (client: Client, key: Uint8Array): Promise<VaultCrypto> 
   return crypto;
 };
 
-/** How often a patient's lock is tried for. */
-const LOCK_EVERY_MS = 500;
+/** Shorter than any limit of a single query. */
+const LOCK_WAIT_MS = 20_000;
+/** SQLSTATE of a lock that did not come in the time. */
+const LOCK_NOT_AVAILABLE = '55P03';
 
 /**
- * The patient's lock alone, until the transaction ends. Jobs of the patient hold it until their events are in the log, which may
- * take as long as the longest job: tried again and again, for a single query that waits is given up after half a minute. Ends with
- * the transaction's signal.
+ * The patient's lock alone, until the transaction ends. Jobs of the patient hold it until their events are in the log, which may take
+ * as long as the longest job; new ones are refused while somebody waits. A query that waits for long is given up by the client, so it
+ * waits again and again. Ends with the transaction's signal.
  */
-export const lockPatient = async (tx: Transaction, subjectRow: string): Promise<void> => {
+export const lockPatient = async (tx: Transaction, subjectRow: string, waitMs: number = LOCK_WAIT_MS): Promise<void> => {
   for (;;) {
-    const [row] = await tx.query<{ held: boolean }>('select pg_try_advisory_xact_lock(hashtextextended($1, 1)) as held', [subjectRow]);
-    if (row?.held === true) return;
-    await setTimeout(LOCK_EVERY_MS);
+    await tx.query('savepoint patient_lock');
+    try {
+      await tx.query("select set_config('lock_timeout', $1, true)", [String(waitMs)]);
+      await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 1))', [subjectRow]);
+      await tx.query("select set_config('lock_timeout', '0', true)");
+      return;
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError) || error.code !== LOCK_NOT_AVAILABLE) throw error;
+      await tx.query('rollback to savepoint patient_lock');
+    }
   }
 };

@@ -7,6 +7,8 @@ import pg from 'pg';
 import pino from 'pino';
 import { createDatabase } from '../../deploy/local/postgres.ts';
 import { avroCodec } from '../../services/adapters/avro-codec.ts';
+import { postgresDatabase } from '../../services/adapters/postgres-database.ts';
+import { lockPatient } from '../../services/adapters/postgres-vault-session.ts';
 import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
 import { openPostgresWithdrawals } from '../../services/adapters/postgres-vault-withdraw.ts';
 import { RESEARCH_IDS } from '../../services/anonymise/withdraw-ids.ts';
@@ -26,14 +28,15 @@ const person = (patientId: string) => ({ namespace: 'issuer:H', patientId });
 let vault: IdentityVault;
 let withdrawals: Withdrawals & OutboxSource;
 let pool: pg.Pool;
+let url: string;
 
 beforeAll(async () => {
   const platform = await testPlatform();
   const name = testPrefix('withdraw').replaceAll('-', '_');
-  const connectionString = await createDatabase(platform.postgres, name, { user: name, password: randomBytes(12).toString('hex') });
-  vault = await openPostgresVault({ connectionString, key });
-  withdrawals = await openPostgresWithdrawals({ connectionString, key, codec, log: pino({ level: 'silent' }), ids: RESEARCH_IDS });
-  pool = new pg.Pool({ connectionString, max: 2 });
+  url = await createDatabase(platform.postgres, name, { user: name, password: randomBytes(12).toString('hex') });
+  vault = await openPostgresVault({ connectionString: url, key });
+  withdrawals = await openPostgresWithdrawals({ connectionString: url, key, codec, log: pino({ level: 'silent' }), ids: RESEARCH_IDS });
+  pool = new pg.Pool({ connectionString: url, max: 2 });
   // `end` does not wait for the sockets, and the platform's stop may come first.
   pool.on('error', () => undefined);
 }, 180_000);
@@ -138,6 +141,26 @@ test('a withdrawal waits for the jobs of the patient, new ones wait for it, and 
   const { requestId } = receiptOf(await withdrawn);
   expect((await withdrawals.toErase(requestId))?.studies).toHaveLength(2);
   await expect(vault.subjectLock(subject.subjectRow)).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE', retryable: true });
+});
+
+test('a lock is waited for longer than a single query may take', async () => {
+  const subject = await seen('long');
+  const lock = await vault.subjectLock(subject.subjectRow);
+  const db = await postgresDatabase({ url, codec, source: 'withdraw', log: pino({ level: 'silent' }), statementTimeoutMs: 500 });
+  try {
+    let isHeld = false;
+    const held = db.transaction(async (tx) => {
+      await lockPatient(tx, subject.subjectRow, 200);
+      isHeld = true;
+      return await tx.query<{ limit: string }>("select current_setting('lock_timeout') as limit");
+    });
+    await sleep(1500);
+    expect(isHeld).toBe(false);
+    await lock.release();
+    expect(await held).toEqual([{ limit: '0' }]);
+  } finally {
+    await db.close();
+  }
 });
 
 test('a job whose lock is lost may not publish', async () => {
