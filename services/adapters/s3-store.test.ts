@@ -45,6 +45,32 @@ test.each([
   expect(asked[2]?.body).toContain(region === 'us-east-1' ? '' : `<LocationConstraint>${region}</LocationConstraint>`);
 });
 
+test('a bucket is removed with all that is in it, and one that is not there is not named', async () => {
+  const lines: string[] = [];
+  const bucket = createServer((request, response) => {
+    lines.push(`${request.method} ${request.url?.split('?')[0]}`);
+    if (request.url?.startsWith('/x-gone') === true) response.statusCode = 404;
+    if (request.method === 'DELETE') response.statusCode = 204;
+    const isListing = request.method === 'GET';
+    response.end(isListing ? LAST_PAGE : request.method === 'POST' ? '<DeleteResult></DeleteResult>' : '');
+  });
+  await new Promise<void>((resolve) => bucket.listen(0, '127.0.0.1', resolve));
+  try {
+    const endpoint = `http://127.0.0.1:${(bucket.address() as AddressInfo).port}`;
+    const store = s3Store({ endpoint, accessKey: 'a', secretKey: 'secretsecret', bucketPrefix: 'x-' });
+    expect(await store.bucketsOf(['here', 'gone'])).toEqual(['here']);
+    lines.length = 0;
+    expect(await store.removeBucket('here')).toBe(1);
+    expect(lines.map((line) => line.replace(/\/$/, ''))).toEqual(['GET /x-here', 'POST /x-here', 'DELETE /x-here']);
+  } finally {
+    bucket.closeAllConnections();
+    bucket.close();
+  }
+});
+
+const LAST_PAGE = `<?xml version="1.0"?><ListBucketResult><Name>some</Name><IsTruncated>false</IsTruncated>
+<Contents><Key>a</Key><Size>1</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"e"</ETag></Contents></ListBucketResult>`;
+
 const FIRST_PAGE = `<?xml version="1.0"?><ListBucketResult><Name>some</Name><IsTruncated>true</IsTruncated>
 <NextContinuationToken>more</NextContinuationToken><Contents><Key>a</Key><Size>1</Size>
 <LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"e"</ETag></Contents></ListBucketResult>`;

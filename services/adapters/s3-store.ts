@@ -26,6 +26,10 @@ export interface S3Options {
 export interface S3Store extends ObjectStore {
   /** Makes the buckets that are missing. */
   ensureBuckets(names: readonly string[]): Promise<void>;
+  /** Those of the buckets that there are. */
+  bucketsOf(names: readonly string[]): Promise<string[]>;
+  /** Removes the bucket with all that is in it; answers how many objects there were. */
+  removeBucket(name: string, signal?: AbortSignal): Promise<number>;
   /** Tries what the design relies on, in the bucket given (s3-conformance.ts). @throws Fault BAD_CONFIG, naming all that failed */
   conformance(bucket?: string): Promise<void>;
 }
@@ -78,6 +82,19 @@ export function s3Store(o: S3Options): S3Store {
     },
     ensureBuckets: async (names) => {
       await Promise.all(names.map((name) => ensureBucket(client, at(name), region)));
+    },
+    bucketsOf: async (names) => {
+      const there = await Promise.all(
+        names.map((name) => faulted(at(name), 'looking for the bucket', undefined, () => client.bucketExists(at(name)))),
+      );
+      return names.filter((_, i) => there[i] === true);
+    },
+    removeBucket: async (name, signal) => {
+      const keys: string[] = [];
+      for await (const { key } of store.list(name, '', signal)) keys.push(key);
+      await store.remove(name, keys, signal);
+      await faulted(at(name), 'removing the bucket', signal, () => client.removeBucket(at(name)));
+      return keys.length;
     },
     conformance: (bucket = 'ct-research') => checkConformance(store, bucket),
   };

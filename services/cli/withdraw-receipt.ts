@@ -19,6 +19,7 @@ export const EXPIRES: readonly { readonly what: string; readonly how: string }[]
   { what: 'clinical archive: events by token', how: 'kept; what led from token to study is deleted' },
   { what: 'research topics and their archive: coded facts by pseudonym', how: 'kept; what led from pseudonym to person is deleted' },
   { what: "the centre's PACS, and its gateway's list of that PACS", how: 'not ours: the centre decides' },
+  { what: 'copies that `ctstream replay` made to compare with', how: 'until the next replay into them, or `ctstream replay remove`' },
   { what: 'downloaded copies of releases', how: 'tombstones.csv of the release tells their holders' },
   {
     what: 'backups of the vault, older versions of objects on stores that keep them, unvacuumed pages and WAL of PostgreSQL',

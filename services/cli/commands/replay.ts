@@ -4,11 +4,16 @@ import type { Command } from 'commander';
 import { abortOnSignals } from '../demo/abort-on-signals.ts';
 import { attachDeployment, DEFAULT_DIR } from '../deployment.ts';
 import { print, progress, progressCounter, type Printable } from '../output.ts';
-import { openReplay, type ReplayContext, type ReplayReport } from '../replay/context.ts';
+import { COPIED, openReplay, replayStores, type ReplayContext, type ReplayReport } from '../replay/context.ts';
+import { asker } from '../vault-access.ts';
 
 interface ReplayFlags extends Printable {
   readonly dir: string;
   readonly into: string;
+}
+
+interface RemoveFlags extends ReplayFlags {
+  readonly yes?: true;
 }
 
 const SHOWN = 50;
@@ -34,6 +39,30 @@ function textOf({ stage, handled, events, objects, differences, faults, notes }:
     ...(differences.length > SHOWN ? [`  and ${differences.length - SHOWN} more: see --json`] : []),
     differences.length === 0 && faults.length === 0 ? 'identical' : 'NOT identical',
   ].join('\n');
+}
+
+async function confirmed(o: RemoveFlags, buckets: readonly string[], command: Command): Promise<boolean> {
+  if (o.yes === true) return true;
+  if (!process.stdin.isTTY) command.error('error: nobody can be asked here: give --yes to remove', { exitCode: 2 });
+  const { ask, close } = asker();
+  try {
+    return (await ask(`${buckets.join(', ')} and all in them are removed. Type yes: `)).trim() === 'yes';
+  } finally {
+    close();
+  }
+}
+
+async function remove(o: RemoveFlags, command: Command): Promise<void> {
+  const { target, prefix } = await replayStores(await attachDeployment(resolve(o.dir)), o.into);
+  const found = await target.bucketsOf(COPIED);
+  const buckets = found.map((bucket) => prefix + bucket);
+  if (found.length > 0 && !(await confirmed(o, buckets, command))) command.error('nothing was done', { exitCode: 1 });
+  const signal = abortOnSignals(progress);
+  let objects = 0;
+  for (const bucket of found) objects += await target.removeBucket(bucket, signal);
+  print(o, { buckets, objects }, () =>
+    found.length === 0 ? `no replay has filled buckets under ${o.into}` : `${buckets.join(', ')} are removed, with ${objects} objects`,
+  );
 }
 
 export function addReplayCommands(program: Command): void {
@@ -75,4 +104,15 @@ export function addReplayCommands(program: Command): void {
     const { replayRelease } = await import('../replay/release.ts');
     await replay('release', o, (ctx) => replayRelease(ctx));
   });
+  group
+    .command('remove')
+    .description('takes away the buckets that replays have filled: a withdrawal reaches them at the next replay only')
+    .requiredOption('--into <prefix>', 'as it was given to the replays')
+    .option('--dir <dir>', 'folder of the deployment', DEFAULT_DIR)
+    .option('--yes', 'do not ask')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', '\nExample:\n  ctstream replay remove --into replay-\n')
+    .action(async (o: RemoveFlags, command: Command) => {
+      await remove(o, command);
+    });
 }

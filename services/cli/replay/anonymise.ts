@@ -7,11 +7,13 @@ import { openPostgresVault } from '../../adapters/postgres-vault.ts';
 import { DEFAULT_IDENTITY_RULES } from '../../anonymise/identity.ts';
 import { compileProfile } from '../../anonymise/profile/profile.ts';
 import { INSTANCE_LIMIT_MB } from '../../anonymise/instance-limit.ts';
+import { QUARANTINE_BUCKET } from '../../anonymise/quarantine.ts';
 import { studyShelf } from '../../anonymise/shelf.ts';
 import { anonymiseStage, type AnonymisePorts } from '../../anonymise/stage.ts';
 import { type CentreId, clinicalKey } from '../../kernel/ids.ts';
 import { readManifest, type StudyManifest } from '../../kernel/manifest.ts';
 import type { EventIn } from '../../kernel/stage.ts';
+import { studyOf } from '../../kernel/sweep.ts';
 import type { HeldBook } from '../../ports/held-decisions.ts';
 import type { ObjectStore } from '../../ports/object-store.ts';
 import { readCentresFile } from '../../runtime/centres-file.ts';
@@ -21,6 +23,7 @@ import { eventsIn, outcomeIds, recordedLog, replayEvents, replayStore, type Reco
 import { systemRandom } from '../../runtime/system.ts';
 import { type ReplayContext, type ReplayReport, withdrawnIn } from './context.ts';
 import { recordedVault, type RecordedVault } from './recorded-vault.ts';
+import { eraseWithdrawn } from './withdrawn-copies.ts';
 
 type Stored = EventIn<'ctstream.clinical.v1.StudyStored'>;
 type Anonymised = EventIn<'ctstream.research.v1.StudyAnonymised'>;
@@ -70,14 +73,19 @@ const readOnly = (real: HeldBook): HeldBook => ({
   close: async () => undefined,
 });
 
-async function replayRecorded(
-  ctx: ReplayContext,
+type RecordedContext = Pick<ReplayContext, 'codec' | 'source' | 'target' | 'signal' | 'progress'> & {
+  readonly provisioned: Pick<ReplayContext['provisioned'], 'file'>;
+};
+
+export async function replayRecorded(
+  ctx: RecordedContext,
   log: RecordedLog,
   { vault, names }: RecordedVault,
   held: HeldBook,
   o: AnonymiseReplayOptions,
 ): Promise<ReplayReport> {
   const { provisioned: p, signal } = ctx;
+  const erased = await eraseWithdrawn(ctx, log.events);
   const was = published(log);
   const namesOf = ({ value: v }: Stored): string => {
     const found = names(clinicalKey(v.centre, v.studyInstanceUid), v.revision);
@@ -89,7 +97,9 @@ async function replayRecorded(
     signal,
   );
   const isDenied = ({ value: v }: Pick<Stored, 'value'>): boolean => denied.has(clinicalKey(v.centre, v.studyInstanceUid));
-  const { done, forgotten } = comparable(log, stored, namesOf);
+  const kept = await studiesKept(ctx.source, signal);
+  const isFreed = (e: Stored): boolean => !isDenied(e) && !kept.has(`${e.value.centre}/${e.value.studyInstanceUid}/`);
+  const { done, freed, forgotten, leftOut } = comparable(log, stored, namesOf, isFreed);
   const handled = done.filter((e) => !isDenied(e));
   const isPublished = (e: Stored): boolean => was.has(namesOf(e));
   // One that was not published may have been superseded: it comes when the newer one stands, as it did.
@@ -124,15 +134,23 @@ async function replayRecorded(
 
   const withdrawn = withdrawnIn(log.events);
   const own = log.events.filter((e) => e.source === anonymiseStage.name && e.type !== 'ctstream.research.v1.SubjectWithdrawn');
-  const recorded = own.filter((e) => !withdrawn.concerns(e) && !isOfDenied(e, denied) && !forgotten.has(e));
+  const recorded = own.filter((e) => !withdrawn.concerns(e) && !isOfDenied(e, denied) && !leftOut.has(e));
   const objects = await comparePublished(
     ctx,
-    [...was.values()].filter((e) => !withdrawn.subjects.has(e.value.subjectId) && !forgotten.has(e)),
+    [...was.values()].filter((e) => !withdrawn.subjects.has(e.value.subjectId) && !leftOut.has(e)),
   );
-  const open = stored.filter((e) => !isDenied(e)).length - handled.length;
+  const open = stored.filter((e) => !isDenied(e)).length - handled.length - freed.length;
+  const holds = run.faults.filter(({ code }) => code.startsWith('HELD_')).length;
   const notes = [
+    ...erased,
     ...(denied.size === 0 ? [] : [`${denied.size} studies of withdrawn patients are left out`]),
     ...(open === 0 ? [] : [`${open} stored revisions had no outcome when the log was cut: under way, held or parked`]),
+    ...(freed.length === 0
+      ? []
+      : [
+          `${freed.length} stored revisions are left out: originals freed. Nothing of these studies is in ${CLINICAL}, which can't say who removed it`,
+        ]),
+    ...(holds === 0 ? [] : [`${holds} stored revisions are held this time: no note or picture of them is put anywhere`]),
     ...(forgotten.size === 0 ? [] : [`${forgotten.size} outcomes are of stored revisions that have left the log`]),
     ...(unnamed === 0 ? [] : [`${unnamed} manifests are no longer in ${RESEARCH}: their attempts got other names`]),
   ];
@@ -147,24 +165,47 @@ async function replayRecorded(
   };
 }
 
+/** Studies (prefixes) of which ct-clinical has anything at all: the sweeper frees a study as a whole. */
+async function studiesKept(source: ObjectStore, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const studies = new Set<string>();
+  for await (const { key } of source.list(CLINICAL, '', signal)) {
+    const study = studyOf('clinical', key);
+    if (study !== undefined) studies.add(study);
+  }
+  return studies;
+}
+
 /**
- * What a log that was cut while the deployment goes on can be compared by: stored revisions with an outcome in it, and of the
- * outcomes not those whose stored revision has expired.
+ * What a log that was cut while the deployment goes on can be compared by: stored revisions with an outcome in it whose
+ * originals are there, and of the outcomes not those whose stored revision has expired or whose originals were freed.
  */
 export function comparable(
   log: Pick<RecordedLog, 'ends' | 'events'>,
   stored: readonly Stored[],
   namesOf: (e: Stored) => string,
-): { readonly done: readonly Stored[]; readonly forgotten: ReadonlySet<EventIn> } {
+  isFreed: (e: Stored) => boolean,
+): {
+  readonly done: readonly Stored[];
+  readonly freed: readonly Stored[];
+  readonly forgotten: ReadonlySet<EventIn>;
+  /** Outcomes that are not compared: those of `freed`, and `forgotten`. */
+  readonly leftOut: ReadonlySet<EventIn>;
+} {
   const outcomeName = (e: EventIn): string => (e.type === 'ctstream.research.v1.StudyAnonymised' ? revisionKey(e.value) : e.id);
   const own = log.events.filter((e) => e.source === anonymiseStage.name && anonymiseStage.produces.includes(e.topic));
   const told = new Set(own.map(outcomeName));
   const namesOfOutcomes = new Map(stored.map((e) => [e, [namesOf(e), ...outcomeIds(anonymiseStage, e)]]));
   const known = new Set([...namesOfOutcomes.values()].flat());
   const hasExpired = log.ends.some((e) => e.first > 0n && anonymiseStage.consumes.includes(e.topic));
+  const ended = stored.filter((e) => namesOfOutcomes.get(e)?.some((name) => told.has(name)) === true);
+  const freed = ended.filter(isFreed);
+  const namesOfFreed = new Set(freed.flatMap((e) => namesOfOutcomes.get(e) ?? []));
+  const forgotten = new Set(hasExpired ? own.filter((e) => !known.has(outcomeName(e))) : []);
   return {
-    done: stored.filter((e) => namesOfOutcomes.get(e)?.some((name) => told.has(name)) === true),
-    forgotten: new Set(hasExpired ? own.filter((e) => !known.has(outcomeName(e))) : []),
+    done: ended.filter((e) => !isFreed(e)),
+    freed,
+    forgotten,
+    leftOut: forgotten.union(new Set(own.filter((e) => namesOfFreed.has(outcomeName(e))))),
   };
 }
 
@@ -179,7 +220,7 @@ async function recordedAttempt(source: ObjectStore, { value }: Anonymised, signa
 }
 
 /** `only`: the clinical manifest of a revision that was published. Newer ones were not there yet, or it had been superseded. */
-function storeOf(ctx: ReplayContext, only: string | undefined): ObjectStore {
+export function storeOf(ctx: Pick<ReplayContext, 'source' | 'target'>, only: string | undefined): ObjectStore {
   const store = replayStore({
     source: ctx.source,
     target: ctx.target,
@@ -192,19 +233,21 @@ function storeOf(ctx: ReplayContext, only: string | undefined): ObjectStore {
   };
   const originals = <T>(bucket: string, work: () => Promise<T>): Promise<T> =>
     bucket === CLINICAL ? Promise.reject(new Error('a replay writes nothing into ct-clinical')) : work();
+  // Pictures of who was not de-identified: nobody looks at those of a replay, and nothing would ever remove them.
+  const isHeld = (bucket: string): boolean => bucket === QUARANTINE_BUCKET;
   return {
     ...store,
     list: (bucket, prefix, signal) => list(bucket, prefix, signal),
     getBytes: (bucket, ...rest) => (bucket === CLINICAL ? ctx.source.getBytes(bucket, ...rest) : store.getBytes(bucket, ...rest)),
     get: (bucket, ...rest) => (bucket === CLINICAL ? ctx.source.get(bucket, ...rest) : store.get(bucket, ...rest)),
-    put: (bucket, ...rest) => originals(bucket, () => store.put(bucket, ...rest)),
-    remove: (bucket, ...rest) => originals(bucket, () => store.remove(bucket, ...rest)),
+    put: async (bucket, ...rest) => (isHeld(bucket) ? 'created' : await originals(bucket, () => store.put(bucket, ...rest))),
+    remove: async (bucket, ...rest) => (isHeld(bucket) ? undefined : await originals(bucket, () => store.remove(bucket, ...rest))),
   };
 }
 
 /** Manifests against the hashes in the log, whether or not the old ones are there; every object against the one that was. */
 async function comparePublished(
-  ctx: ReplayContext,
+  ctx: Pick<ReplayContext, 'source' | 'target' | 'signal'>,
   published: readonly Anonymised[],
 ): Promise<{ compared: number; differences: Difference[] }> {
   const differences: Difference[] = [];

@@ -6,6 +6,7 @@ import { compareEvents, compareObjects } from '../../runtime/replay-compare.ts';
 import { eventsIn, outcomeIds, recordedLog, replayEvents, replayStore } from '../../runtime/replay.ts';
 import { systemClock, systemRandom } from '../../runtime/system.ts';
 import { type ReplayContext, type ReplayReport, withdrawnIn } from './context.ts';
+import { eraseWithdrawn } from './withdrawn-copies.ts';
 
 type Anonymised = EventIn<'ctstream.research.v1.StudyAnonymised'>;
 type Handled = Anonymised | EventIn<'ctstream.research.v1.SubjectWithdrawn'>;
@@ -25,6 +26,7 @@ export async function replayAssess(
   const told = [...assess.produces, 'ct.research.study-rejected.v1', 'ct.research.study-skipped.v1'];
   const topics = { told, taken: assess.consumes };
   const log = await recordedLog(ctx.bus, ctx.codec, topics, ctx.signal);
+  const erased = await eraseWithdrawn(ctx, log.events);
   const withdrawn = withdrawnIn(log.events);
   const recorded = log.events.filter((e) => e.source === assess.name && !withdrawn.concerns(e));
   const skips = eventsIn({ events: recorded }, 'ctstream.research.v1.StudySkipped');
@@ -63,6 +65,7 @@ export async function replayAssess(
     differences: [...compareEvents(recorded, run.told), ...objects.differences],
     faults: run.faults,
     notes: [
+      ...erased,
       ...(withdrawn.subjects.size === 0 ? [] : [`${withdrawn.subjects.size} withdrawn subjects are left out`]),
       ...(studies.length === all.length ? [] : [`${all.length - studies.length} revisions had no outcome when the log was cut`]),
     ],

@@ -2,7 +2,7 @@
 import type { Platform } from '../../../deploy/local/platform.ts';
 import { BUCKETS } from '../../../deploy/local/policies.ts';
 import type { Provisioned } from '../../../deploy/local/provision.ts';
-import { s3Store } from '../../adapters/s3-store.ts';
+import { s3Store, type S3Store } from '../../adapters/s3-store.ts';
 import { openCodec } from '../../adapters/schema-registry.ts';
 import type { EventIn } from '../../kernel/stage.ts';
 import type { EventBus } from '../../ports/event-bus.ts';
@@ -21,6 +21,7 @@ export interface ReplayContext {
   readonly codec: EventCodec;
   /** The deployment's buckets. Replays only read here. */
   readonly source: ObjectStore;
+  /** Held studies leave nothing here: there is no ct-quarantine. */
   readonly target: ObjectStore;
   readonly signal: AbortSignal;
   readonly progress: (done: number, all: number) => void;
@@ -41,16 +42,29 @@ export interface ReplayReport {
   readonly notes: readonly string[];
 }
 
-/** `into` is put before the names of the buckets to fill. @throws ConfigError for one that names the deployment's own */
-export async function openReplay(
-  { platform, provisioned }: { readonly platform: Platform; readonly provisioned: Provisioned },
+interface Place {
+  readonly platform: Platform;
+  readonly provisioned: Provisioned;
+}
+
+/** Buckets that a replay reads but never makes. Where they are, a deployment is. */
+const NEVER_MADE: readonly string[] = ['ct-clinical', 'ct-event-log'];
+/** Earlier versions made ct-quarantine too, and put pictures of held studies there, for ever. */
+export const COPIED = BUCKETS.filter((bucket) => !NEVER_MADE.includes(bucket));
+const FILLED = COPIED.filter((bucket) => bucket !== 'ct-quarantine');
+
+/**
+ * The buckets whose names begin with `into`, and the deployment's own.
+ * @throws ConfigError for an `into` that names a deployment's own buckets, this one's or another's
+ */
+export async function replayStores(
+  { platform, provisioned }: Place,
   into: string,
-  o: { readonly signal: AbortSignal; readonly progress?: (done: number, all: number) => void },
-): Promise<ReplayContext> {
+): Promise<{ readonly source: S3Store; readonly target: S3Store; readonly prefix: string }> {
   if (!/^[a-z0-9][a-z0-9-]*-$/.test(into)) throw new ConfigError([`--into: a-z, 0-9 and '-', with '-' at the end, such as replay-`]);
   const prefix = `${into}${provisioned.bucketPrefix}`;
   const { minio, tls } = platform;
-  const store = (bucketPrefix: string): ReturnType<typeof s3Store> =>
+  const store = (bucketPrefix: string): S3Store =>
     s3Store({
       endpoint: minio.url,
       ...(tls === undefined ? {} : { tls: { ca: tls.ca } }),
@@ -59,14 +73,32 @@ export async function openReplay(
       bucketPrefix,
     });
   const target = store(prefix);
-  await target.ensureBuckets(BUCKETS.filter((bucket) => bucket !== 'ct-clinical' && bucket !== 'ct-event-log'));
+  await refuseDeployment(target, prefix);
+  return { source: store(provisioned.bucketPrefix), target, prefix };
+}
+
+/** @throws ConfigError when the buckets are a deployment's */
+export async function refuseDeployment(target: Pick<S3Store, 'bucketsOf'>, prefix: string): Promise<void> {
+  const [own] = await target.bucketsOf(NEVER_MADE);
+  if (own !== undefined) throw new ConfigError([`--into: ${prefix}${own} is there, so these are a deployment's own buckets`]);
+}
+
+/** `into` is put before the names of the buckets to fill. @throws ConfigError for one that names a deployment's own */
+export async function openReplay(
+  { platform, provisioned }: Place,
+  into: string,
+  o: { readonly signal: AbortSignal; readonly progress?: (done: number, all: number) => void },
+): Promise<ReplayContext> {
+  const { source, target } = await replayStores({ platform, provisioned }, into);
+  for (const left of await target.bucketsOf(['ct-quarantine'])) await target.removeBucket(left, o.signal);
+  await target.ensureBuckets(FILLED);
   const bus = await openQuietBus(localAccess(platform, provisioned).kafka('account'), 'ctstream-replay');
   return {
     platform,
     provisioned,
     bus,
     codec: await openCodec(platform.registryUrl),
-    source: store(provisioned.bucketPrefix),
+    source,
     target,
     signal: o.signal,
     progress: o.progress ?? (() => undefined),

@@ -10,7 +10,7 @@ import { postgresDatabase } from '../../adapters/postgres-database.ts';
 import type { EventIn } from '../../kernel/stage.ts';
 import type { ObjectStore } from '../../ports/object-store.ts';
 import { approveRelease } from '../../release/approve.ts';
-import { buildRelease, type ReleaseDeps } from '../../release/build.ts';
+import { buildRelease, CANDIDATES, type ReleaseDeps, removePrefix } from '../../release/build.ts';
 import type { VersionHole } from '../../release/documents.ts';
 import { readReleaseSecret } from '../../release/env.ts';
 import type { FactType } from '../../release/facts.ts';
@@ -21,6 +21,7 @@ import { compareEvents, compareObjects, type Difference } from '../../runtime/re
 import { eventsIn, recordedLog, replayEvents, replayStore, type RecordedLog } from '../../runtime/replay.ts';
 import { systemClock } from '../../runtime/system.ts';
 import { type ReplayContext, type ReplayReport, withdrawnIn } from './context.ts';
+import { eraseWithdrawn } from './withdrawn-copies.ts';
 
 type Fact = EventIn<FactType>;
 type Released = EventIn<'ctstream.research.v1.DatasetReleased'>;
@@ -31,10 +32,12 @@ const LIMIT_BYTES = 64 * 1024 * 1024;
 
 export async function replayRelease(ctx: ReplayContext): Promise<ReplayReport> {
   const log = await recordedLog(ctx.bus, ctx.codec, { told: releaseStage.produces, taken: releaseStage.consumes }, ctx.signal);
+  const erased = await eraseWithdrawn(ctx, log.events);
   const staging = await mkdtemp(join(tmpdir(), 'ctstream-replay-'));
   const database = await emptyDatabase(ctx);
   try {
-    return await rebuild(ctx, log, database, staging);
+    const report = await rebuild(ctx, log, database, staging);
+    return { ...report, notes: [...erased, ...report.notes] };
   } finally {
     // It was made for this run alone.
     await database.query('DROP SCHEMA public CASCADE').catch(() => undefined);
@@ -68,6 +71,8 @@ async function rebuild(ctx: ReplayContext, log: RecordedLog, database: ReplayDat
     const deps: ReleaseDeps = { database, store, secret, codeVersion, stagingDir };
     if ((await ctx.source.head(RELEASES, `${name}/${TOMBSTONES_FILE}`)) !== undefined) rewritten.add(name);
     await feed(version, await holesOf(ctx.source, name));
+    // It is built anew, and files of an earlier replay that it has no more would stay: a withdrawn subject's too.
+    for (const bucket of [RELEASES, CANDIDATES]) await removePrefix(ctx.target, bucket, name, ctx.signal);
     try {
       await buildRelease(deps, { version: name, cut, acceptHoles: true, signal: ctx.signal });
       await approveRelease(deps, { version: name, approvers, simulated, signal: ctx.signal });

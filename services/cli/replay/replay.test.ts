@@ -9,6 +9,7 @@ import type { EventIn } from '../../kernel/stage.ts';
 import type { BusRecord } from '../../ports/event-bus.ts';
 import { comparable } from './anonymise.ts';
 import { replayAssess } from './assess.ts';
+import { COPIED, refuseDeployment } from './context.ts';
 
 type Values = Record<string, unknown>;
 
@@ -37,11 +38,12 @@ const rejected = (n: number): EventIn => {
   return event(type, outgoingId('anonymise', `stored ${n}`, type, 0), value);
 };
 const namesOf = (e: EventIn<'ctstream.clinical.v1.StudyStored'>): string => `S${e.id.split(' ')[1] ?? ''}/q`;
+const nobody = (): boolean => false;
 
 test('anonymise: what had no outcome when the log was cut is left out', () => {
   const all = [stored(1), stored(2), stored(3)];
   const events: EventIn[] = [...all, anonymised(1), rejected(2)];
-  const { done, forgotten } = comparable({ ends: [], events }, all, namesOf);
+  const { done, forgotten } = comparable({ ends: [], events }, all, namesOf, nobody);
   expect(done.map((e) => e.id)).toEqual(['stored 1', 'stored 2']);
   expect(forgotten.size).toBe(0);
 });
@@ -50,8 +52,8 @@ test('anonymise: so are outcomes whose stored revision has expired, where the lo
   const outcomes = [anonymised(1), anonymised(2), rejected(3)];
   const events: EventIn[] = [stored(1), ...outcomes];
   const from = (first: bigint) => [{ topic: 'ct.clinical.study-stored.v1', partition: 0, first, end: 9n }];
-  expect([...comparable({ ends: from(3n), events }, [stored(1)], namesOf).forgotten]).toEqual(outcomes.slice(1));
-  expect(comparable({ ends: from(0n), events }, [stored(1)], namesOf).forgotten.size).toBe(0);
+  expect([...comparable({ ends: from(3n), events }, [stored(1)], namesOf, nobody).forgotten]).toEqual(outcomes.slice(1));
+  expect(comparable({ ends: from(0n), events }, [stored(1)], namesOf, nobody).forgotten.size).toBe(0);
 });
 
 test('assess: neither a study that is under way nor what was published since is a difference', async () => {
@@ -83,4 +85,11 @@ test('assess: neither a study that is under way nor what was published since is 
   const again = await replayAssess({ bus, codec, source, target, signal, progress: () => undefined });
   expect(again.faults).toHaveLength(1);
   expect(again.differences.map(({ how, what }) => `${how} ${what}`)).toEqual(expect.arrayContaining(['missing event', 'missing object']));
+});
+
+test("a replay fills and removes no deployment's own buckets, and no ct-clinical is ever a copy", async () => {
+  const there = (...buckets: string[]) => ({ bucketsOf: async (names: readonly string[]) => names.filter((n) => buckets.includes(n)) });
+  await expect(refuseDeployment(there('ct-research', 'ct-event-log'), 'other-')).rejects.toThrow(/other-ct-event-log is there/);
+  await expect(refuseDeployment(there('ct-research', 'ct-quarantine'), 'other-')).resolves.toBeUndefined();
+  expect(COPIED).toEqual(['ct-research', 'ct-releases', 'ct-quarantine', 'ct-release-candidates']);
 });

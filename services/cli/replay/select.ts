@@ -1,4 +1,4 @@
-// Decides the recorded rounds again (services/select/replay.ts) and compares what is told. Nothing goes to a bucket.
+// Decides the recorded rounds again (services/select/replay.ts) and compares what is told. Nothing is put into a bucket.
 import { outgoingId } from '../../kernel/event-ids.ts';
 import { compareEvents } from '../../runtime/replay-compare.ts';
 import { eventsIn, recordedLog } from '../../runtime/replay.ts';
@@ -6,13 +6,15 @@ import type { CohortFile } from '../../select/cohort.ts';
 import { replayRounds } from '../../select/replay.ts';
 import { selectStage } from '../../select/stage.ts';
 import type { ReplayContext, ReplayReport } from './context.ts';
+import { eraseWithdrawn } from './withdrawn-copies.ts';
 
 /** @throws Fault BAD_CONFIG when a round was made with a cohort file that is not given */
 export async function replaySelect(
-  ctx: Pick<ReplayContext, 'bus' | 'codec' | 'signal'>,
+  ctx: Pick<ReplayContext, 'bus' | 'codec' | 'source' | 'target' | 'signal'>,
   cohorts: readonly CohortFile[],
 ): Promise<ReplayReport> {
   const log = await recordedLog(ctx.bus, ctx.codec, { told: selectStage.produces, taken: selectStage.consumes }, ctx.signal);
+  const erasedCopies = await eraseWithdrawn(ctx, log.events);
   const own = log.events.filter((e) => e.source === selectStage.name);
   const rounds = eventsIn({ events: own }, 'ctstream.research.v1.SelectionRoundClosed');
   const decisions = eventsIn(
@@ -38,6 +40,9 @@ export async function replaySelect(
     objects: 0,
     differences: compareEvents([...decisions, ...rounds], events),
     faults: [],
-    notes: undecided === 0 ? [] : [`${undecided} studies below a cut were never decided: holes of the cut, or withdrawn before they came`],
+    notes: [
+      ...erasedCopies,
+      ...(undecided === 0 ? [] : [`${undecided} studies below a cut were never decided: holes of the cut, or withdrawn before they came`]),
+    ],
   };
 }
