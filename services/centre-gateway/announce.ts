@@ -5,42 +5,69 @@ import type { ClinicalRevision } from '../kernel/ids.ts';
 import type { FoundInstance, FoundStudy } from '../ports/dicomweb.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
-import { isToAnnounceAgain, isUntouched, markAnnounced, nextStudySequence, postpone, settle } from './studies.ts';
+import {
+  isToAnnounceAgain,
+  isUntouched,
+  markAnnounced,
+  nextStudySequence,
+  noteInconsistent,
+  postpone,
+  setBack,
+  settle,
+} from './studies.ts';
 
-/** The instance list twice with a pause between; undefined when the counts differ or the study still moves. */
-async function countedTwice(
-  link: CentreLink,
-  rows: readonly FoundStudy[],
-  row: StudyRow,
-  signal: AbortSignal,
-): Promise<readonly FoundInstance[] | undefined> {
-  const said = rows.every((r) => r.instanceCount !== undefined) ? rows.reduce((sum, r) => sum + (r.instanceCount ?? 0), 0) : undefined;
+/** What the PACS shows of a study. */
+interface Look {
+  readonly list: readonly FoundInstance[];
+  readonly revision: ClinicalRevision;
+  /** Why that can't be announced; the study still moves, or the PACS does not agree with itself. */
+  readonly differs: string | undefined;
+}
+
+/**
+ * The study counted twice with a pause between. A list that is longer than the server's own number need not be whole either: the
+ * number may be out of date, or always 0, and the list cut off all the same.
+ */
+async function lookTwice(link: CentreLink, rows: readonly FoundStudy[], row: StudyRow, signal: AbortSignal): Promise<Look> {
+  const said = rows.every((r) => r.instanceCount !== undefined) ? countOf(rows) : undefined;
   const first = said ?? (await link.web.instances(row.uid, signal)).length;
   await link.clock.sleep(link.countPauseMs, signal);
   const list = await link.web.instances(row.uid, signal);
-  return list.length === first && list.length > 0 ? list : undefined;
+  if (list.length !== first || list.length === 0)
+    return { list, revision: revisionOf(list), differs: `it counts ${first} instances and lists ${list.length}` };
+  const hashed = await withHashes(link, row, list, signal);
+  const bare = hashed.filter((i) => i.hash === '').length;
+  return { list, revision: revisionOf(hashed), differs: bare === 0 ? undefined : `${bare} of ${list.length} instances have no MD5` };
 }
 
-/** With the server's hash of each instance, where it gives them; undefined when some are still missing. */
+/** With the server's hash of each instance, where it gives them; empty where one is missing. */
 async function withHashes(
   link: CentreLink,
   row: StudyRow,
   list: readonly FoundInstance[],
   signal: AbortSignal,
-): Promise<readonly ListedInstance[] | undefined> {
+): Promise<readonly ListedInstance[]> {
   if (link.changes === undefined) return list;
   const hashes = await link.changes.hashes(row.uid, signal);
-  const hashed = list.map((i) => ({
+  return list.map((i) => ({
     seriesInstanceUid: i.seriesInstanceUid,
     sopInstanceUid: i.sopInstanceUid,
     hash: hashes.get(i.sopInstanceUid) ?? '',
   }));
-  return hashed.every((i) => i.hash !== '') ? hashed : undefined;
+}
+
+/** A study that still moves waits for its quiet time; one that stands still waits for its PACS, each time longer. */
+function putOff(state: State, link: CentreLink, row: StudyRow, differs: string, revision: ClinicalRevision): void {
+  const { centre, quiet } = link;
+  if (!noteInconsistent(state, centre, row.uid, `${differs}|${revision}`)) return postpone(state, centre, row, quiet);
+  // Without the study: a log is read by more people than the status page.
+  link.log('warn', { centre, code: 'PACS_INCONSISTENT', fault: differs }, 'the PACS does not agree with itself on a study');
+  setBack(state, centre, row, quiet);
 }
 
 /** Looks at a due study and announces it when it is new. @throws Fault of the PACS; the study stays due. */
 export async function announceDue(state: State, link: CentreLink, row: StudyRow, signal: AbortSignal): Promise<void> {
-  const { centre, quiet } = link;
+  const { centre } = link;
   const rows = await link.web.study(row.uid, signal);
   if (rows.length === 0) {
     // Ingest found it changed and its account waits for what comes next: that is nothing, and ingest will say so.
@@ -48,10 +75,8 @@ export async function announceDue(state: State, link: CentreLink, row: StudyRow,
     return settle(state, centre, row, 'unlisted', null);
   }
   if (!link.inScope(rows)) return settle(state, centre, row, 'outOfScope', countOf(rows));
-  const list = await countedTwice(link, rows, row, signal);
-  const listed = list === undefined ? undefined : await withHashes(link, row, list, signal);
-  if (list === undefined || listed === undefined) return postpone(state, centre, row, quiet);
-  const revision = revisionOf(listed);
+  const { list, revision, differs } = await lookTwice(link, rows, row, signal);
+  if (differs !== undefined) return putOff(state, link, row, differs, revision);
   if (revision === row.revision && !isToAnnounceAgain(state, centre, row.uid)) return settle(state, centre, row, 'announced', list.length);
   await announce(state, link, row, { rows, list, revision });
 }

@@ -7,7 +7,7 @@ import { countOf } from './announce.ts';
 import { refuseUnnamed } from './intake-store.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
-import { isToAnnounceAgain, markTouched, noteMissed, settle, studyRow } from './studies.ts';
+import { isInconsistent, isToAnnounceAgain, markTouched, noteMissed, settle, studyRow } from './studies.ts';
 
 /** Studies of one census event: far below the broker's 1 MiB. */
 const PAGE = 500;
@@ -92,7 +92,12 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
   // The log may have lost or forgotten the announcement: until the next one the study waits.
   if (now?.revision !== null && now?.revision !== undefined && !isAgain)
     return { studyInstanceUid: uid, instanceCount, state: 'announced', code: null };
-  return { studyInstanceUid: uid, instanceCount, state: 'pending', code: now?.deadline_ms === null ? 'NOT_ANNOUNCED' : 'NOT_YET_STABLE' };
+  const code = isInconsistent(state, link.centre, uid)
+    ? 'PACS_INCONSISTENT'
+    : now?.deadline_ms === null
+      ? 'NOT_ANNOUNCED'
+      : 'NOT_YET_STABLE';
+  return { studyInstanceUid: uid, instanceCount, state: 'pending', code };
 }
 
 /** A study that waits already keeps its deadline; one that was announced is looked at when its count differs. */

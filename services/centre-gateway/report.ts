@@ -4,7 +4,7 @@ import { CODES, isCode } from '../kernel/codes.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
 import type { State } from './state.ts';
-import { toAnnounceAgain } from './studies.ts';
+import { IS_INCONSISTENT, toAnnounceAgain } from './studies.ts';
 
 export interface CentreReport {
   readonly centre: string;
@@ -54,12 +54,13 @@ interface Group {
 
 // One kind per study, in this order; a study that is not in the PACS any more and never came does not count.
 const KIND = `CASE
+  WHEN ${IS_INCONSISTENT} THEN 'waiting'
   WHEN status = 'stored' AND revision IS NOT NULL THEN 'acknowledged'
   WHEN status = 'rejected' THEN 'refused'
   WHEN state = 'outOfScope' THEN 'outOfScope'
   WHEN state = 'unlisted' AND revision IS NULL THEN 'gone'
   ELSE 'waiting' END`;
-const CODE = `CASE WHEN status_code IS NOT NULL THEN status_code WHEN revision IS NOT NULL THEN NULL WHEN deadline_ms IS NULL THEN 'NOT_ANNOUNCED' ELSE 'NOT_YET_STABLE' END`;
+const CODE = `CASE WHEN ${IS_INCONSISTENT} THEN 'PACS_INCONSISTENT' WHEN status_code IS NOT NULL THEN status_code WHEN revision IS NOT NULL THEN NULL WHEN deadline_ms IS NULL THEN 'NOT_ANNOUNCED' ELSE 'NOT_YET_STABLE' END`;
 
 const iso = (ms: number | null | undefined): string | null => (ms === null || ms === undefined ? null : new Date(ms).toISOString());
 

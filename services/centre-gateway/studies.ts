@@ -11,8 +11,10 @@ export interface Quiet {
   readonly stableSaidMs: number;
 }
 
-/** Longest pause between two looks at a study that keeps changing under ingest's hands, or that the PACS fails on. */
+/** Longest pause between two looks at a study that keeps changing under ingest's hands, or that the PACS fails on or contradicts itself on. */
 const LONGEST_BACKOFF_MS = 3_600_000;
+/** After so many looks in a row that find the same, a study stands still. */
+const LOOKS_ALIKE = 3;
 
 /** Something of the study came: (re)start its deadline. */
 export function markTouched(state: State, centre: CentreId, uid: StudyInstanceUid, by: NoticedBy, quiet: Quiet): void {
@@ -26,6 +28,7 @@ export function markTouched(state: State, centre: CentreId, uid: StudyInstanceUi
     by,
     now + quiet.stableAfterMs,
   );
+  forgetInconsistent(state, centre, uid);
 }
 
 /** The server calls the study stable: that only shortens a deadline. */
@@ -70,7 +73,31 @@ export function postpone(state: State, centre: CentreId, row: StudyRow, quiet: Q
   );
 }
 
-/** The PACS answers, and fails on this study: each time later, so that it holds up the others less and less. */
+/** Keeps what a look found that can't be announced; true once the study stands still like that. */
+export function noteInconsistent(state: State, centre: CentreId, uid: StudyInstanceUid, found: string): boolean {
+  const row = state.get<{ looks: number }>(
+    `INSERT INTO inconsistent (centre, uid, found, looks) VALUES (?, ?, ?, 1)
+     ON CONFLICT (centre, uid) DO UPDATE SET looks = iif(found = excluded.found, looks + 1, 1), found = excluded.found RETURNING looks`,
+    centre,
+    uid,
+    found,
+  );
+  return row !== undefined && row.looks >= LOOKS_ALIKE;
+}
+
+/** Of the table `study`: it waits and stands still, and what the PACS says of it does not agree. */
+export const IS_INCONSISTENT = `(deadline_ms IS NOT NULL
+  AND EXISTS (SELECT 1 FROM inconsistent i WHERE i.centre = study.centre AND i.uid = study.uid AND i.looks >= ${LOOKS_ALIKE}))`;
+
+export function isInconsistent(state: State, centre: CentreId, uid: StudyInstanceUid): boolean {
+  return state.get(`SELECT 1 FROM study WHERE centre = ? AND uid = ? AND ${IS_INCONSISTENT}`, centre, uid) !== undefined;
+}
+
+function forgetInconsistent(state: State, centre: CentreId, uid: StudyInstanceUid): void {
+  state.run('DELETE FROM inconsistent WHERE centre = ? AND uid = ?', centre, uid);
+}
+
+/** The PACS answers, and fails on this study or contradicts itself: each time later, so that it holds up the others less and less. */
 export function setBack(state: State, centre: CentreId, row: StudyRow, quiet: Quiet): void {
   state.run(
     'UPDATE study SET tries = tries + 1, deadline_ms = ? WHERE centre = ? AND uid = ? AND deadline_ms IS ?',
@@ -101,7 +128,9 @@ export function settle(
     row.uid,
     row.deadline_ms,
   );
-  if (isSettled > 0) forgetAnnounceAgain(state, centre, row.uid);
+  if (isSettled === 0) return;
+  forgetAnnounceAgain(state, centre, row.uid);
+  forgetInconsistent(state, centre, row.uid);
 }
 
 /** True when nothing touched the study since `row` was read. */
@@ -138,6 +167,7 @@ export function markAnnounced(
     row.uid,
   );
   forgetAnnounceAgain(state, centre, row.uid);
+  forgetInconsistent(state, centre, row.uid);
   state.run('DELETE FROM census_missed WHERE centre = ? AND uid = ?', centre, row.uid);
 }
 

@@ -367,6 +367,117 @@ describe('an announced study that a census did not list', () => {
   });
 });
 
+describe('a study on which the PACS does not agree with itself', () => {
+  let counts: number | undefined;
+  let lists: number;
+  /** Number of the first instance that it lists. */
+  let from: number;
+  let hashes: number | undefined;
+  let lookedMs: number[];
+  let logged: unknown[][];
+  const disagreeing = (): CentreLink => ({
+    ...link,
+    web: {
+      ...web,
+      async *studies() {
+        yield { ...found(BAD), instanceCount: counts };
+      },
+      study: async (uid) => (lookedMs.push(now), [{ ...found(uid), instanceCount: counts }]),
+      instances: async (uid) =>
+        Array.from({ length: lists }, (_, n) => ({
+          seriesInstanceUid: `${uid}.1`,
+          sopInstanceUid: `${uid}.1.${from + n}`,
+          sopClassUid: '',
+          modality: 'CT',
+          availableTransferSyntaxUids: [],
+        })),
+    },
+    changes:
+      hashes === undefined
+        ? undefined
+        : {
+            since: () => Promise.reject(timeout),
+            hashes: async (uid) => new Map(Array.from({ length: hashes ?? 0 }, (_, n) => [`${uid}.1.${n}`, 'a'])),
+          },
+    log: (level, ...line) => {
+      if (level === 'warn') logged.push(line);
+    },
+  });
+  /** The time until each of so many looks, as each of them finds the study due. */
+  const looks = async (n: number, before: () => void = () => undefined): Promise<number[]> => {
+    lookedMs = [];
+    for (let i = 0; i < n; i += 1) {
+      before();
+      now = studyRow(state, centre, BAD)?.deadline_ms ?? NaN;
+      for (const row of dueStudies(state, centre, 10)) await announceDue(state, disagreeing(), row, signal);
+    }
+    return lookedMs.slice(1).map((ms, i) => Math.floor((ms - (lookedMs[i] ?? NaN)) / 1000));
+  };
+  const code = () => reportOf(state, link).studies.map((s) => s.code);
+  const listedAs = async () => {
+    await takeCensus(state, disagreeing(), signal);
+    const census = eventsOf('Census').at(-1);
+    return census?.type === 'ctstream.clinical.v1.Census' ? census.value.studies.map((s) => [s.state, s.code]) : [];
+  };
+  beforeEach(() => {
+    [counts, lists, from, hashes, logged] = [3, 3, 0, undefined, []];
+    pacs = new Set([BAD]);
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+  });
+
+  test.each<[string, number | undefined, number, number | undefined, string]>([
+    ['counts more than it lists', 5, 3, undefined, 'it counts 5 instances and lists 3'],
+    ['counts less than it lists', 1, 3, undefined, 'it counts 1 instances and lists 3'],
+    ['lists nothing of it', undefined, 0, undefined, 'it counts 0 instances and lists 0'],
+    ['lacks an MD5 of it', 3, 3, 2, '1 of 3 instances have no MD5'],
+  ])('that %s: is set back later each time, and is told, until it does', async (_, ...[says, has, hashed, why]) => {
+    [counts, lists, hashes] = [says, has, hashed];
+    expect(await looks(2)).toEqual([1]);
+    expect([code(), await listedAs(), logged]).toEqual([['NOT_YET_STABLE'], [['pending', 'NOT_YET_STABLE']], []]);
+    expect(await looks(5)).toEqual([1, 2, 4, 8]);
+    expect([code(), await listedAs()]).toEqual([['PACS_INCONSISTENT'], [['pending', 'PACS_INCONSISTENT']]]);
+    expect(logged).toEqual(
+      Array(5).fill([{ centre, code: 'PACS_INCONSISTENT', fault: why }, 'the PACS does not agree with itself on a study']),
+    );
+    expect(eventsOf('StudyAvailable')).toEqual([]);
+    [counts, lists, hashes] = [3, 3, hashed === undefined ? undefined : 3];
+    await looks(1);
+    expect([code(), await listedAs(), eventsOf('StudyAvailable').length]).toEqual([[null], [['announced', null]], 1]);
+    // Nothing of it is left for the next time.
+    announceAgain(state, centre, 0);
+    expect(code()).toEqual([null]);
+  });
+
+  test('is none that still moves, and one no longer once something of it comes', async () => {
+    counts = 100;
+    expect(await looks(6, () => (lists += 1))).toEqual([1, 1, 1, 1, 1]);
+    expect(await looks(6, () => (from += 1))).toEqual([1, 1, 1, 1, 1]);
+    expect([code(), logged]).toEqual([['NOT_YET_STABLE'], []]);
+    await looks(3);
+    expect(code()).toEqual(['PACS_INCONSISTENT']);
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    expect(code()).toEqual(['NOT_YET_STABLE']);
+    expect(await looks(4)).toEqual([1, 1, 1]);
+  });
+
+  test('is told also when an earlier revision of it was stored', async () => {
+    await looks(1);
+    const revision = studyRow(state, centre, BAD)?.revision ?? '';
+    applyStatus(state, centre, { studyInstanceUid: BAD, revision, state: 'stored', code: null }, link.quiet);
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    counts = 5;
+    expect(reportOf(state, link)).toMatchObject({ acknowledged: 1, waiting: 0 });
+    await looks(3);
+    expect(reportOf(state, link)).toMatchObject({ acknowledged: 0, waiting: 1, reasons: { PACS_INCONSISTENT: 1 } });
+    expect(statusPage([reportOf(state, link)])).toContain('StoreMD5ForAttachments');
+    // It was that revision all along.
+    counts = 3;
+    await looks(1);
+    announceAgain(state, centre, 0);
+    expect(reportOf(state, link)).toMatchObject({ acknowledged: 1, waiting: 0, reasons: {} });
+  });
+});
+
 describe('a study that is taken out of the PACS', () => {
   const lineOf = (uid: string) =>
     eventsOf('Census')

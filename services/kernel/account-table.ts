@@ -19,6 +19,7 @@ const ofKind = (kind: CodeKind): Code[] => (Object.keys(CODES) as Code[]).filter
 
 const NAMED_WAITS: readonly StandingCode[] = [
   'NOT_YET_STABLE',
+  'PACS_INCONSISTENT',
   'NOT_ANNOUNCED',
   'SEQUENCE_WENT_BACK',
   'AWAITING_ROUND',
@@ -62,6 +63,14 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
       '`census` lists it as pending: images may still come, it came back after it had vanished or a census was without it, or it is to be announced again',
     takenOutBy: '`study-available`; or a whole census without it (rejected, STUDY_VANISHED)',
     acts: 'gateway',
+    next: [...ANYWHERE, 'outOfScope'],
+  },
+  {
+    state: 'waiting',
+    codes: ['PACS_INCONSISTENT'],
+    putBy: '`census` lists it as pending: it stands still, and what the PACS says of it does not agree',
+    takenOutBy: '`study-available`; or a whole census without it (rejected, STUDY_VANISHED)',
+    acts: "centre (its PACS): the code's remedy; the gateway looks again within the hour",
     next: [...ANYWHERE, 'outOfScope'],
   },
   {

@@ -95,6 +95,13 @@ const rows = {
     remedy: "The study waits and is tried again; if many do, raise the centre's quota.",
   },
   PACS_ERROR: { kind: 'waiting', meaning: 'The PACS answered with an error.', remedy: 'See the PACS log; the study is tried again.' },
+  PACS_INCONSISTENT: {
+    kind: 'waiting',
+    meaning:
+      'The study stands still, and what the PACS says of it does not agree: it lists other instances than it counts (0020,1208), or none, or an Orthanc lacks the MD5 of one.',
+    remedy:
+      "Look in the PACS for the study's rejected or hidden objects, a second patient, and a limit of QIDO-RS answers; in an Orthanc, at StoreMD5ForAttachments. It is looked at again, within the hour.",
+  },
   STUDY_VANISHED: {
     kind: 'final',
     meaning: 'The PACS listed the study, and then had it no longer: before it was announced, or before it was pulled.',

@@ -230,7 +230,7 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
       s.pendingListed = s.inScope && s.announced === undefined;
       if (!s.inScope) return [{ ...line, state: 'outOfScope', code: 'OUT_OF_SCOPE' }];
       return s.pendingListed
-        ? [{ ...line, state: 'pending', code: luck < 3 ? 'NOT_ANNOUNCED' : 'NOT_YET_STABLE' }]
+        ? [{ ...line, state: 'pending', code: luck < 3 ? 'NOT_ANNOUNCED' : luck < 5 ? 'PACS_INCONSISTENT' : 'NOT_YET_STABLE' }]
         : [{ ...line, state: 'announced' }];
     });
     const common = { centre, censusId: `n${censuses}`, takenAtMs: now, page: 1, pages: 1, outboxSequence: 0 };
