@@ -115,6 +115,11 @@ ${store}
 A role connects to its own database only. The owner makes the tables. In the vault's database the others have single tables and
 columns; \`ctstream held\` connects as \`vault_security\`, the account as \`vault_account\`.
 
+**Every link in one hand**: the vault's key with any role that reads \`vault_meta\` and \`studies\` (\`vault\`, \`vault_archiver_clinical\`,
+\`vault_account\`) is enough to compute which research study is which study of a centre, past the four eyes and unseen by the audit.
+Anonymise, archiver-clinical, the role \`privacy\` and whoever gives \`ctstream account\` have both; the operator and the security
+role do not need both and must not have both ([vault.md](vault.md#re-identify-under-four-eyes)).
+
 ${databases}
 
 On a server of your own: make each role with \`CREATE ROLE ... LOGIN PASSWORD ...\`, \`REVOKE CONNECT ON DATABASE vault FROM PUBLIC\`,

@@ -9,7 +9,7 @@ import type { EventIn } from '../kernel/stage.ts';
 import type { BusRecord, EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import type { OperatorPorts } from './deployment.ts';
-import { followLog } from './follow-log.ts';
+import { followLog, stageLags } from './follow-log.ts';
 
 const C = centreId('c01');
 const CENSUS = `ct.clinical.${C}.census.v1`;
@@ -74,7 +74,6 @@ test('lag counts what a stage has not finished, and reads neither censuses nor w
   const bus = broker.bus();
   const ages = [3_000_000, 2_000_000, 1_000_000];
   const nowMs = Date.now();
-  const codec = avroCodec();
   const record = (ageMs: number): OutgoingRecord => ({
     topic: AVAILABLE,
     key: 'k',
@@ -93,7 +92,7 @@ test('lag counts what a stage has not finished, and reads neither censuses nor w
       return bus.read(ends, signal);
     },
   };
-  const [first, ...others] = await followLog(portsOf(watched, codec)).lag(never);
+  const [first, ...others] = await stageLags(watched, never);
   expect(first).toMatchObject({ stage: 'ingest', records: 2 });
   expect(Math.round((first?.oldestMs ?? 0) / 100_000)).toBe(20);
   expect(others.every(({ records, oldestMs }) => records === 0 && oldestMs === 0)).toBe(true);

@@ -9,7 +9,7 @@ import { clinicalKey, type ClinicalKey, type ResearchStudyId } from '../kernel/i
 import { Fault } from '../kernel/fault.ts';
 import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn } from '../kernel/stage.ts';
-import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
+import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
 import { HEADER } from '../runtime/retry.ts';
 import { CONSUMED_TOPICS } from './consumed-topics.ts';
 import type { AccountPorts } from './deployment.ts';
@@ -26,8 +26,6 @@ export interface LogFollower {
   /** The account up to now. Offsets, then ends, then the vault's links are taken in this order, so that what
    * happens meanwhile can only make a study look less far than it is, never lost. */
   account(signal: AbortSignal): Promise<Account>;
-  /** Lag of every stage: records not finished, and the age of the oldest. */
-  lag(signal: AbortSignal): Promise<StageLag[]>;
 }
 
 export interface StageLag {
@@ -97,6 +95,52 @@ function readableBy(stage: string): string[] {
   return topicsFile.topics.filter((t) => t.readers.includes(stage)).map((t) => t.name);
 }
 
+async function committedOffsets(bus: EventBus): Promise<Map<string, bigint>> {
+  const found = new Map<string, bigint>();
+  for (const [stage, zone] of Object.entries(topicsFile.stages)) {
+    const topics = await bus.topics(readableBy(stage));
+    const retries = await bus.topics([`ct.${zone}.${stage}.retry.*`]);
+    for (const [group, names] of [
+      [stage, topics],
+      [`${stage}.retry`, retries],
+    ] as const) {
+      for (const c of await bus.committed(group, names)) found.set(`${group}#${place(c.topic, c.partition)}`, c.offset);
+    }
+  }
+  return found;
+}
+
+/** Lag of every stage: records not finished, and the age of the oldest. It asks Kafka alone: whoever watches it needs no vault. */
+export async function stageLags(bus: EventBus, signal: AbortSignal): Promise<StageLag[]> {
+  const committed = await committedOffsets(bus);
+  const ends = await bus.ends(await bus.topics([...new Set([...CONSUMED_TOPICS.values()].flat())]));
+  /** Where each stage goes on, by partition. */
+  const open = new Map<string, { readonly stage: string; readonly from: bigint }[]>();
+  const unread: TopicEnd[] = [];
+  for (const e of ends) {
+    const at = place(e.topic, e.partition);
+    const consumers = STAGES.filter((stage) => CONSUMED_TOPICS.get(stage)?.includes(templateOf(e.topic)) === true);
+    const waiting = consumers.map((stage) => ({ stage, from: greater(committed.get(`${stage}#${at}`) ?? 0n, e.first) }));
+    open.set(at, waiting);
+    const first = waiting.reduce((least, { from }) => (from < least ? from : least), e.end);
+    if (first < e.end) unread.push({ ...e, first });
+  }
+  const lags = new Map(STAGES.map((stage) => [stage, { records: 0, sinceMs: Infinity }]));
+  for await (const record of bus.read(unread, signal))
+    for (const { stage, from } of open.get(place(record.topic, record.partition)) ?? []) {
+      const lag = lags.get(stage);
+      if (lag === undefined || record.offset < from) continue;
+      lag.records += 1;
+      lag.sinceMs = Math.min(lag.sinceMs, timeOf(record));
+    }
+  const nowMs = Date.now();
+  return [...lags].map(([stage, { records, sinceMs }]) => ({
+    stage,
+    records,
+    oldestMs: records === 0 ? 0 : Math.max(0, nowMs - sinceMs),
+  }));
+}
+
 /** Follows all topics of a deployment from their start. */
 export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
   const next = new Map<string, bigint>();
@@ -146,21 +190,6 @@ export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
     for (const e of fresh) next.set(place(e.topic, e.partition), e.end);
   };
 
-  const committedOffsets = async (): Promise<Map<string, bigint>> => {
-    const found = new Map<string, bigint>();
-    for (const [stage, zone] of Object.entries(topicsFile.stages)) {
-      const topics = await ports.bus.topics(readableBy(stage));
-      const retries = await ports.bus.topics([`ct.${zone}.${stage}.retry.*`]);
-      for (const [group, names] of [
-        [stage, topics],
-        [`${stage}.retry`, retries],
-      ] as const) {
-        for (const c of await ports.bus.committed(group, names)) found.set(`${group}#${place(c.topic, c.partition)}`, c.offset);
-      }
-    }
-    return found;
-  };
-
   const lineage = async (signal: AbortSignal): Promise<Map<ClinicalKey, ResearchStudyId>> => {
     const links = new Map<ClinicalKey, ResearchStudyId>();
     for await (const l of ports.vault.lineages(signal)) links.set(clinicalKey(l.centre, l.studyInstanceUid), researchStudyId(l.secret));
@@ -169,7 +198,7 @@ export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
 
   return {
     async account(signal) {
-      const committed = await committedOffsets();
+      const committed = await committedOffsets(ports.bus);
       await readNew(FIRST, signal);
       await readNew([...REST, ...PARKED_TOPICS], signal);
       return account({
@@ -181,35 +210,6 @@ export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
         denied: await ports.vault.denied([...studies()], signal),
         committed: (group, topic, partition) => committed.get(`${group}#${place(topic, partition)}`) ?? 0n,
       });
-    },
-    async lag(signal) {
-      const committed = await committedOffsets();
-      const ends = await ports.bus.ends(await ports.bus.topics([...new Set([...CONSUMED_TOPICS.values()].flat())]));
-      /** Where each stage goes on, by partition. */
-      const open = new Map<string, { readonly stage: string; readonly from: bigint }[]>();
-      const unread: TopicEnd[] = [];
-      for (const e of ends) {
-        const at = place(e.topic, e.partition);
-        const consumers = STAGES.filter((stage) => CONSUMED_TOPICS.get(stage)?.includes(templateOf(e.topic)) === true);
-        const waiting = consumers.map((stage) => ({ stage, from: greater(committed.get(`${stage}#${at}`) ?? 0n, e.first) }));
-        open.set(at, waiting);
-        const first = waiting.reduce((least, { from }) => (from < least ? from : least), e.end);
-        if (first < e.end) unread.push({ ...e, first });
-      }
-      const lags = new Map(STAGES.map((stage) => [stage, { records: 0, sinceMs: Infinity }]));
-      for await (const record of ports.bus.read(unread, signal))
-        for (const { stage, from } of open.get(place(record.topic, record.partition)) ?? []) {
-          const lag = lags.get(stage);
-          if (lag === undefined || record.offset < from) continue;
-          lag.records += 1;
-          lag.sinceMs = Math.min(lag.sinceMs, timeOf(record));
-        }
-      const nowMs = Date.now();
-      return [...lags].map(([stage, { records, sinceMs }]) => ({
-        stage,
-        records,
-        oldestMs: records === 0 ? 0 : Math.max(0, nowMs - sinceMs),
-      }));
     },
   };
 }

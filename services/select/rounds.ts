@@ -1,4 +1,4 @@
-// When rounds close: every N studies, every T ms, or on command over HTTP (loopback, with the token where one is set).
+// When rounds close: every N studies, every T ms, or on command over HTTP (loopback, with the token; where none is set, never).
 import Fastify, { type FastifyInstance } from 'fastify';
 import { mayChange } from '../kernel/bearer.ts';
 import { Fault } from '../kernel/fault.ts';

@@ -135,6 +135,13 @@ test('account with the Kafka user account and the vault role account', async () 
   });
 }, 120_000);
 
+test('lag with the Kafka user account alone', async () => {
+  const file = await deploymentFile('lag.json', { kafka: await kafkaAs('account') });
+  const ran = await ctstream(file, 'lag', '--json');
+  expect([ran.code, ran.stderr]).toEqual([0, '']);
+  expect(JSON.parse(ran.stdout)).toContainEqual(expect.objectContaining({ stage: 'ingest' }));
+}, 120_000);
+
 test('dead list and show with the Kafka user account alone; replay names the one that it needs, and works with it', async () => {
   const file = await deploymentFile('dead.json', { kafka: await kafkaAs('account') });
   const listed = await ctstream(file, 'dead', 'list', '--json');

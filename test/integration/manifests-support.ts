@@ -27,7 +27,7 @@ export function stageOf(args: readonly string[]): string {
   return stage;
 }
 
-/** What is wrong with a stage's environment by its own schema: unknown variables, and whatever the schema refuses. */
+/** What is wrong with a stage's environment by its own schema: unknown variables, tokens left out, and whatever the schema refuses. */
 export function environmentProblems(stage: string, env: Readonly<Record<string, string>>): string[] {
   const schema = schemas.get(stage);
   if (schema === undefined) return [`${stage} has no environment schema`];
@@ -43,6 +43,10 @@ export function environmentProblems(stage: string, env: Readonly<Record<string, 
     ...unknown,
     ...(parsed.success ? [] : parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`)),
     ...ungiven.map((name) => `${name}: give it or ${name}_FILE`),
+    // Optional to the stage, which then refuses whatever the token is for: nobody could give it a command.
+    ...Object.keys(schema.shape)
+      .filter((name) => name.endsWith('_TOKEN') && env[name] === undefined)
+      .map((name) => `${name}: give it`),
   ];
 }
 
@@ -57,7 +61,7 @@ export function documentedSecrets(): Set<string> {
 }
 
 /** Who has a place to give commands, and an example of a deployment file in deploy/. */
-export const PEOPLE = ['operator', 'security'] as const;
+export const PEOPLE = ['operator', 'account', 'security'] as const;
 
 /** The files of their Secrets, as `documentedSecrets` has them: the deployment file and all that it names. */
 export function peopleSecrets(people: readonly string[] = PEOPLE): Set<string> {

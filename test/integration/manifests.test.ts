@@ -72,20 +72,28 @@ const anyObject = z.looseObject({
 });
 type AnyObject = z.output<typeof anyObject>;
 
+/** Every object of an overlay, as kustomize renders it. */
+async function rendered(overlay: string): Promise<AnyObject[]> {
+  const documents = await runCommand('kustomize', await kustomize(), ['build', join(root, overlay)]);
+  return parseAllDocuments(documents).map((document) => anyObject.parse(document.toJS()));
+}
+
+/** True when kustomize can't be had, which is said once. */
+async function isSkipped(overlay: string): Promise<boolean> {
+  const why = await missingGo('kustomize');
+  if (why !== undefined) process.stderr.write(`skipped: ${overlay} is not checked, ${why.tool}: ${why.why}\n`);
+  return why !== undefined;
+}
+
 describe.each(OVERLAYS)('%s', (overlay) => {
   let objects: AnyObject[] = [];
   let workloads: Workload[] = [];
-  let skipped = '';
+  let skipped = false;
 
   beforeAll(async () => {
-    const why = await missingGo('kustomize');
-    if (why !== undefined) {
-      skipped = `${why.tool}: ${why.why}`;
-      process.stderr.write(`skipped: ${overlay} is not checked, ${skipped}\n`);
-      return;
-    }
-    const rendered = await runCommand('kustomize', await kustomize(), ['build', join(root, overlay)]);
-    objects = parseAllDocuments(rendered).map((document) => anyObject.parse(document.toJS()));
+    skipped = await isSkipped(overlay);
+    if (skipped) return;
+    objects = await rendered(overlay);
     workloads = objects.filter((o) => o.kind === 'Deployment' || o.kind === 'StatefulSet').map((o) => workload.parse(o));
   }, 300_000);
 
@@ -110,7 +118,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   /** Each check in its own test, none of them when kustomize can't be had. */
   const check = (title: string, work: () => void | Promise<void>): void =>
     test(title, async () => {
-      if (skipped === '') await work();
+      if (!skipped) await work();
     });
 
   check('every stage is there, once', () => {
@@ -236,6 +244,23 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     }
   });
 });
+
+test("a second gateway is the gateway alone, in a namespace of its own, so its Secret is not the first one's", async () => {
+  const overlay = 'k8s/overlays/second-gateway';
+  if (await isSkipped(overlay)) return;
+  const objects = await rendered(overlay);
+  expect(objects.flatMap(objectProblems)).toEqual([]);
+  expect(objects.map((o) => `${o.kind} ${o.metadata.name}`).sort()).toEqual([
+    'ConfigMap ctstream',
+    'Namespace ctstream-gateway-2',
+    'NetworkPolicy centres-reach-the-gateway',
+    'NetworkPolicy stages-take-no-calls',
+    'Service centre-gateway',
+    'StatefulSet centre-gateway',
+  ]);
+  const namespaces = objects.map((o) => (o.kind === 'Namespace' ? o.metadata.name : o.metadata.namespace));
+  expect(new Set(namespaces)).toEqual(new Set(['ctstream-gateway-2']));
+}, 300_000);
 
 test('the cohort of the base is the demo cohort', () => {
   expect(text('k8s/base/cohort.yaml')).toBe(text('services/select/cohorts/demo.yaml'));

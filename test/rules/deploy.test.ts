@@ -2,13 +2,14 @@
 // and the image holds every file and package that a stage or a command imports. The example deployment files are good
 // ones, and what k8s/ and compose.yaml mount for people is what these name.
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import type { Access } from '../../services/cli/access.ts';
+import { VAULT_ROLES, type Access } from '../../services/cli/access.ts';
 import { fileAccess } from '../../services/cli/deployment-file.ts';
 import { objectProblems } from '../integration/kubernetes-models.ts';
 import {
@@ -140,10 +141,21 @@ describe('the example deployment files', () => {
     return fileAccess(join(own, 'deployment.json'), 'a command');
   };
 
-  test("the operator's has what account, lag, query and dead need", () => {
+  const notGiven = /is missing, and 'a command' needs it/;
+
+  test("the operator's has what lag, query and dead need, and nothing of the vault: its pod computes no link", () => {
     const access = accessOf('operator');
-    expect([access.kafka('account'), access.kafka('operator'), access.store('analyst'), access.vaultUrl('account')]).toHaveLength(4);
+    expect([access.kafka('account'), access.kafka('operator'), access.store('analyst')]).toHaveLength(3);
+    for (const role of VAULT_ROLES) expect(() => access.vaultUrl(role)).toThrow(notGiven);
+    expect(access.vaultKey).toThrow(notGiven);
+  });
+
+  test("the account's has what account needs, and no more", () => {
+    const access = accessOf('account');
+    expect([access.kafka('account'), access.vaultUrl('account')]).toHaveLength(2);
     expect(access.vaultKey().byteLength).toBe(32);
+    for (const more of [() => access.kafka('operator'), () => access.store('analyst'), () => access.vaultUrl('privacy')])
+      expect(more).toThrow(notGiven);
   });
 
   test("the security role's has what held needs, and no more", () => {
@@ -151,7 +163,7 @@ describe('the example deployment files', () => {
     expect([access.kafka('operator'), access.store('security'), access.vaultUrl('security')]).toHaveLength(3);
     expect(access.peopleFile).toMatch(/people\.json$/);
     for (const more of [() => access.kafka('account'), () => access.store('analyst'), () => access.vaultUrl('account'), access.vaultKey])
-      expect(more).toThrow(/is missing, and 'a command' needs it/);
+      expect(more).toThrow(notGiven);
   });
 
   test.each(PEOPLE)('k8s/README.md names the secret files of %s, all and no other', (person) => {
@@ -176,4 +188,32 @@ test.each(PEOPLE)('k8s/operator.yaml is a valid pod for %s, with the own Secret 
   expect(pod.metadata.name).toBe(person);
   expect(pod.spec.volumes.flatMap((v) => v.secret?.secretName ?? [])).toEqual([`ctstream-${person}`]);
   expect(pod.spec.containers[0].env).toEqual([{ name: 'CTSTREAM_DEPLOYMENT', value: `${SECRETS_FOLDER}deployment.json` }]);
+});
+
+describe.each(['k8s/base/own-secrets.yaml', 'k8s/operator.yaml'])('the init container of %s', (path) => {
+  const dir = mkdtempSync(join(tmpdir(), 'ctstream-own-'));
+  const [given, own] = [join(dir, 'given'), join(dir, 'own')];
+  // Root may write over any file; the containers' user may not.
+  const user = process.getuid?.() === 0 ? { uid: 10001, gid: 10001 } : undefined;
+  afterAll(() => rmSync(dir, { recursive: true }));
+
+  /** What a process of the containers' user gets from the copied file, after the command has run over a Secret with this password. */
+  const copied = (password: string): unknown => {
+    rmSync(join(given, 'password'), { force: true });
+    writeFileSync(join(given, 'password'), password, { mode: 0o440 });
+    if (user !== undefined) chownSync(join(given, 'password'), 0, user.gid);
+    const command = /command: \[sh, -c, (.+)\]$/m.exec(text(path))?.[1] ?? '';
+    const here = command.replaceAll('/run/given', given).replaceAll('/run/ctstream', own);
+    const { status, stderr } = spawnSync('sh', ['-c', here], { encoding: 'utf8', ...user });
+    const copy = join(own, 'password');
+    return { status, stderr, password: readFileSync(copy, 'utf8'), others: statSync(copy).mode & 0o077, owner: statSync(copy).uid };
+  };
+
+  test('copies the files as its own, and again when it runs again in the same pod', () => {
+    for (const folder of [given, own]) mkdirSync(folder);
+    if (user !== undefined) for (const folder of [dir, own]) chownSync(folder, user.uid, user.gid);
+    const well = { status: 0, stderr: '', others: 0, owner: user?.uid ?? process.getuid?.() };
+    expect(copied('first')).toEqual({ ...well, password: 'first' });
+    expect(copied('second')).toEqual({ ...well, password: 'second' });
+  });
 });

@@ -3,27 +3,41 @@ import type { Command } from 'commander';
 import Table from 'cli-table3';
 import { openDuckDb } from '../../event-log/parquet.ts';
 import { createViews, ensureLog, runQuery, tableNames } from '../../event-log/query.ts';
+import type { Account } from '../../kernel/accounting.ts';
+import { openQuietBus } from '../access.ts';
 import { onArchive } from '../archive-folder.ts';
 import { funnelTable, reasonLines } from '../demo/funnel.ts';
 import { equationLine } from '../demo/report.ts';
 import { accessOf, accountPorts, placedAnywhere, type Placed } from '../deployment.ts';
-import { followLog, type LogFollower } from '../follow-log.ts';
+import { followLog, stageLags, type StageLag } from '../follow-log.ts';
 import { print, type Printable } from '../output.ts';
 import { csvText, tableText } from '../table-text.ts';
 
 type LogOptions = Printable & Placed;
 
-async function follow<T>(o: LogOptions, command: string, work: (log: LogFollower) => Promise<T>): Promise<T> {
-  const ports = await accountPorts(await accessOf(o, command));
+const LIMIT_MS = 300_000;
+
+async function readAccount(o: LogOptions): Promise<Account> {
+  const ports = await accountPorts(await accessOf(o, 'account'));
   try {
-    return await work(followLog(ports));
+    return await followLog(ports).account(AbortSignal.timeout(LIMIT_MS));
   } finally {
     await ports.close();
   }
 }
 
+async function readLags(o: LogOptions): Promise<StageLag[]> {
+  const access = await accessOf(o, 'lag');
+  const bus = await openQuietBus(access.kafka('account'), 'ctstream-lag');
+  try {
+    return await stageLags(bus, AbortSignal.timeout(LIMIT_MS));
+  } finally {
+    await bus.close();
+  }
+}
+
 async function accountCommand(o: LogOptions & { studies?: boolean }): Promise<void> {
-  const result = await follow(o, 'account', (log) => log.account(AbortSignal.timeout(300_000)));
+  const result = await readAccount(o);
   const { totals, reached, reasons, missing, bad } = result;
   const lost = totals.unaccounted > 0 || missing.length > 0;
   print(o, { ...reached, ...totals, reasons, missing, bad, ...(o.studies === true ? { list: result.studies } : {}) }, () =>
@@ -40,7 +54,7 @@ async function accountCommand(o: LogOptions & { studies?: boolean }): Promise<vo
 }
 
 async function lagCommand(o: LogOptions): Promise<void> {
-  const rows = await follow(o, 'lag', (log) => log.lag(AbortSignal.timeout(300_000)));
+  const rows = await readLags(o);
   print(o, rows, () => {
     const table = new Table({ head: ['stage', 'lag (records)', 'oldest (s)'], style: { head: [], border: [], compact: true } });
     for (const r of rows) table.push([r.stage, r.records, (r.oldestMs / 1000).toFixed(0)]);
