@@ -55,19 +55,23 @@ export function fetchLoop(o: FetchLoopOptions): FetchLoop {
   const leaders = (): Promise<Map<number, Position[]>> => o.fetcher.byLeader([...positions.values()]);
   const isOurs = (p: Position): boolean => !stopped && positions.get(partitionId(p.name)) === p;
 
-  const run = async (): Promise<void> => {
-    for (const node of (await leaders()).keys()) {
+  const startDrains = (nodes: Iterable<number>): void => {
+    for (const node of nodes) {
       if (running.has(node) || stopped) continue;
       running.add(node);
       void drain(node).finally(() => running.delete(node));
     }
   };
+  const run = async (): Promise<void> => startDrains((await leaders()).keys());
 
   const drain = async (node: number): Promise<void> => {
     while (!stopped) {
       let asked: readonly Position[] = [];
       try {
-        const ours = (await leaders()).get(node) ?? [];
+        const byLeader = await leaders();
+        // A partition may have moved to a node without a loop while it was full: nobody asked for it, so nobody was told.
+        startDrains(byLeader.keys());
+        const ours = byLeader.get(node) ?? [];
         if (ours.length === 0) return;
         asked = ours.filter((p) => !o.board.isFull(p.name));
         if (asked.length === 0) await bell.wait(WAIT_MS);

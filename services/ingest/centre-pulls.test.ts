@@ -130,7 +130,8 @@ describe('a slow PACS', () => {
       return await pulled;
     };
     expect(await pullWith(1)).toBe(0);
-    await expect(pullWith(0)).rejects.toMatchObject({ code: 'JOB_TIMEOUT' });
+    // It waits, and is no dead letter: what it did not get is a place beside the slow ones.
+    await expect(pullWith(0)).rejects.toMatchObject({ code: 'PACS_BUSY' });
   });
 
   test('a study that does not come in hours waits, whatever it was slow by, and is no dead letter', async () => {
@@ -183,6 +184,35 @@ describe('a slow PACS', () => {
     expect([line.taken(), pulls.running('without')]).toEqual([0, 1]);
     stop.abort(new Error('stop'));
     await expect(searching).rejects.toThrow('stop');
+  });
+
+  test('a long search is no slow pull: the stream behind it stands in the line and takes no slow one', async () => {
+    const clock = manualClock();
+    const [line, few] = [fairPlaces(1), slowPulls(9)];
+    const pacs = pushedPacs();
+    let found: () => void = () => undefined;
+    const searched = new Promise<[]>((resolve) => (found = () => resolve([])));
+    const other = centrePulls('other', pushedPacs().web, limits, { line, slow: few, clock });
+    const pulls = centrePulls('c', { ...pacs.web, study: () => searched }, limits, { line, slow: few, clock });
+    const stop = new AbortController();
+    const holding = other.pull(stop.signal, takeAndHang);
+    await turn();
+    const pulled = pulls.pull(signal, async (web) => {
+      await web.study(study, signal);
+      return await readAll(web);
+    });
+    await turn();
+    for (let i = 0; i < 3; i += 1) await clock.advance(1000);
+    expect(few.count()).toBe(0);
+    found();
+    await turn();
+    expect([pulls.waiting('place'), line.taken(), pacs.asked()]).toEqual([1, 1, 0]);
+    stop.abort(new Error('stop'));
+    await expect(holding).rejects.toThrow('stop');
+    await turn();
+    expect(pulls.running('with')).toBe(1);
+    await pacs.end();
+    await pulled;
   });
 
   test('what waits for the store is not slow, however little it moves', async () => {

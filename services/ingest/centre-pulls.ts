@@ -6,6 +6,7 @@ import { centreGate } from './centre-gate.ts';
 import type { Breaker, GateLimits } from './centre-gate.ts';
 import type { FairPlaces, Place } from '../kernel/fair-places.ts';
 import { inTime } from './in-time.ts';
+import type { Uncounted } from './in-time.ts';
 import type { Line } from './places.ts';
 import { pace, pacedWeb } from './pace.ts';
 import type { PaceLimits } from './pace.ts';
@@ -78,8 +79,18 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
     return inTime(limits.pullMs, signal, (s) => run(s, work), tooSlow);
   };
 
-  const run = <T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T> =>
-    inTime(limits.jobMs, signal, async (s, uncounted) => {
+  const run = <T>(signal: AbortSignal, work: (web: DicomWeb, signal: AbortSignal) => Promise<T>): Promise<T> => {
+    let judgedMs = -Infinity;
+    // A stream that goes on, or is waited for, to the end is no failure of ours either; one that nobody reads is.
+    const timeoutOf = (): Fault =>
+      clock.nowMs() - judgedMs <= 2 * limits.pace.judgeMs
+        ? new Fault(
+            'PACS_BUSY',
+            true,
+            `a study did not come from centre ${centre} in ${Math.round(limits.jobMs / 60_000)} minutes of its own`,
+          )
+        : new Fault('JOB_TIMEOUT', true, `longer than ${limits.jobMs} ms`);
+    const pulled = async (s: AbortSignal, uncounted: Uncounted): Promise<T> => {
       const place = deps.line.place(centre);
       const own = deps.slow.pull();
       const stay = (): void => {
@@ -96,6 +107,7 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
       };
       const watch = pace(limits.pace, clock, (isSlow) => {
         slow = isSlow;
+        judgedMs = clock.nowMs();
         if (!isSlow) {
           stay();
           return place.back();
@@ -119,7 +131,9 @@ export function centrePulls(centre: string, web: DicomWeb, limits: PullLimits, d
         place.leave();
         running.delete(place);
       }
-    });
+    };
+    return inTime(limits.jobMs, signal, pulled, timeoutOf);
+  };
 
   const tooLong = (line: Line): Fault =>
     new Fault(

@@ -10,6 +10,8 @@ export interface PaceLimits {
 }
 
 export interface Pace {
+  /** From the first series on the pull is judged: searches move nothing and need no place, however long they take. */
+  start(): void;
   /** Does what is waited for because of the PACS or its quota. */
   waitFor<T>(ask: () => Promise<T>): Promise<T>;
   /** The same for what comes thousands of times a second: a wait begins, and ends. */
@@ -22,7 +24,7 @@ export interface Pace {
 }
 
 /**
- * Judges a pull again and again until it is stopped. What is slow because of us, the store or other pulls is not judged:
+ * Judges a pull again and again from its start until it is stopped. What is slow because of us, the store or other pulls is not judged:
  * such a pull waits little for its PACS.
  */
 export function pace(limits: PaceLimits, clock: Clock, judge: (slow: boolean) => void): Pace {
@@ -52,7 +54,12 @@ export function pace(limits: PaceLimits, clock: Clock, judge: (slow: boolean) =>
       waitedMs = 0;
     }
   };
-  void watch();
+  let isStarted = false;
+  const start = (): void => {
+    if (isStarted) return;
+    isStarted = true;
+    void watch();
+  };
 
   const begin = (): void => {
     count();
@@ -64,6 +71,7 @@ export function pace(limits: PaceLimits, clock: Clock, judge: (slow: boolean) =>
   };
 
   return {
+    start,
     waitFor: async (ask) => {
       begin();
       try {
@@ -103,11 +111,12 @@ export function pacedWeb(web: DicomWeb, p: Pace, toll: Toll): DicomWeb {
   }
   return {
     studies: (filter, signal) => web.studies(filter, signal),
-    study: (study, signal) => p.waitFor(() => web.study(study, signal)),
-    series: (study, signal) => p.waitFor(() => web.series(study, signal)),
-    instances: (study, signal) => p.waitFor(() => web.instances(study, signal)),
+    study: (study, signal) => web.study(study, signal),
+    series: (study, signal) => web.series(study, signal),
+    instances: (study, signal) => web.instances(study, signal),
     retrieveSeries: async (study, series, signal) => {
       await toll.turn();
+      p.start();
       const found = await p.waitFor(() => web.retrieveSeries(study, series, signal));
       return found === undefined ? undefined : parts(found);
     },

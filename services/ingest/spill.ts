@@ -1,5 +1,6 @@
 // Holds one instance until its size is known: in memory up to a limit, then in a file. Hashes on the way.
 import { createHash } from 'node:crypto';
+import { Fault } from '../kernel/fault.ts';
 import { openUnnamed, readUnnamed } from '../kernel/unnamed-file.ts';
 
 export interface Held {
@@ -27,7 +28,7 @@ export interface SpillLimits {
 /** The body is larger than `maxBytes`. */
 export class TooLarge extends Error {}
 
-/** Takes a body in. MD5 takes more time than all else that is done to it. @throws TooLarge, and whatever the body throws. */
+/** Takes a body in. MD5 takes more time than all else that is done to it. @throws TooLarge, Fault STORE_FULL, and whatever the body throws. */
 export async function hold(body: AsyncIterable<Uint8Array>, limits: SpillLimits, o: { readonly md5: boolean }): Promise<Held> {
   const sha = createHash('sha256');
   const md5 = o.md5 ? createHash('md5') : undefined;
@@ -83,11 +84,26 @@ interface Spill {
   dispose(): Promise<void>;
 }
 
+/** A full disk is no fault of a study: its record waits as long as it takes, as it does for a full store. */
+export function spillFault(error: unknown): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
+  return new Fault('STORE_FULL', true, `the folder for large instances has no room (${code})`, { cause: error });
+}
+
+async function withRoom<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw spillFault(error);
+  }
+}
+
 async function startSpill(folder: string): Promise<Spill> {
-  const file = await openUnnamed(folder);
+  const file = await withRoom(openUnnamed(folder));
   let closing: Promise<void> | undefined;
   return {
-    write: (chunk) => file.writeFile(chunk),
+    write: (chunk) => withRoom(file.writeFile(chunk)),
     read: () => readUnnamed(file),
     dispose: () => (closing ??= file.close()),
   };

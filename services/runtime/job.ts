@@ -128,7 +128,7 @@ async function attempt<T extends EventType, P>(
     const outcome = await handleInTime(stage, ports, event, lease, deps, job);
     const records = await encode(stage, event, outcome, deps, span);
     if (lost(lease, deps)) return letGo(lease, deps);
-    await publishSurely(records, lease, deps);
+    await publishSurely(records, lease, deps, isRetry(stage, lease.record) ? RETRY_PUBLISH_MS : Infinity);
     if (stage.told !== undefined) {
       // Whoever has the record now tells: what is noted here could come after what that one does.
       if (lost(lease, deps)) return letGo(lease, deps);
@@ -230,15 +230,22 @@ async function encode<T extends EventType, P>(
   );
 }
 
-/** Publishes, waiting as long as the bus is away: the effect is done, so the record must not go elsewhere. */
-async function publishSurely(records: readonly OutgoingRecord[], lease: Lease, deps: JobDeps): Promise<void> {
+/**
+ * A record of a retry topic waits no longer than this for the bus, and then in its topic again: all centres share that, and one whose
+ * own topic takes nothing must not hold it up. The next try finds the effect done, and publishes the same.
+ */
+const RETRY_PUBLISH_MS = 5 * 60_000;
+
+/** Publishes, waiting as long as the bus is away: the effect is done, so a record of a main topic need not go elsewhere. */
+async function publishSurely(records: readonly OutgoingRecord[], lease: Lease, deps: JobDeps, limitMs = Infinity): Promise<void> {
   if (records.length === 0) return;
+  const untilMs = deps.ctx.clock.nowMs() + limitMs;
   const signal = AbortSignal.any([lease.signal, deps.giveUp]);
   for (let waitMs = 250; ; waitMs = Math.min(waitMs * 2, 10_000)) {
     try {
       return await deps.bus.publish(records, signal);
     } catch (error) {
-      if (!(error instanceof Fault) || error.code !== 'BUS_UNAVAILABLE' || signal.aborted) throw error;
+      if (!(error instanceof Fault) || error.code !== 'BUS_UNAVAILABLE' || signal.aborted || deps.ctx.clock.nowMs() >= untilMs) throw error;
       deps.ctx.log.warn({ err: error }, 'publishing failed, trying again');
       await deps.ctx.clock.sleep(waitMs, signal);
       signal.throwIfAborted();

@@ -12,7 +12,7 @@ import { Fault } from '../kernel/fault.ts';
 import { emit, reject, skip, type NewEvent, type Outcome } from '../kernel/outcome.ts';
 import { deadTopic, retryTopic } from '../kernel/route.ts';
 import type { EventIn, Job, Stage } from '../kernel/stage.ts';
-import type { BusRecord } from '../ports/event-bus.ts';
+import type { BusRecord, EventBus } from '../ports/event-bus.ts';
 import type { Clock } from '../ports/clock.ts';
 import { PARK_BYTES, replayRecord } from './retry.ts';
 import { runStage, type StageDeps } from './stage-loop.ts';
@@ -649,6 +649,36 @@ describe('faults', () => {
     await until('the commit', () => committedAll(broker));
     expect(done).toBe(1);
   });
+});
+
+test('a waiting record whose outcome the bus does not take goes back to wait, as often as it must: all centres share its topic', async () => {
+  const broker = world();
+  const clock = manualClock();
+  const bus = broker.bus();
+  let takes = false;
+  const away = new Fault('BUS_UNAVAILABLE', true, 'its topic takes nothing');
+  const picky: EventBus = {
+    ...bus,
+    publish: async (records, signal) => {
+      if (!takes && records.some((r) => r.topic === STATUS)) throw away;
+      await bus.publish(records, signal);
+    },
+  };
+  const due = codec.encode(available('1'), { id: 'due', source: 's', timeMs: 1_800_000_000_000 });
+  const place = { 'ct-origin-topic': AVAILABLE, 'ct-origin-partition': '0', 'ct-origin-offset': '0', 'ct-attempt': '3' };
+  const headers = { ...due.headers, ...place, 'ct-code': 'JOB_TIMEOUT', 'ct-due': '1' };
+  await broker.bus().publish([{ ...due, topic: retryTopic('clinical', 'ingest', '1h'), headers }]);
+  run(broker, async (event) => emit([status(event)]), { clock, bus: picky });
+  const parked = retryTopic('clinical', 'ingest', '30s');
+  for (let i = 0; i < 80 && broker.records(parked).length === 0; i += 1) {
+    await until('it waits', () => clock.sleepers() > 0);
+    await clock.advance(10_000);
+  }
+  expect(broker.records(parked)[0]?.headers).toMatchObject({ 'ct-attempt': '4', 'ct-away': '1', 'ct-code': 'BUS_UNAVAILABLE' });
+  expect(await committedAll(broker, retryTopic('clinical', 'ingest', '1h'), 'ingest.retry')).toBe(true);
+  takes = true;
+  await clock.advance(30_000);
+  await until('the event', () => broker.records(STATUS).length === 1);
 });
 
 describe('side by side', () => {
