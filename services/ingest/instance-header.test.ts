@@ -39,6 +39,23 @@ describe('readInstanceHeader', () => {
     if (!transferSyntaxUid.endsWith('.99')) expect(readInstanceHeader(bytes.subarray(0, bytes.length - 4000))).toEqual(expected);
   });
 
+  test('a deflated file that grows out of all measure is read as far as a header goes, and no further', () => {
+    const deflated = (before: number, behind: number): Uint8Array => {
+      const dataset = withElements(newDataset(), [
+        element(TAG.SOPClassUID, 'UI', CT),
+        element(TAG.SOPInstanceUID, 'UI', '1.2.3.4'),
+        element(0x00090010, 'LO', 'ZEROS'),
+        element(0x00091001, 'OB', new Uint8Array(before)),
+        element(TAG.StudyInstanceUID, 'UI', '1.2'),
+        element(TAG.SeriesInstanceUID, 'UI', '1.2.3'),
+        element(TAG.PixelData, 'OW', new Uint8Array(behind)),
+      ]);
+      return writeDicom(makeFile({ transferSyntaxUid: '1.2.840.10008.1.2.1.99', dataset, sopClassUid: CT, sopInstanceUid: '1.2.3.4' }));
+    };
+    expect(readInstanceHeader(deflated(1024, 64 << 20))).toMatchObject({ sopInstanceUid: '1.2.3.4', seriesInstanceUid: '1.2.3' });
+    expect(() => readInstanceHeader(deflated(64 << 20, 16))).toThrow(DicomError);
+  });
+
   test('what is no DICOM file, or is cut off inside its header, has a code', () => {
     expect(() => readInstanceHeader(Buffer.from('no'))).toThrow(DicomError);
     expect(() => readInstanceHeader(Buffer.alloc(500))).toThrow('NOT_DICOM');

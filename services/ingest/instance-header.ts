@@ -79,12 +79,19 @@ function readUntil(
   }
 }
 
+/** Most of a deflated dataset that is looked at: a small file may inflate to a thousand times its size, and everybody waits for that. */
+const INFLATED_BYTES = 4 * HEADER_BYTES;
+
 /** The start of a deflated dataset (PS3.5 A.5); the stream may be cut off. */
 function inflateStart(stored: Uint8Array): Uint8Array {
-  try {
-    const inflated = inflateRawSync(stored, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 512 * 1024 * 1024 });
-    return new Uint8Array(inflated.buffer, inflated.byteOffset, inflated.length);
-  } catch {
-    throw new DicomError('BAD_DEFLATE', 'the deflated dataset does not inflate');
+  for (let start = stored; ; start = start.subarray(0, start.length >> 1)) {
+    try {
+      const inflated = inflateRawSync(start, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: INFLATED_BYTES });
+      return new Uint8Array(inflated.buffer, inflated.byteOffset, inflated.length);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ERR_BUFFER_TOO_LARGE' || start.length === 0)
+        throw new DicomError('BAD_DEFLATE', 'the deflated dataset does not inflate');
+    }
   }
 }
