@@ -12,7 +12,7 @@ import type { EventCodec } from '../ports/event-codec.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { ENVELOPE, PARKED, snakeRow, valueColumns, type AvroField, type Column } from './columns.ts';
 import { judge, waitsForReader } from './judge.ts';
-import { nextOffsetOf, rowLine, toParquet } from './parquet.ts';
+import { endOfFile, rowLine, toParquet, type FileEnd, type LastRow } from './parquet.ts';
 import { RAW, rawRow } from './raw-record.ts';
 import { redactClinical, type RedactedEvent, type TokenSource } from './redact.ts';
 
@@ -156,7 +156,7 @@ const firstOfName = (key: string): bigint | undefined => {
 const fileName = (first: bigint): string => `${first.toString().padStart(20, '0')}.parquet`;
 
 /** Where the archive of a partition ends: read from the bucket's own listing. */
-async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal): Promise<bigint | undefined> {
+async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal): Promise<FileEnd | undefined> {
   let last: string | undefined;
   for await (const object of ports.store.list(LOG_BUCKET, prefix, signal)) {
     if (object.key.endsWith('.parquet') && (last === undefined || object.key > last)) last = object.key;
@@ -165,7 +165,7 @@ async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal
   const bytes = await ports.store.getBytes(LOG_BUCKET, last, 1 << 30, signal);
   if (bytes === undefined) throw new Fault('OBJECT_CORRUPT', true, `${last} is listed and can't be read`);
   const name = last;
-  return nextOffsetOf(ports.db, bytes, firstOfName(name)).catch((error: unknown) => {
+  return endOfFile(ports.db, bytes, firstOfName(name)).catch((error: unknown) => {
     throw new Fault('OBJECT_CORRUPT', false, `${name} can't be followed by another file`, { cause: error });
   });
 }
@@ -173,9 +173,15 @@ async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal
 export interface ArchiveState {
   /** Next offset of each partition, filled from the bucket at first sight. */
   readonly next: Map<string, bigint>;
+  /** Last archived row of each partition. */
+  readonly last: Map<string, LastRow>;
+  /** Partitions whose log still had that row's record, or nothing at its place, since the bus or they last failed. */
+  readonly proven: Set<string>;
   /** Partitions (`<topic>/<partition>`) that the last pass could not archive, and why. */
   readonly failed: Map<string, Fault>;
 }
+
+export const newState = (): ArchiveState => ({ next: new Map(), last: new Map(), proven: new Set(), failed: new Map() });
 
 /** What a pass wrote: records, and how many of them are no good events, by code. */
 export interface Archived {
@@ -188,13 +194,20 @@ const place = (topic: string, partition: number): string => `${topic}/${partitio
 /** Retry and dead-letter topics. */
 const PARKED_TOPIC = /^ct\.(?:clinical|research)\.[a-z-]+\.(?:retry\.[0-9a-z]+|dead)$/;
 
+const madeAnew = (what: string): Fault => new Fault('LOG_TRUNCATED', false, `${what}: the topic was made anew`);
+
 /** @throws Fault LOG_TRUNCATED, OBJECT_CORRUPT or SCHEMA_AHEAD, which concern this partition alone. */
 async function startOf(ports: ArchivePorts, state: ArchiveState, end: TopicEnd, prefix: string, signal: AbortSignal): Promise<bigint> {
   const at = place(end.topic, end.partition);
   // Its columns, and in the clinical zone which of them name somebody, are known to a newer version. Nor is its centre told here.
   if (typeOfTopic(end.topic) === undefined && !PARKED_TOPIC.test(end.topic))
     throw new Fault('SCHEMA_AHEAD', true, `a topic that this version does not know: ${end.topic.split('.').slice(-2).join('.')}`);
-  const known = state.next.get(at) ?? (await resumeAt(ports, prefix, signal)) ?? end.first;
+  let known = state.next.get(at);
+  if (known === undefined) {
+    const archived = await resumeAt(ports, prefix, signal);
+    if (archived?.last !== undefined) state.last.set(at, archived.last);
+    known = archived?.next ?? end.first;
+  }
   const shown = place(shownTopic(end.topic, ports), end.partition);
   if (known < end.first) {
     throw new Fault(
@@ -204,14 +217,22 @@ async function startOf(ports: ArchivePorts, state: ArchiveState, end: TopicEnd, 
     );
   }
   if (known > end.end) {
-    throw new Fault(
-      'LOG_TRUNCATED',
-      false,
-      `${shown}: the archive ends at ${known}, the log already at ${end.end}: the topic was made anew`,
-    );
+    throw madeAnew(`${shown}: the archive ends at ${known}, the log already at ${end.end}`);
   }
   state.next.set(at, known);
   return known;
+}
+
+/**
+ * Whether the record is the one of the row: by its id, and by its time, which another telling of the same event does not share.
+ * Headers only: whether it is a good event another version may judge otherwise.
+ */
+function isOfRow(record: BusRecord, row: LastRow, { tokens }: ArchivePorts, zone: Zone): boolean {
+  const { ce_id: id, ce_time: time } = record.headers;
+  const shownId = zone === 'research' || id === undefined ? id : tokens?.eventId(id);
+  const isEvent = typeOfTopic(record.topic) !== undefined && row.id !== null;
+  const timeMs = isEvent ? Date.parse(time ?? '') : Math.max(0, record.timestampMs);
+  return (row.id === null || row.id === shownId) && row.timeMs === timeMs;
 }
 
 interface Pending {
@@ -219,6 +240,8 @@ interface Pending {
   readonly prefix: string;
   readonly columns: readonly Column[];
   first: bigint;
+  /** The log has to show this row's record before anything of it is archived. */
+  readonly proof: LastRow | undefined;
   rows: Held[];
   /** Characters of the rows. */
   size: number;
@@ -234,6 +257,11 @@ interface Held {
 function heldRow(record: BusRecord, row: Readonly<Record<string, unknown>>): Held {
   const bad = row['bad_code'];
   return { offset: record.offset, line: rowLine(row), bad: typeof bad === 'string' && isCode(bad) ? bad : undefined };
+}
+
+function lastRow({ offset, line }: Held): LastRow {
+  const { event_id: id, event_time: time } = JSON.parse(line) as { event_id: string | null; event_time: string };
+  return { offset, id, timeMs: Date.parse(`${time.replace(' ', 'T')}Z`) };
 }
 
 /** Every file begins where the one before it ended, and holds the offsets that its name and metadata claim, in order. */
@@ -268,14 +296,29 @@ async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next:
   const at = place(p.end.topic, p.end.partition);
   if (result !== 'created') {
     state.next.delete(at);
+    state.last.delete(at);
+    state.proven.delete(at);
     return undefined;
   }
+  const last = p.rows.at(-1);
+  if (last !== undefined) state.last.set(at, lastRow(last));
   const count = p.rows.length;
   state.next.set(at, next);
   p.first = next;
   p.rows = [];
   p.size = 0;
   return count;
+}
+
+/** What is to be read of a partition; undefined when there is nothing. */
+function pendingOf(state: ArchiveState, end: TopicEnd, first: bigint): Pick<Pending, 'end' | 'first' | 'proof'> | undefined {
+  const at = place(end.topic, end.partition);
+  const last = state.proven.has(at) ? undefined : state.last.get(at);
+  // Retention or compaction may have taken it: then nothing tells one log from another.
+  const proof = last === undefined || last.offset < end.first ? undefined : last;
+  if (proof === undefined) return first < end.end ? { end, first, proof } : undefined;
+  // One that failed shows itself first: else all behind it would be read over and over.
+  return { end: state.failed.has(at) ? { ...end, end: proof.offset + 1n } : end, first, proof };
 }
 
 async function findPending(
@@ -294,13 +337,20 @@ async function findPending(
       const first = await startOf(ports, state, end, prefix, signal);
       // What this process can't read it never will: its schemas and ids are those of its start.
       const before = state.failed.get(at);
-      if (waitsForReader(before)) failed.set(at, before);
-      else if (first < end.end) found.set(at, { end, prefix, columns: fileColumns(end.topic, options.zone), first, rows: [], size: 0 });
+      if (waitsForReader(before)) {
+        failed.set(at, before);
+        continue;
+      }
+      const part = pendingOf(state, end, first);
+      if (part === undefined) continue;
+      found.set(at, { ...part, prefix, columns: fileColumns(end.topic, options.zone), rows: [], size: 0 });
+      if (before !== undefined && part.proof !== undefined) failed.set(at, before);
     } catch (error) {
       // One partition's hole is no reason to let the others' records expire too.
       const isOfPartition = error instanceof Fault && (error.code === 'LOG_TRUNCATED' || error.code === 'OBJECT_CORRUPT');
       if (!isOfPartition && !waitsForReader(error)) throw error;
       failed.set(at, error);
+      state.proven.delete(at);
     }
   }
   // At once: /readyz may ask at any time.
@@ -359,11 +409,17 @@ export async function archiveOnce(
     );
   };
   if (pending.size === 0) return { written, bad };
-  const ranges = [...pending.values()].map((p) => ({ ...p.end, first: p.first }));
+  const ranges = [...pending.values()].map((p) => ({ ...p.end, first: p.proof?.offset ?? p.first }));
   for await (const record of ports.bus.read(ranges, signal)) {
     const at = place(record.topic, record.partition);
     const p = pending.get(at);
-    if (p === undefined || record.offset < p.first) continue;
+    if (p === undefined) continue;
+    if (record.offset < p.first) {
+      if (record.offset !== p.proof?.offset || isOfRow(record, p.proof, ports, options.zone)) continue;
+      pending.delete(at);
+      state.failed.set(at, madeAnew(`${shownPlace(record, ports)} is not the record that was archived`));
+      continue;
+    }
     const parked = typeOfTopic(record.topic) === undefined;
     const raw = options.zone === 'research' && !parked ? rawRow(record) : {};
     let row: Held;
@@ -379,6 +435,12 @@ export async function archiveOnce(
     held += row.line.length;
     await writeIfDue(p);
   }
-  for (const p of pending.values()) await write(p, p.end.end);
+  for (const [at, p] of pending) {
+    await write(p, p.end.end);
+    // Lost to another archiver: the bucket is asked again, and so is the log.
+    if (!pending.has(at)) continue;
+    state.proven.add(at);
+    state.failed.delete(at);
+  }
   return { written, bad };
 }

@@ -10,7 +10,7 @@ import { avroCodec } from '../adapters/avro-codec.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
 import type { LogWriter } from '../ports/log-writer.ts';
-import { archiveOnce } from './archive.ts';
+import { archiveOnce, newState } from './archive.ts';
 import { openDuckDb, rowLine, toParquet } from './parquet.ts';
 import { mirrorLog } from './query.ts';
 import { restoreLog, type Restored } from './restore.ts';
@@ -89,7 +89,7 @@ const never = new AbortController().signal;
 async function archiveOf(log: Log, maxRecords = 3): Promise<string> {
   const store = memoryStore();
   const ports = { bus: log.bus, codec: avroCodec(), store, db };
-  await archiveOnce(ports, { zone: 'research', maxRecords }, { next: new Map(), failed: new Map() }, never);
+  await archiveOnce(ports, { zone: 'research', maxRecords }, newState(), never);
   const dir = await mkdtemp(join(root, 'log-'));
   await mirrorLog(store, dir);
   return dir;
