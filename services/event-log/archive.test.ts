@@ -40,6 +40,8 @@ interface World {
   log: BusRecord[];
   ends: TopicEnd[];
   objects: Map<string, Uint8Array>;
+  /** When what is put now is written. */
+  nowMs: number;
   ports: ArchivePorts;
   /** Runs before each put. */
   beforePut: (key: string) => Promise<void> | void;
@@ -50,6 +52,7 @@ const end = (topic: string, first: number, last: number): TopicEnd => ({ topic, 
 /** A log and a bucket in memory. A record with the header `bad` is refused by the codec with that code. */
 function world(log: BusRecord[], ends: TopicEnd[]): World {
   const objects = new Map<string, Uint8Array>();
+  const written = new Map<string, number>();
   const bus: Pick<EventBus, 'topics' | 'ends' | 'read'> = {
     topics: async () => [],
     ends: async () => w.ends,
@@ -65,10 +68,12 @@ function world(log: BusRecord[], ends: TopicEnd[]): World {
       await w.beforePut(key);
       if (objects.has(key)) return 'exists';
       objects.set(key, body as Uint8Array);
+      written.set(key, w.nowMs);
       return 'created';
     },
     async *list(_bucket, prefix) {
-      for (const key of [...objects.keys()].sort()) if (key.startsWith(prefix)) yield { key, sizeBytes: 1, lastModifiedMs: 0 };
+      for (const key of [...objects.keys()].sort())
+        if (key.startsWith(prefix)) yield { key, sizeBytes: 1, lastModifiedMs: written.get(key) ?? 0 };
     },
     getBytes: async (_bucket, key) => objects.get(key),
   };
@@ -93,7 +98,7 @@ function world(log: BusRecord[], ends: TopicEnd[]): World {
     codec: { decode, encode: () => Promise.reject(new Error()) as never },
     db,
   };
-  const w: World = { log, ends, objects, ports: { ...ports, tokens }, beforePut: () => undefined };
+  const w: World = { log, ends, objects, nowMs: 0, ports: { ...ports, tokens }, beforePut: () => undefined };
   return w;
 }
 
@@ -427,6 +432,72 @@ async function passesOf(ports: ArchivePorts, count: number): Promise<[number, bo
   await runArchiver(ports, research, { ctx, everyMs: 10 });
   return seen;
 }
+
+describe('a partition whose log is lost begins anew where an operator says so', () => {
+  const anew = { ...research, anewBeforeMs: 1000 };
+  const old = `${EXCLUDED}/0/${'0'.repeat(20)}.parquet`;
+  const lost = async (): Promise<World> => {
+    const w = world(records(EXCLUDED, 3), [end(EXCLUDED, 0, 3)]);
+    await archiveOnce(w.ports, research, fresh(), never);
+    w.nowMs = 2000;
+    w.log = Array.from({ length: 6 }, (_, n) => record(EXCLUDED, n, { ce_id: `new-${n}` }));
+    return w;
+  };
+  const idsOf = async (w: World): Promise<unknown[]> => (await rowsOf(w, EXCLUDED)).map((r) => r['event_id']);
+  const had = [0, 1, 2].map((n) => `${EXCLUDED}-${n}`);
+  const news = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `new-${from + n}`);
+
+  test.each([
+    ['shorter than the archive', 0, 2],
+    ['as long', 0, 3],
+    ['longer', 0, 6],
+    ['beginning behind it', 4, 6],
+  ])('the new log being %s: it is archived whole, beside the lost one, once', async (_, first, last) => {
+    const w = await lost();
+    const before = w.objects.get(old);
+    w.ends = [end(EXCLUDED, first, last)];
+    const state = fresh();
+    for (const __ of [1, 2, 3]) await archiveOnce(w.ports, anew, state, never);
+    for (const __ of [1, 2]) expect((await archiveOnce(w.ports, anew, fresh(), never)).written).toBe(0);
+    expect(state.failed.size).toBe(0);
+    expect(await idsOf(w)).toEqual([...had, ...news(first, last)]);
+    expect(w.objects.get(old)).toBe(before);
+    // It goes on there, also without being told.
+    w.log.push(record(EXCLUDED, 6, { ce_id: 'new-6' }));
+    w.ends = [end(EXCLUDED, first, 7)];
+    await archiveOnce(w.ports, research, fresh(), never);
+    expect(await idsOf(w)).toEqual([...had, ...news(first, 7)]);
+  });
+
+  test('not one whose last file is younger, nor one whose log is there', async () => {
+    const w = await lost();
+    w.ends = [end(EXCLUDED, 0, 6)];
+    const state = fresh();
+    await archiveOnce(w.ports, { ...research, anewBeforeMs: 0 }, state, never);
+    expect([...state.failed.values()].map((f) => f.code)).toEqual(['LOG_TRUNCATED']);
+    const whole = world(records(EXCLUDED, 5), [end(EXCLUDED, 0, 3)]);
+    await archiveOnce(whole.ports, research, fresh(), never);
+    whole.ends = [end(EXCLUDED, 0, 5)];
+    await archiveOnce(whole.ports, anew, fresh(), never);
+    expect([...whole.objects.keys()].some((key) => key.includes('anew'))).toBe(false);
+    expect(await offsetsOf(whole, EXCLUDED)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  test('what has begun anew and is lost again fails until it is told again', async () => {
+    const w = await lost();
+    w.ends = [end(EXCLUDED, 0, 6)];
+    const state = fresh();
+    for (const __ of [1, 2]) await archiveOnce(w.ports, anew, state, never);
+    w.log = records(EXCLUDED, 2).map((r) => ({ ...r, headers: { ...r.headers, ce_id: `third-${r.offset}` } }));
+    w.ends = [end(EXCLUDED, 0, 2)];
+    for (const s of [state, fresh()]) {
+      await archiveOnce(w.ports, anew, s, never);
+      expect([...s.failed.values()].map((f) => f.code)).toEqual(['LOG_TRUNCATED']);
+    }
+    await archiveOnce(w.ports, { ...research, anewBeforeMs: 3000 }, fresh(), never);
+    expect(await idsOf(w)).toEqual([...had, ...news(0, 6), 'third-0', 'third-1']);
+  });
+});
 
 test('after Kafka was away the archiver asks again whether the log is the archived one', async () => {
   const w = world(records(EXCLUDED, 3), [end(EXCLUDED, 0, 3)]);

@@ -9,8 +9,9 @@ import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn, Zone } from '../kernel/stage.ts';
 import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
-import type { ObjectStore } from '../ports/object-store.ts';
+import type { ObjectInfo, ObjectStore } from '../ports/object-store.ts';
 import { ENVELOPE, PARKED, snakeRow, valueColumns, type AvroField, type Column } from './columns.ts';
+import { fileName, logAfter, parsedName } from './file-name.ts';
 import { judge, waitsForReader } from './judge.ts';
 import { endOfFile, rowLine, toParquet, type FileEnd, type LastRow } from './parquet.ts';
 import { RAW, rawRow } from './raw-record.ts';
@@ -35,6 +36,8 @@ export interface ArchiveOptions {
   readonly held?: HeldLimits;
   /** Unreadable records, by place as the archiver tells it (`<topic>/<partition>/<offset>`), that are not waited for. */
   readonly asBad?: ReadonlySet<string>;
+  /** A partition whose log is lost begins anew when the last of its files is older. */
+  readonly anewBeforeMs?: number;
 }
 
 export interface HeldLimits {
@@ -148,31 +151,36 @@ function shownTopic(topic: string, ports: ArchivePorts): string {
   return centre === undefined || ports.tokens === undefined ? topic : topic.replace(`.${centre}.`, `.${ports.tokens.site(centre)}.`);
 }
 
-const firstOfName = (key: string): bigint | undefined => {
-  const digits = /(\d{20})\.parquet$/.exec(key)?.[1];
-  return digits === undefined ? undefined : BigInt(digits);
-};
-
-const fileName = (first: bigint): string => `${first.toString().padStart(20, '0')}.parquet`;
+interface ArchiveEnd extends FileEnd {
+  /** What the names of the last log's files begin with. */
+  readonly log: string;
+  readonly writtenMs: number;
+}
 
 /** Where the archive of a partition ends: read from the bucket's own listing. */
-async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal): Promise<FileEnd | undefined> {
-  let last: string | undefined;
+async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal): Promise<ArchiveEnd | undefined> {
+  let last: ObjectInfo | undefined;
   for await (const object of ports.store.list(LOG_BUCKET, prefix, signal)) {
-    if (object.key.endsWith('.parquet') && (last === undefined || object.key > last)) last = object.key;
+    if (object.key.endsWith('.parquet') && (last === undefined || object.key > last.key)) last = object;
   }
   if (last === undefined) return undefined;
-  const bytes = await ports.store.getBytes(LOG_BUCKET, last, 1 << 30, signal);
-  if (bytes === undefined) throw new Fault('OBJECT_CORRUPT', true, `${last} is listed and can't be read`);
-  const name = last;
-  return endOfFile(ports.db, bytes, firstOfName(name)).catch((error: unknown) => {
-    throw new Fault('OBJECT_CORRUPT', false, `${name} can't be followed by another file`, { cause: error });
+  const { key, lastModifiedMs: writtenMs } = last;
+  const bytes = await ports.store.getBytes(LOG_BUCKET, key, 1 << 30, signal);
+  if (bytes === undefined) throw new Fault('OBJECT_CORRUPT', true, `${key} is listed and can't be read`);
+  const name = parsedName(key);
+  const end = await endOfFile(ports.db, bytes, name?.first).catch((error: unknown) => {
+    throw new Fault('OBJECT_CORRUPT', false, `${key} can't be followed by another file`, { cause: error });
   });
+  return { ...end, log: name?.log ?? '', writtenMs };
 }
 
 export interface ArchiveState {
   /** Next offset of each partition, filled from the bucket at first sight. */
   readonly next: Map<string, bigint>;
+  /** What the names of each partition's files begin with, where its log was begun anew. */
+  readonly log: Map<string, string>;
+  /** Partitions that may begin anew. */
+  readonly mayBeginAnew: Set<string>;
   /** Last archived row of each partition. */
   readonly last: Map<string, LastRow>;
   /** Partitions whose log still had that row's record, or nothing at its place, since the bus or they last failed. */
@@ -181,7 +189,14 @@ export interface ArchiveState {
   readonly failed: Map<string, Fault>;
 }
 
-export const newState = (): ArchiveState => ({ next: new Map(), last: new Map(), proven: new Set(), failed: new Map() });
+export const newState = (): ArchiveState => ({
+  next: new Map(),
+  log: new Map(),
+  mayBeginAnew: new Set(),
+  last: new Map(),
+  proven: new Set(),
+  failed: new Map(),
+});
 
 /** What a pass wrote: records, and how many of them are no good events, by code. */
 export interface Archived {
@@ -197,30 +212,48 @@ const PARKED_TOPIC = /^ct\.(?:clinical|research)\.[a-z-]+\.(?:retry\.[0-9a-z]+|d
 const madeAnew = (what: string): Fault => new Fault('LOG_TRUNCATED', false, `${what}: the topic was made anew`);
 
 /** @throws Fault LOG_TRUNCATED, OBJECT_CORRUPT or SCHEMA_AHEAD, which concern this partition alone. */
-async function startOf(ports: ArchivePorts, state: ArchiveState, end: TopicEnd, prefix: string, signal: AbortSignal): Promise<bigint> {
+async function startOf(
+  ports: ArchivePorts,
+  { anewBeforeMs = 0 }: ArchiveOptions,
+  state: ArchiveState,
+  end: TopicEnd,
+  signal: AbortSignal,
+): Promise<bigint> {
   const at = place(end.topic, end.partition);
   // Its columns, and in the clinical zone which of them name somebody, are known to a newer version. Nor is its centre told here.
   if (typeOfTopic(end.topic) === undefined && !PARKED_TOPIC.test(end.topic))
     throw new Fault('SCHEMA_AHEAD', true, `a topic that this version does not know: ${end.topic.split('.').slice(-2).join('.')}`);
+  const shown = place(shownTopic(end.topic, ports), end.partition);
   let known = state.next.get(at);
   if (known === undefined) {
-    const archived = await resumeAt(ports, prefix, signal);
+    const archived = await resumeAt(ports, `${shown}/`, signal);
     if (archived?.last !== undefined) state.last.set(at, archived.last);
+    if (archived !== undefined) state.log.set(at, archived.log);
+    if (archived !== undefined && archived.writtenMs < anewBeforeMs) state.mayBeginAnew.add(at);
     known = archived?.next ?? end.first;
   }
-  const shown = place(shownTopic(end.topic, ports), end.partition);
-  if (known < end.first) {
-    throw new Fault(
-      'LOG_TRUNCATED',
-      false,
-      `${shown}: the archive ends at ${known}, the log now starts at ${end.first}: records between were never archived`,
-    );
+  if (known >= end.first && known <= end.end) {
+    state.next.set(at, known);
+    return known;
   }
-  if (known > end.end) {
-    throw madeAnew(`${shown}: the archive ends at ${known}, the log already at ${end.end}`);
-  }
-  state.next.set(at, known);
-  return known;
+  if (state.mayBeginAnew.has(at)) return beginAnew(state, end);
+  if (known > end.end) throw madeAnew(`${shown}: the archive ends at ${known}, the log already at ${end.end}`);
+  throw new Fault(
+    'LOG_TRUNCATED',
+    false,
+    `${shown}: the archive ends at ${known}, the log now starts at ${end.first}: records between were never archived`,
+  );
+}
+
+/** The log is archived from its start, in files of its own, and what is archived of the lost one stays. */
+function beginAnew(state: ArchiveState, { topic, partition, first }: TopicEnd): bigint {
+  const at = place(topic, partition);
+  state.log.set(at, logAfter(state.log.get(at) ?? ''));
+  state.mayBeginAnew.delete(at);
+  state.last.delete(at);
+  state.failed.delete(at);
+  state.next.set(at, first);
+  return first;
 }
 
 /**
@@ -288,12 +321,13 @@ async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next:
     firstOffset: p.first,
     nextOffset: next,
   });
-  const result = await ports.store.put(LOG_BUCKET, p.prefix + fileName(p.first), bytes, {
+  const at = place(p.end.topic, p.end.partition);
+  const result = await ports.store.put(LOG_BUCKET, p.prefix + fileName({ log: state.log.get(at) ?? '', first: p.first }), bytes, {
     ifNoneMatch: true,
     contentType: 'application/vnd.apache.parquet',
     signal,
   });
-  const at = place(p.end.topic, p.end.partition);
+  state.mayBeginAnew.delete(at);
   if (result !== 'created') {
     state.next.delete(at);
     state.last.delete(at);
@@ -332,9 +366,8 @@ async function findPending(
   for (const end of await ports.bus.ends(await ports.bus.topics([`ct.${options.zone}.*`]))) {
     const at = place(end.topic, end.partition);
     if (end.end === 0n && (state.next.get(at) ?? 0n) === 0n) continue;
-    const prefix = `${shownTopic(end.topic, ports)}/${end.partition}/`;
     try {
-      const first = await startOf(ports, state, end, prefix, signal);
+      const first = await startOf(ports, options, state, end, signal);
       // What this process can't read it never will: its schemas and ids are those of its start.
       const before = state.failed.get(at);
       if (waitsForReader(before)) {
@@ -343,6 +376,7 @@ async function findPending(
       }
       const part = pendingOf(state, end, first);
       if (part === undefined) continue;
+      const prefix = `${place(shownTopic(end.topic, ports), end.partition)}/`;
       found.set(at, { ...part, prefix, columns: fileColumns(end.topic, options.zone), rows: [], size: 0 });
       if (before !== undefined && part.proof !== undefined) failed.set(at, before);
     } catch (error) {
@@ -417,7 +451,8 @@ export async function archiveOnce(
     if (record.offset < p.first) {
       if (record.offset !== p.proof?.offset || isOfRow(record, p.proof, ports, options.zone)) continue;
       pending.delete(at);
-      state.failed.set(at, madeAnew(`${shownPlace(record, ports)} is not the record that was archived`));
+      if (state.mayBeginAnew.has(at)) beginAnew(state, p.end);
+      else state.failed.set(at, madeAnew(`${shownPlace(record, ports)} is not the record that was archived`));
       continue;
     }
     const parked = typeOfTopic(record.topic) === undefined;
