@@ -9,10 +9,11 @@ import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn, Zone } from '../kernel/stage.ts';
 import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
-import type { ObjectStore } from '../ports/object-store.ts';
+import type { ObjectInfo, ObjectStore } from '../ports/object-store.ts';
 import { ENVELOPE, PARKED, snakeRow, valueColumns, type AvroField, type Column } from './columns.ts';
+import { fileName, logAfter, parsedName } from './file-name.ts';
 import { judge, waitsForReader } from './judge.ts';
-import { nextOffsetOf, rowLine, toParquet } from './parquet.ts';
+import { endOfFile, rowLine, toParquet, type FileEnd, type LastRow } from './parquet.ts';
 import { RAW, rawRow } from './raw-record.ts';
 import { redactClinical, type RedactedEvent, type TokenSource } from './redact.ts';
 
@@ -35,6 +36,8 @@ export interface ArchiveOptions {
   readonly held?: HeldLimits;
   /** Unreadable records, by place as the archiver tells it (`<topic>/<partition>/<offset>`), that are not waited for. */
   readonly asBad?: ReadonlySet<string>;
+  /** A partition whose log is lost begins anew when the last of its files is older. */
+  readonly anewBeforeMs?: number;
 }
 
 export interface HeldLimits {
@@ -148,34 +151,52 @@ function shownTopic(topic: string, ports: ArchivePorts): string {
   return centre === undefined || ports.tokens === undefined ? topic : topic.replace(`.${centre}.`, `.${ports.tokens.site(centre)}.`);
 }
 
-const firstOfName = (key: string): bigint | undefined => {
-  const digits = /(\d{20})\.parquet$/.exec(key)?.[1];
-  return digits === undefined ? undefined : BigInt(digits);
-};
-
-const fileName = (first: bigint): string => `${first.toString().padStart(20, '0')}.parquet`;
+interface ArchiveEnd extends FileEnd {
+  /** What the names of the last log's files begin with. */
+  readonly log: string;
+  readonly writtenMs: number;
+}
 
 /** Where the archive of a partition ends: read from the bucket's own listing. */
-async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal): Promise<bigint | undefined> {
-  let last: string | undefined;
+async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal): Promise<ArchiveEnd | undefined> {
+  let last: ObjectInfo | undefined;
   for await (const object of ports.store.list(LOG_BUCKET, prefix, signal)) {
-    if (object.key.endsWith('.parquet') && (last === undefined || object.key > last)) last = object.key;
+    if (object.key.endsWith('.parquet') && (last === undefined || object.key > last.key)) last = object;
   }
   if (last === undefined) return undefined;
-  const bytes = await ports.store.getBytes(LOG_BUCKET, last, 1 << 30, signal);
-  if (bytes === undefined) throw new Fault('OBJECT_CORRUPT', true, `${last} is listed and can't be read`);
-  const name = last;
-  return nextOffsetOf(ports.db, bytes, firstOfName(name)).catch((error: unknown) => {
-    throw new Fault('OBJECT_CORRUPT', false, `${name} can't be followed by another file`, { cause: error });
+  const { key, lastModifiedMs: writtenMs } = last;
+  const bytes = await ports.store.getBytes(LOG_BUCKET, key, 1 << 30, signal);
+  if (bytes === undefined) throw new Fault('OBJECT_CORRUPT', true, `${key} is listed and can't be read`);
+  const name = parsedName(key);
+  const end = await endOfFile(ports.db, bytes, name?.first).catch((error: unknown) => {
+    throw new Fault('OBJECT_CORRUPT', false, `${key} can't be followed by another file`, { cause: error });
   });
+  return { ...end, log: name?.log ?? '', writtenMs };
 }
 
 export interface ArchiveState {
   /** Next offset of each partition, filled from the bucket at first sight. */
   readonly next: Map<string, bigint>;
+  /** What the names of each partition's files begin with, where its log was begun anew. */
+  readonly log: Map<string, string>;
+  /** Partitions that may begin anew. */
+  readonly mayBeginAnew: Set<string>;
+  /** Last archived row of each partition. */
+  readonly last: Map<string, LastRow>;
+  /** Partitions whose log still had that row's record, or nothing at its place, since the bus or they last failed. */
+  readonly proven: Set<string>;
   /** Partitions (`<topic>/<partition>`) that the last pass could not archive, and why. */
   readonly failed: Map<string, Fault>;
 }
+
+export const newState = (): ArchiveState => ({
+  next: new Map(),
+  log: new Map(),
+  mayBeginAnew: new Set(),
+  last: new Map(),
+  proven: new Set(),
+  failed: new Map(),
+});
 
 /** What a pass wrote: records, and how many of them are no good events, by code. */
 export interface Archived {
@@ -188,30 +209,63 @@ const place = (topic: string, partition: number): string => `${topic}/${partitio
 /** Retry and dead-letter topics. */
 const PARKED_TOPIC = /^ct\.(?:clinical|research)\.[a-z-]+\.(?:retry\.[0-9a-z]+|dead)$/;
 
+const madeAnew = (what: string): Fault => new Fault('LOG_TRUNCATED', false, `${what}: the topic was made anew`);
+
 /** @throws Fault LOG_TRUNCATED, OBJECT_CORRUPT or SCHEMA_AHEAD, which concern this partition alone. */
-async function startOf(ports: ArchivePorts, state: ArchiveState, end: TopicEnd, prefix: string, signal: AbortSignal): Promise<bigint> {
+async function startOf(
+  ports: ArchivePorts,
+  { anewBeforeMs = 0 }: ArchiveOptions,
+  state: ArchiveState,
+  end: TopicEnd,
+  signal: AbortSignal,
+): Promise<bigint> {
   const at = place(end.topic, end.partition);
   // Its columns, and in the clinical zone which of them name somebody, are known to a newer version. Nor is its centre told here.
   if (typeOfTopic(end.topic) === undefined && !PARKED_TOPIC.test(end.topic))
     throw new Fault('SCHEMA_AHEAD', true, `a topic that this version does not know: ${end.topic.split('.').slice(-2).join('.')}`);
-  const known = state.next.get(at) ?? (await resumeAt(ports, prefix, signal)) ?? end.first;
   const shown = place(shownTopic(end.topic, ports), end.partition);
-  if (known < end.first) {
-    throw new Fault(
-      'LOG_TRUNCATED',
-      false,
-      `${shown}: the archive ends at ${known}, the log now starts at ${end.first}: records between were never archived`,
-    );
+  let known = state.next.get(at);
+  if (known === undefined) {
+    const archived = await resumeAt(ports, `${shown}/`, signal);
+    if (archived?.last !== undefined) state.last.set(at, archived.last);
+    if (archived !== undefined) state.log.set(at, archived.log);
+    if (archived !== undefined && archived.writtenMs < anewBeforeMs) state.mayBeginAnew.add(at);
+    known = archived?.next ?? end.first;
   }
-  if (known > end.end) {
-    throw new Fault(
-      'LOG_TRUNCATED',
-      false,
-      `${shown}: the archive ends at ${known}, the log already at ${end.end}: the topic was made anew`,
-    );
+  if (known >= end.first && known <= end.end) {
+    state.next.set(at, known);
+    return known;
   }
-  state.next.set(at, known);
-  return known;
+  if (state.mayBeginAnew.has(at)) return beginAnew(state, end);
+  if (known > end.end) throw madeAnew(`${shown}: the archive ends at ${known}, the log already at ${end.end}`);
+  throw new Fault(
+    'LOG_TRUNCATED',
+    false,
+    `${shown}: the archive ends at ${known}, the log now starts at ${end.first}: records between were never archived`,
+  );
+}
+
+/** The log is archived from its start, in files of its own, and what is archived of the lost one stays. */
+function beginAnew(state: ArchiveState, { topic, partition, first }: TopicEnd): bigint {
+  const at = place(topic, partition);
+  state.log.set(at, logAfter(state.log.get(at) ?? ''));
+  state.mayBeginAnew.delete(at);
+  state.last.delete(at);
+  state.failed.delete(at);
+  state.next.set(at, first);
+  return first;
+}
+
+/**
+ * Whether the record is the one of the row: by its id, and by its time, which another telling of the same event does not share.
+ * Headers only: whether it is a good event another version may judge otherwise.
+ */
+function isOfRow(record: BusRecord, row: LastRow, { tokens }: ArchivePorts, zone: Zone): boolean {
+  const { ce_id: id, ce_time: time } = record.headers;
+  const shownId = zone === 'research' || id === undefined ? id : tokens?.eventId(id);
+  const isEvent = typeOfTopic(record.topic) !== undefined && row.id !== null;
+  const timeMs = isEvent ? Date.parse(time ?? '') : Math.max(0, record.timestampMs);
+  return (row.id === null || row.id === shownId) && row.timeMs === timeMs;
 }
 
 interface Pending {
@@ -219,6 +273,8 @@ interface Pending {
   readonly prefix: string;
   readonly columns: readonly Column[];
   first: bigint;
+  /** The log has to show this row's record before anything of it is archived. */
+  readonly proof: LastRow | undefined;
   rows: Held[];
   /** Characters of the rows. */
   size: number;
@@ -234,6 +290,11 @@ interface Held {
 function heldRow(record: BusRecord, row: Readonly<Record<string, unknown>>): Held {
   const bad = row['bad_code'];
   return { offset: record.offset, line: rowLine(row), bad: typeof bad === 'string' && isCode(bad) ? bad : undefined };
+}
+
+function lastRow({ offset, line }: Held): LastRow {
+  const { event_id: id, event_time: time } = JSON.parse(line) as { event_id: string | null; event_time: string };
+  return { offset, id, timeMs: Date.parse(`${time.replace(' ', 'T')}Z`) };
 }
 
 /** Every file begins where the one before it ended, and holds the offsets that its name and metadata claim, in order. */
@@ -260,22 +321,38 @@ async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next:
     firstOffset: p.first,
     nextOffset: next,
   });
-  const result = await ports.store.put(LOG_BUCKET, p.prefix + fileName(p.first), bytes, {
+  const at = place(p.end.topic, p.end.partition);
+  const result = await ports.store.put(LOG_BUCKET, p.prefix + fileName({ log: state.log.get(at) ?? '', first: p.first }), bytes, {
     ifNoneMatch: true,
     contentType: 'application/vnd.apache.parquet',
     signal,
   });
-  const at = place(p.end.topic, p.end.partition);
+  state.mayBeginAnew.delete(at);
   if (result !== 'created') {
     state.next.delete(at);
+    state.last.delete(at);
+    state.proven.delete(at);
     return undefined;
   }
+  const last = p.rows.at(-1);
+  if (last !== undefined) state.last.set(at, lastRow(last));
   const count = p.rows.length;
   state.next.set(at, next);
   p.first = next;
   p.rows = [];
   p.size = 0;
   return count;
+}
+
+/** What is to be read of a partition; undefined when there is nothing. */
+function pendingOf(state: ArchiveState, end: TopicEnd, first: bigint): Pick<Pending, 'end' | 'first' | 'proof'> | undefined {
+  const at = place(end.topic, end.partition);
+  const last = state.proven.has(at) ? undefined : state.last.get(at);
+  // Retention or compaction may have taken it: then nothing tells one log from another.
+  const proof = last === undefined || last.offset < end.first ? undefined : last;
+  if (proof === undefined) return first < end.end ? { end, first, proof } : undefined;
+  // One that failed shows itself first: else all behind it would be read over and over.
+  return { end: state.failed.has(at) ? { ...end, end: proof.offset + 1n } : end, first, proof };
 }
 
 async function findPending(
@@ -289,18 +366,25 @@ async function findPending(
   for (const end of await ports.bus.ends(await ports.bus.topics([`ct.${options.zone}.*`]))) {
     const at = place(end.topic, end.partition);
     if (end.end === 0n && (state.next.get(at) ?? 0n) === 0n) continue;
-    const prefix = `${shownTopic(end.topic, ports)}/${end.partition}/`;
     try {
-      const first = await startOf(ports, state, end, prefix, signal);
+      const first = await startOf(ports, options, state, end, signal);
       // What this process can't read it never will: its schemas and ids are those of its start.
       const before = state.failed.get(at);
-      if (waitsForReader(before)) failed.set(at, before);
-      else if (first < end.end) found.set(at, { end, prefix, columns: fileColumns(end.topic, options.zone), first, rows: [], size: 0 });
+      if (waitsForReader(before)) {
+        failed.set(at, before);
+        continue;
+      }
+      const part = pendingOf(state, end, first);
+      if (part === undefined) continue;
+      const prefix = `${place(shownTopic(end.topic, ports), end.partition)}/`;
+      found.set(at, { ...part, prefix, columns: fileColumns(end.topic, options.zone), rows: [], size: 0 });
+      if (before !== undefined && part.proof !== undefined) failed.set(at, before);
     } catch (error) {
       // One partition's hole is no reason to let the others' records expire too.
       const isOfPartition = error instanceof Fault && (error.code === 'LOG_TRUNCATED' || error.code === 'OBJECT_CORRUPT');
       if (!isOfPartition && !waitsForReader(error)) throw error;
       failed.set(at, error);
+      state.proven.delete(at);
     }
   }
   // At once: /readyz may ask at any time.
@@ -359,11 +443,18 @@ export async function archiveOnce(
     );
   };
   if (pending.size === 0) return { written, bad };
-  const ranges = [...pending.values()].map((p) => ({ ...p.end, first: p.first }));
+  const ranges = [...pending.values()].map((p) => ({ ...p.end, first: p.proof?.offset ?? p.first }));
   for await (const record of ports.bus.read(ranges, signal)) {
     const at = place(record.topic, record.partition);
     const p = pending.get(at);
-    if (p === undefined || record.offset < p.first) continue;
+    if (p === undefined) continue;
+    if (record.offset < p.first) {
+      if (record.offset !== p.proof?.offset || isOfRow(record, p.proof, ports, options.zone)) continue;
+      pending.delete(at);
+      if (state.mayBeginAnew.has(at)) beginAnew(state, p.end);
+      else state.failed.set(at, madeAnew(`${shownPlace(record, ports)} is not the record that was archived`));
+      continue;
+    }
     const parked = typeOfTopic(record.topic) === undefined;
     const raw = options.zone === 'research' && !parked ? rawRow(record) : {};
     let row: Held;
@@ -379,6 +470,12 @@ export async function archiveOnce(
     held += row.line.length;
     await writeIfDue(p);
   }
-  for (const p of pending.values()) await write(p, p.end.end);
+  for (const [at, p] of pending) {
+    await write(p, p.end.end);
+    // Lost to another archiver: the bucket is asked again, and so is the log.
+    if (!pending.has(at)) continue;
+    state.proven.add(at);
+    state.failed.delete(at);
+  }
   return { written, bad };
 }

@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { typeOfTopic } from '../kernel/route.ts';
+import { parsedName } from './file-name.ts';
 import { RAW, archivedRecord, type ArchivedRecord } from './raw-record.ts';
 
 export interface ArchivedPartition {
@@ -33,8 +34,10 @@ function rowsSql(files: readonly string[]): string {
 
 async function partitionOf(db: DuckDBConnection, dir: string, topic: string, partition: number): Promise<ArchivedPartition | undefined> {
   const folder = join(dir, topic, String(partition));
-  const names = (await readdir(folder)).filter((name) => /^\d{20}\.parquet$/.test(name)).sort();
-  const files = names.map((name) => join(folder, name));
+  const names = (await readdir(folder)).filter((name) => parsedName(name) !== undefined).sort();
+  // Of a partition that was begun anew the last log: the earlier ones are another's offsets.
+  const log = parsedName(names.at(-1) ?? '')?.log;
+  const files = names.filter((name) => parsedName(name)?.log === log).map((name) => join(folder, name));
   const last = files.at(-1);
   if (last === undefined) return undefined;
   const [row] = (

@@ -1,7 +1,7 @@
 // The archiver's loop: pass after pass, patient with what trying again may mend, and honest about what it can't archive.
 import { Fault } from '../kernel/fault.ts';
 import type { Clock } from '../ports/clock.ts';
-import { archiveOnce, type ArchiveOptions, type ArchivePorts, type ArchiveState, type Archived } from './archive.ts';
+import { archiveOnce, newState, type ArchiveOptions, type ArchivePorts, type ArchiveState, type Archived } from './archive.ts';
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 60_000;
@@ -30,7 +30,7 @@ export interface ArchiverDeps {
 /** Archives until `ctx.signal` aborts. @throws what trying again can't mend, such as DENIED_BY_BROKER. */
 export async function runArchiver(ports: ArchivePorts, options: ArchiveOptions, { ctx, everyMs }: ArchiverDeps): Promise<void> {
   const { zone } = options;
-  const state: ArchiveState = { next: new Map(), failed: new Map() };
+  const state = newState();
   const told = new Set<string>();
   let fault: Fault | undefined;
   ctx.telemetry.gauge('ctstream_archive_failing', () => (fault === undefined ? 0 : 1), { zone });
@@ -49,6 +49,8 @@ export async function runArchiver(ports: ArchivePorts, options: ArchiveOptions, 
       if (!(error instanceof Fault) || !error.retryable) throw error;
       waitMs = fault === undefined ? FIRST_WAIT_MS : Math.min(waitMs * 2, LONGEST_WAIT_MS);
       fault = error;
+      // Kafka may come back as another one.
+      state.proven.clear();
       ctx.log.warn({ err: error, waitMs }, 'the archiver waits');
     }
     await ctx.clock.sleep(waitMs, ctx.signal);

@@ -17,5 +17,13 @@ export const eventLogEnv = z.object({
     .describe(
       'Records that nobody will ever read, as /readyz names them (<topic>/<partition>/<offset>, commas between): archived as bad rows, so that their partitions go on.',
     ),
+  ARCHIVE_ANEW_BEFORE: z
+    .string()
+    .default('')
+    .transform((text) => (text === '' ? 0 : Date.parse(text)))
+    .refine((ms) => ms <= Date.now(), 'a time that has been, such as 2026-11-28T12:00:00Z')
+    .describe(
+      'When Kafka was lost: the time of that. Partitions that fail with LOG_TRUNCATED and whose last file is older are archived anew from the start of the log that is there, in files of their own; a research log is restored instead (docs/replay.md).',
+    ),
   ...vaultShape,
 });

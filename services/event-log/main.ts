@@ -43,6 +43,7 @@ await runProcess({ name, zone: env.ZONE, env }, async (ctx) => {
     ctx.onStop(() => vault.close());
     withTokens = { ...ports, tokens };
   }
-  const options = { zone: env.ZONE, maxRecords: env.ARCHIVE_MAX_RECORDS, asBad: env.ARCHIVE_AS_BAD };
+  const { ZONE: zone, ARCHIVE_MAX_RECORDS: maxRecords, ARCHIVE_AS_BAD: asBad, ARCHIVE_ANEW_BEFORE: anewBeforeMs } = env;
+  const options = { zone, maxRecords, asBad, anewBeforeMs };
   await runArchiver(withTokens, options, { ctx, everyMs: env.ARCHIVE_EVERY_MS });
 });

@@ -55,8 +55,34 @@ export async function toParquet(db: DuckDBConnection, batch: Batch): Promise<Uin
   });
 }
 
-/** First offset after those in the file. @throws Error when it is not one of ours, or begins elsewhere than its name says. */
-export async function nextOffsetOf(db: DuckDBConnection, bytes: Uint8Array, expectedFirst?: bigint): Promise<bigint> {
+/** The last row of a file: what its record is known by when the log is asked for it again. */
+export interface LastRow {
+  readonly offset: bigint;
+  /** As archived; null of a bad record, and of a parked one of the clinical zone. */
+  readonly id: string | null;
+  readonly timeMs: number;
+}
+
+export interface FileEnd {
+  /** First offset after those in the file. */
+  readonly next: bigint;
+  readonly last?: LastRow;
+}
+
+async function lastRowOf(db: DuckDBConnection, file: string): Promise<LastRow | undefined> {
+  // The empty part stands for columns that a file lacks.
+  const empty = 'SELECT NULL::BIGINT AS record_offset, NULL::VARCHAR AS event_id, NULL::TIMESTAMP AS event_time WHERE false';
+  const result = await db.runAndReadAll(
+    `SELECT record_offset, event_id, epoch_ms(event_time) AS time_ms FROM (${empty} UNION ALL BY NAME SELECT * FROM read_parquet(${quote(file)}))
+     ORDER BY record_offset DESC LIMIT 1`,
+  );
+  const { record_offset: offset, event_id: id, time_ms: timeMs } = result.getRowObjectsJson()[0] ?? {};
+  if (typeof offset !== 'string' || timeMs === null) return undefined;
+  return { offset: BigInt(offset), id: typeof id === 'string' ? id : null, timeMs: Number(timeMs) };
+}
+
+/** Where the file ends. @throws Error when it is not one of ours, or begins elsewhere than its name says. */
+export async function endOfFile(db: DuckDBConnection, bytes: Uint8Array, expectedFirst?: bigint): Promise<FileEnd> {
   return withTempFiles(async (path) => {
     const file = path('parquet');
     await writeFile(file, bytes, { mode: 0o600 });
@@ -66,6 +92,7 @@ export async function nextOffsetOf(db: DuckDBConnection, bytes: Uint8Array, expe
     if (typeof first !== 'string' || typeof next !== 'string') throw new Error('the Parquet file does not say its offsets');
     if (expectedFirst !== undefined && BigInt(first) !== expectedFirst)
       throw new Error(`the Parquet file begins at ${first}, its name says ${expectedFirst}`);
-    return BigInt(next);
+    const last = await lastRowOf(db, file);
+    return { next: BigInt(next), ...(last === undefined ? {} : { last }) };
   });
 }

@@ -7,8 +7,8 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { columnsOfTopic } from './archive.ts';
 import { snakeCase } from './columns.ts';
-import { nextOffsetOf, openDuckDb, rowLine, toParquet } from './parquet.ts';
 import { csvText, tableText } from '../cli/table-text.ts';
+import { endOfFile, openDuckDb, rowLine, toParquet } from './parquet.ts';
 import { createViews, ensureLog, runQuery, tableNames, tableOfTopic } from './query.ts';
 
 let dir: string;
@@ -70,8 +70,8 @@ test('typed rows, a row per id, and the offset where the next file starts', asyn
     firstOffset: 2n,
     nextOffset: 9_007_199_254_740_993n,
   });
-  expect(await nextOffsetOf(db, first)).toBe(2n);
-  expect(await nextOffsetOf(db, second)).toBe(9_007_199_254_740_993n);
+  expect((await endOfFile(db, first)).next).toBe(2n);
+  expect((await endOfFile(db, second)).next).toBe(9_007_199_254_740_993n);
   await mkdir(join(dir, topic, '0'), { recursive: true });
   await writeFile(join(dir, topic, '0', `${'0'.repeat(20)}.parquet`), first);
   await writeFile(join(dir, topic, '0', `${'2'.padStart(20, '0')}.parquet`), second);

@@ -10,9 +10,9 @@ import { avroCodec } from '../adapters/avro-codec.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
 import type { LogWriter } from '../ports/log-writer.ts';
-import { archiveOnce } from './archive.ts';
+import { archiveOnce, newState } from './archive.ts';
 import { openDuckDb, rowLine, toParquet } from './parquet.ts';
-import { mirrorLog } from './query.ts';
+import { createViews, mirrorLog, runQuery } from './query.ts';
 import { restoreLog, type Restored } from './restore.ts';
 
 const EXCLUDED = 'ct.research.study-excluded.v1';
@@ -89,7 +89,7 @@ const never = new AbortController().signal;
 async function archiveOf(log: Log, maxRecords = 3): Promise<string> {
   const store = memoryStore();
   const ports = { bus: log.bus, codec: avroCodec(), store, db };
-  await archiveOnce(ports, { zone: 'research', maxRecords }, { next: new Map(), failed: new Map() }, never);
+  await archiveOnce(ports, { zone: 'research', maxRecords }, newState(), never);
   const dir = await mkdtemp(join(root, 'log-'));
   await mirrorLog(store, dir);
   return dir;
@@ -177,6 +177,35 @@ test('an archive with a gap is refused, and with --allow-shift its moves are lis
     ['c', 2n],
     ['d', 3n],
   ]);
+});
+
+test('a log that was restored with moved offsets is archived anew, and that archive can be restored without a move', async () => {
+  const log = emptyLog();
+  put(log, WITHDRAWN, 0, { key: 'a' }, { key: 'b', offset: 5n });
+  put(log, EXCLUDED, 1, excluded(1));
+  const store = memoryStore();
+  const options = { zone: 'research' as const, maxRecords: 3 };
+  const archive = async (bus: EventBus, anewBeforeMs: number, passes = 2): Promise<number> => {
+    const state = newState();
+    const ports = { bus, codec: avroCodec(), store, db };
+    for (let n = 0; n < passes; n += 1) await archiveOnce(ports, { ...options, anewBeforeMs }, state, never);
+    return state.failed.size;
+  };
+  await archive(log.bus, 0);
+  const dir = await mkdtemp(join(root, 'log-'));
+  await mirrorLog(store, dir);
+  const moved = emptyLog();
+  await restore(moved, dir, true);
+  put(moved, WITHDRAWN, 0, ...['c', 'd', 'e', 'f', 'g'].map((key) => ({ key, timestampMs: 2000 })));
+  expect(await archive(moved.bus, 0)).toBe(1);
+  expect(await archive(moved.bus, Date.now() + 1000)).toBe(0);
+  await mirrorLog(store, dir);
+  const again = emptyLog();
+  expect((await restore(again, dir)).shifts).toEqual([]);
+  expect(again.partitions).toEqual(moved.partitions);
+  await createViews(db, dir);
+  const { rows } = await runQuery(db, 'select event_id from research.study_excluded');
+  expect(rows).toEqual([{ event_id: 'id-1' }]);
 });
 
 test('records that a topic keeps the newest of may be gone from what was restored', async () => {

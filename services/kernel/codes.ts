@@ -371,7 +371,7 @@ const rows = {
     kind: 'start',
     meaning: 'The committed offset is no longer in the log.',
     remedy:
-      'The stage does not jump. A research topic is restored from the event log; of a clinical one `ctstream log accept-loss` says what is lost and lets the stage go on (docs/users/operator.md).',
+      'The stage does not jump. A research topic is restored from the event log; of a clinical one `ctstream log accept-loss` says what is lost and lets the stage go on (docs/users/operator.md). For an archiver see docs/replay.md.',
   },
   GROUP_ACTIVE: {
     kind: 'start',

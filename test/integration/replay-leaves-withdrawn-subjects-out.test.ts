@@ -1,5 +1,7 @@
-// After a withdrawal nothing of the patient is made again, and everybody else's manifests, decisions and files are.
+// After a withdrawal nothing of the patient is made again or left of what was made before, and everybody else's manifests,
+// decisions and files are made as they were. Then the copy is removed.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { BUCKETS } from '../../deploy/local/policies.ts';
 import { s3Store } from '../../services/adapters/s3-store.ts';
 import { sendPhantom, startPipeline, until, type Pipeline } from './pipeline.ts';
 import { attachable, ctstream, release, replay } from './replay-support.ts';
@@ -37,6 +39,18 @@ test('everybody else is made again as they were', async () => {
   await until(p, (a) => a.reached.labelled === 2 && a.totals.rejected === 1);
   await release(p, 'v1.0.0', 2);
   await until(p, (a) => a.totals.released === 2);
+  const { minio } = p.platform;
+  const target = s3Store({
+    endpoint: `http://${minio.endPoint}:${minio.port}`,
+    accessKey: minio.accessKey,
+    secretKey: minio.secretKey,
+    bucketPrefix: INTO + p.provisioned.bucketPrefix,
+  });
+  // An earlier version put pictures of held studies there.
+  await target.ensureBuckets(['ct-quarantine']);
+  await target.put('ct-quarantine', 'h1/findings.json', Buffer.from('{}'));
+  // A replay before the withdrawal has made copies of theirs.
+  for (const stage of ['anonymise', 'assess', 'release']) expect((await replay(p, stage, INTO)).code).toBe(0);
   const token = p.provisioned.people.find(({ roles }) => roles.includes('privacy'))?.tokenFile ?? '';
   const patient = `iss-${pacs.centre}:${theirs.patientId}`;
   const receipt = await ctstream<{ state: string }>(p, 'withdraw', '--patient', patient, '--yes', '--wait', '--token-file', token);
@@ -50,16 +64,21 @@ test('everybody else is made again as they were', async () => {
     expect([stage, code, report.differences, report.faults]).toEqual([stage, 0, [], []]);
     expect(report.events).toBeGreaterThan(0);
   }
-  const { minio } = p.platform;
-  const target = s3Store({
-    endpoint: `http://${minio.endPoint}:${minio.port}`,
-    accessKey: minio.accessKey,
-    secretKey: minio.secretKey,
-    bucketPrefix: INTO + p.provisioned.bucketPrefix,
-  });
   const made: string[] = [];
   for (const bucket of ['ct-research', 'ct-releases']) for await (const { key } of target.list(bucket, '')) made.push(key);
   expect(made.filter((key) => key.endsWith('/manifest.json'))).toHaveLength(2);
   expect(made.filter((key) => /images\/.*\.nii\.gz$/.test(key))).toHaveLength(1);
   expect(made).toContain('v1.0.0/tombstones.csv');
-}, 240_000);
+
+  // The deployment's own buckets are no copy, whatever they are called.
+  const copy = ['replay', 'remove', '--into', INTO, '--yes'];
+  await target.ensureBuckets(['ct-event-log']);
+  await expect(ctstream(p, ...copy)).rejects.toThrow(/a deployment's own buckets/);
+  await expect(ctstream(p, 'replay', 'assess', '--into', INTO)).rejects.toThrow(/a deployment's own buckets/);
+  await target.removeBucket('ct-event-log');
+  const { document } = await ctstream<{ buckets: string[]; objects: number }>(p, ...copy);
+  expect(document.buckets).toHaveLength(3);
+  expect(document.objects).toBeGreaterThanOrEqual(made.length);
+  expect(await target.bucketsOf(BUCKETS)).toEqual([]);
+  expect((await ctstream<{ buckets: string[] }>(p, ...copy)).document.buckets).toEqual([]);
+}, 600_000);

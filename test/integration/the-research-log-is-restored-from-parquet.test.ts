@@ -13,7 +13,7 @@ import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { avroCodec } from '../../services/adapters/avro-codec.ts';
 import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
 import { archivedPartitions } from '../../services/event-log/archived-log.ts';
-import { archiveOnce } from '../../services/event-log/archive.ts';
+import { archiveOnce, newState } from '../../services/event-log/archive.ts';
 import { openDuckDb } from '../../services/event-log/parquet.ts';
 import { createViews, mirrorLog, runQuery } from '../../services/event-log/query.ts';
 import { restoreLog, type Restored } from '../../services/event-log/restore.ts';
@@ -98,7 +98,7 @@ async function answers(dir: string): Promise<unknown> {
 
 /** Archives the log of the prefix once, into the bucket of that prefix. */
 async function archive(bus: EventBus, into: S3Store): Promise<{ written: number; failed: string[] }> {
-  const state = { next: new Map<string, bigint>(), failed: new Map<string, Fault>() };
+  const state = newState();
   const { written } = await archiveOnce({ bus, codec: avroCodec(), store: into, db }, { zone: 'research', maxRecords: 100 }, state, never);
   return { written, failed: [...state.failed.keys()] };
 }

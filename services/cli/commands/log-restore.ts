@@ -73,7 +73,10 @@ function textOf({ partitions, shifts, notRestored }: Restored): string {
     'Read back: every record has the archived key, bytes, headers and time.',
     ...(shifts.length === 0
       ? ['Every record has the offset that it had.']
-      : shifts.map((s) => `${s.topic}/${s.partition}: from ${s.from} on, ${s.by} lower`)),
+      : [
+          ...shifts.map((s) => `${s.topic}/${s.partition}: from ${s.from} on, ${s.by} lower`),
+          'Start archiver-research with ARCHIVE_ANEW_BEFORE and the time of now: it archives these anew (docs/replay.md).',
+        ]),
     ...(parked === 0 ? [] : [`Not restored: ${parked} retry and dead letters, which are archived as metadata only.`]),
     'Start the stages: they read from the start of the log and publish what stands again, with the same ids.',
   ].join('\n');

@@ -9,7 +9,7 @@ import { s3Store, type S3Store } from '../../../services/adapters/s3-store.ts';
 import type { Dataset, Element, Vr } from '../../../services/dicom/model.ts';
 import { readDicom } from '../../../services/dicom/read.ts';
 import { textOf } from '../../../services/dicom/values.ts';
-import { nextOffsetOf, openDuckDb } from '../../../services/event-log/parquet.ts';
+import { endOfFile, openDuckDb } from '../../../services/event-log/parquet.ts';
 import { runQuery } from '../../../services/event-log/query.ts';
 import type { BusRecord } from '../../../services/ports/event-bus.ts';
 import type { Pipeline } from '../pipeline.ts';
@@ -131,7 +131,7 @@ async function parquetRows(bytes: Uint8Array): Promise<string> {
     const file = join(dir, 'rows.parquet');
     await writeFile(file, bytes);
     const { rows } = await runQuery(db, `SELECT * FROM read_parquet('${file}')`);
-    return `${await nextOffsetOf(db, bytes)}\n${rows.map((row) => JSON.stringify(row, (_, v: unknown) => (typeof v === 'bigint' ? v.toString() : v))).join('\n')}`;
+    return `${(await endOfFile(db, bytes)).next}\n${rows.map((row) => JSON.stringify(row, (_, v: unknown) => (typeof v === 'bigint' ? v.toString() : v))).join('\n')}`;
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
