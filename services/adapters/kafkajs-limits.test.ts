@@ -119,3 +119,53 @@ test('new topics are looked for by one look at a time, and a look that ends afte
   await stopping;
   expect(fake.runs).toBe(1);
 });
+
+test('a commit that is never answered is sent again, and the next one is not held up', async () => {
+  const listeners = new Map<string, (event: unknown) => void>();
+  const commits: string[] = [];
+  let eachBatch: ((payload: unknown) => Promise<void>) | undefined;
+  const consumer = {
+    events: { CRASH: 'crash', GROUP_JOIN: 'join' },
+    on: (name: string, listener: (event: unknown) => void) => listeners.set(name, listener),
+    connect: async () => undefined,
+    subscribe: async () => undefined,
+    run: async (o: { eachBatch: (payload: unknown) => Promise<void> }) => void (eachBatch = o.eachBatch),
+    pause: () => undefined,
+    resume: () => undefined,
+    disconnect: async () => undefined,
+  };
+  const admin = {
+    fetchTopicOffsets: async () => [{ partition: 0, low: '0', high: '1' }],
+    fetchOffsets: async () => [{ topic: 't', partitions: [{ partition: 0, offset: '-1' }] }],
+  };
+  const parts = {
+    kafka: { consumer: () => consumer },
+    options: { ...options, sessionTimeoutMs: 20 },
+    denied: () => undefined,
+    about: async (_topics: unknown, ask: (a: typeof admin) => Promise<unknown>) => await ask(admin),
+    find: async () => [],
+  } as unknown as KafkaParts;
+  const subscription = await openSubscription(parts, { group: 'g', topics: ['t'], window: 1 });
+  listeners.get('join')?.({ payload: { memberAssignment: { t: [0] } } });
+  await eachBatch?.({
+    batch: {
+      topic: 't',
+      partition: 0,
+      fetchedOffset: '0',
+      highWatermark: '1',
+      messages: [{ offset: '0', key: Buffer.from('k'), value: Buffer.from('v'), headers: {}, timestamp: '1' }],
+    },
+    isRunning: () => true,
+    isStale: () => false,
+    resolveOffset: () => undefined,
+    heartbeat: async () => undefined,
+    commitOffsetsIfNecessary: async ({ topics }: { topics: { partitions: { offset: string }[] }[] }) => {
+      commits.push(topics[0]?.partitions[0]?.offset ?? '');
+      if (commits.length === 1) await never;
+    },
+  });
+  (await subscription.take(new AbortController().signal))?.ack();
+  await until('it is sent again', () => commits.length === 2);
+  expect(commits).toEqual(['1', '1']);
+  await subscription.stop();
+});

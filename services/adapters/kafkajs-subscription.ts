@@ -318,6 +318,25 @@ function commitSoon(state: State): void {
     });
 }
 
+/** So many session timeouts a commit is waited for: by then its connection is another one. */
+const COMMIT_SESSIONS = 3;
+
+/**
+ * The answer, or an error after the time: kafkajs loses a request that is written while its connection ends, and nothing would be
+ * committed any more. One that arrives late all the same carries its own generation, and less than what is committed by then.
+ */
+async function answered(ms: number, request: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer in ${ms} ms`)), ms);
+  });
+  try {
+    await Promise.race([request, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Commits what moved; true when nothing is left that could be committed now. */
 async function commitNow(state: State): Promise<boolean> {
   // Points and generation are read in the same tick: the commit carries the generation that owns the points.
@@ -329,7 +348,7 @@ async function commitNow(state: State): Promise<boolean> {
     partitions: list.map((p) => ({ partition: p.partition, offset: p.offset.toString() })),
   }));
   try {
-    await state.commit({ topics });
+    await answered(COMMIT_SESSIONS * sessionTimeoutOf(state.parts), state.commit({ topics }));
     state.board.noteCommitted(points);
     return state.board.commits().length === 0;
   } catch (error) {
