@@ -144,7 +144,7 @@ const isInitial = (letter: string, at: number, source: string): boolean => {
 
 const judgePiece = (piece: string, next: string | undefined, count: number, identifiers: ReadonlySet<string>): Kind => {
   const folded = fold(piece);
-  if (namesSomebody(piece, identifiers)) return 'drop';
+  if ((identifiers.has(folded) && !/^\d\d%?$/.test(folded)) || namesSomebody(piece, identifiers)) return 'drop';
   const number = /^(\d+)(?:[.,](\d+))?(%?)$/.exec(folded);
   if (number) return judgeNumber(number, next);
   if (/^\p{L}$/u.test(piece)) {
