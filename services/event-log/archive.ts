@@ -1,41 +1,40 @@
 // The archiver: every partition of its zone's topics, as Parquet files that follow each other without a gap.
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import schemaIds from '../../schemas/ids.json' with { type: 'json' };
-import { isCode, type Code } from '../kernel/codes.ts';
+import type { Code } from '../kernel/codes.ts';
 import { Fault } from '../kernel/fault.ts';
-import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
-import type { EventIn, Zone } from '../kernel/stage.ts';
-import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
-import type { EventCodec } from '../ports/event-codec.ts';
+import { typeOfTopic } from '../kernel/route.ts';
+import type { EventBus, BusRecord, TopicEnd } from '../ports/event-bus.ts';
 import type { ObjectInfo, ObjectStore } from '../ports/object-store.ts';
-import { ENVELOPE, PARKED, snakeRow, valueColumns, type AvroField, type Column } from './columns.ts';
+import {
+  fileColumns,
+  heldRow,
+  isOfRow,
+  lastRow,
+  place,
+  shownPlace,
+  shownTopic,
+  type Held,
+  type RowOptions,
+  type RowPorts,
+} from './archived-row.ts';
+import type { Column } from './columns.ts';
 import { fileName, logAfter, parsedName } from './file-name.ts';
-import { judge, waitsForReader } from './judge.ts';
-import { endOfFile, rowLine, toParquet, type FileEnd, type LastRow } from './parquet.ts';
-import { RAW, rawRow } from './raw-record.ts';
-import { redactClinical, type RedactedEvent, type TokenSource } from './redact.ts';
+import { waitsForReader } from './judge.ts';
+import { endOfFile, toParquet, type FileEnd, type LastRow } from './parquet.ts';
 
 export const LOG_BUCKET = 'ct-event-log';
 
-export interface ArchivePorts {
+export interface ArchivePorts extends RowPorts {
   readonly bus: EventBus;
-  readonly codec: EventCodec;
   readonly store: ObjectStore;
   readonly db: DuckDBConnection;
-  /** Only the clinical archiver has it. */
-  readonly tokens?: TokenSource;
 }
 
-export interface ArchiveOptions {
-  readonly zone: Zone;
+export interface ArchiveOptions extends RowOptions {
   /** Most records of one file. */
   readonly maxRecords: number;
   /** What is held in memory, in characters of its rows; see `HELD_LIMITS`. */
   readonly held?: HeldLimits;
-  /** Unreadable records, by place as the archiver tells it (`<topic>/<partition>/<offset>`), that are not waited for. */
-  readonly asBad?: ReadonlySet<string>;
   /** A partition whose log is lost begins anew when the last of its files is older. */
   readonly anewBeforeMs?: number;
 }
@@ -49,107 +48,6 @@ export interface HeldLimits {
 
 /** A census page is one record and may have any number of lines: counting records does not bound the heap. */
 const HELD_LIMITS: HeldLimits = { ofPartition: 64e6, ofAll: 256e6 };
-
-const schemas = new Map<string, { fields: AvroField[] }>();
-for (const file of Object.keys(schemaIds)) {
-  const record = JSON.parse(readFileSync(join(import.meta.dirname, '../../schemas', file), 'utf8')) as {
-    namespace: string;
-    name: string;
-    fields: AvroField[];
-  };
-  schemas.set(`${record.namespace}.${record.name}`, record);
-}
-
-/** Typed columns of a topic's files; retry and dead topics have metadata only. */
-export function columnsOfTopic(topic: string): readonly Column[] {
-  const type = typeOfTopic(topic);
-  if (type === undefined) return [...ENVELOPE, ...PARKED];
-  const schema = schemas.get(type);
-  if (schema === undefined) throw new Error(`no schema for ${type}`);
-  return [...ENVELOPE, ...valueColumns(schema.fields)];
-}
-
-/** Columns of a topic's files: those of the research zone hold the record itself too, the clinical ones must not. */
-function fileColumns(topic: string, zone: Zone): readonly Column[] {
-  const columns = columnsOfTopic(topic);
-  return zone === 'research' && typeOfTopic(topic) !== undefined ? [...columns, ...RAW] : columns;
-}
-
-function envelope(e: EventIn): RedactedEvent {
-  return { value: { ...e.value }, id: e.id, key: e.key, source: e.source, topic: e.topic };
-}
-
-const isoTime = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').replace('Z', '');
-
-/** Row of a record that is no good event: where it lies and why. Nothing else of it can be believed, or shown. */
-function badRow(record: BusRecord, topic: string, code: Code): Record<string, unknown> {
-  return {
-    topic,
-    partition: record.partition,
-    record_offset: record.offset,
-    event_time: isoTime(Math.max(0, record.timestampMs)),
-    bad_code: code,
-  };
-}
-
-async function eventRow(record: BusRecord, ports: ArchivePorts, { zone, asBad }: ArchiveOptions): Promise<Record<string, unknown>> {
-  const event = judge(record, ports.codec, asBad?.has(shownPlace(record, ports)));
-  if (typeof event === 'string') return badRow(record, shownTopic(record.topic, ports), event);
-  let kept = envelope(event);
-  if (zone === 'clinical') {
-    if (ports.tokens === undefined) throw new Error("the clinical archiver needs the vault's tokens");
-    kept = await redactClinical(event, ports.tokens);
-  }
-  return {
-    topic: kept.topic,
-    partition: record.partition,
-    record_offset: record.offset,
-    record_key: kept.key,
-    event_id: kept.id,
-    event_type: event.type,
-    event_source: kept.source,
-    event_time: isoTime(event.timeMs),
-    // In the clinical zone the gateway's database holds it beside the study's UID.
-    event_sequence: zone === 'clinical' ? null : (event.sequence ?? null),
-    bad_code: null,
-    ...(snakeRow(kept.value) as Record<string, unknown>),
-  };
-}
-
-/** A record's place as it is told and as an operator names it: with the centre's pseudonym. */
-const shownPlace = (r: BusRecord, ports: ArchivePorts): string => `${place(shownTopic(r.topic, ports), r.partition)}/${r.offset}`;
-
-/** A parked record's metadata; in the clinical zone neither its key nor its id, which name a study. */
-function parkedRow(record: BusRecord, zone: Zone): Record<string, unknown> {
-  const h = record.headers;
-  const research = zone === 'research';
-  const code = h['ct-code'] ?? '';
-  const type = h['ce_type'] ?? '';
-  const attempts = Number(h['ct-attempt'] ?? 0);
-  return {
-    topic: record.topic,
-    partition: record.partition,
-    record_offset: record.offset,
-    record_key: research ? record.key : null,
-    event_id: research ? (h['ce_id'] ?? null) : null,
-    // A bad event is parked with the headers that its writer gave it: only what is known is shown.
-    event_type: schemas.has(type) ? type : null,
-    event_source: null,
-    event_time: isoTime(Math.max(0, record.timestampMs)),
-    event_sequence: null,
-    bad_code: null,
-    stage: record.topic.split('.')[2] ?? null,
-    code: isCode(code) ? code : null,
-    attempts: Number.isInteger(attempts) && attempts >= 0 && attempts < 2 ** 31 ? attempts : null,
-    origin_topic: research ? (h['ct-origin-topic'] ?? null) : null,
-  };
-}
-
-/** The topic's name with the centre's pseudonym in it. */
-function shownTopic(topic: string, ports: ArchivePorts): string {
-  const centre = centreOfTopic(topic);
-  return centre === undefined || ports.tokens === undefined ? topic : topic.replace(`.${centre}.`, `.${ports.tokens.site(centre)}.`);
-}
 
 interface ArchiveEnd extends FileEnd {
   /** What the names of the last log's files begin with. */
@@ -204,8 +102,6 @@ export interface Archived {
   readonly bad: Readonly<Partial<Record<Code, number>>>;
 }
 
-const place = (topic: string, partition: number): string => `${topic}/${partition}`;
-
 /** Retry and dead-letter topics. */
 const PARKED_TOPIC = /^ct\.(?:clinical|research)\.[a-z-]+\.(?:retry\.[0-9a-z]+|dead)$/;
 
@@ -256,18 +152,6 @@ function beginAnew(state: ArchiveState, { topic, partition, first }: TopicEnd): 
   return first;
 }
 
-/**
- * Whether the record is the one of the row: by its id, and by its time, which another telling of the same event does not share.
- * Headers only: whether it is a good event another version may judge otherwise.
- */
-function isOfRow(record: BusRecord, row: LastRow, { tokens }: ArchivePorts, zone: Zone): boolean {
-  const { ce_id: id, ce_time: time } = record.headers;
-  const shownId = zone === 'research' || id === undefined ? id : tokens?.eventId(id);
-  const isEvent = typeOfTopic(record.topic) !== undefined && row.id !== null;
-  const timeMs = isEvent ? Date.parse(time ?? '') : Math.max(0, record.timestampMs);
-  return (row.id === null || row.id === shownId) && row.timeMs === timeMs;
-}
-
 interface Pending {
   readonly end: TopicEnd;
   readonly prefix: string;
@@ -278,23 +162,6 @@ interface Pending {
   rows: Held[];
   /** Characters of the rows. */
   size: number;
-}
-
-/** A row as it goes into the file. As objects the rows would take several times the room, and none could say how much. */
-interface Held {
-  readonly offset: bigint;
-  readonly line: string;
-  readonly bad: Code | undefined;
-}
-
-function heldRow(record: BusRecord, row: Readonly<Record<string, unknown>>): Held {
-  const bad = row['bad_code'];
-  return { offset: record.offset, line: rowLine(row), bad: typeof bad === 'string' && isCode(bad) ? bad : undefined };
-}
-
-function lastRow({ offset, line }: Held): LastRow {
-  const { event_id: id, event_time: time } = JSON.parse(line) as { event_id: string | null; event_time: string };
-  return { offset, id, timeMs: Date.parse(`${time.replace(' ', 'T')}Z`) };
 }
 
 /** Every file begins where the one before it ended, and holds the offsets that its name and metadata claim, in order. */
@@ -455,11 +322,9 @@ export async function archiveOnce(
       else state.failed.set(at, madeAnew(`${shownPlace(record, ports)} is not the record that was archived`));
       continue;
     }
-    const parked = typeOfTopic(record.topic) === undefined;
-    const raw = options.zone === 'research' && !parked ? rawRow(record) : {};
     let row: Held;
     try {
-      row = heldRow(record, parked ? parkedRow(record, options.zone) : { ...(await eventRow(record, ports, options)), ...raw });
+      row = await heldRow(record, ports, options);
     } catch (error) {
       if (!waitsForReader(error)) throw error;
       await stopAt(at, p, record, error);

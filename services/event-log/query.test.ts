@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
-import { columnsOfTopic } from './archive.ts';
+import { columnsOfTopic } from './archived-row.ts';
 import { snakeCase } from './columns.ts';
 import { csvText, tableText } from '../cli/table-text.ts';
 import { endOfFile, openDuckDb, rowLine, toParquet } from './parquet.ts';

@@ -5,7 +5,8 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { Fault } from '../kernel/fault.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import { columnsOfTopic, LOG_BUCKET } from './archive.ts';
+import { LOG_BUCKET } from './archive.ts';
+import { columnsOfTopic } from './archived-row.ts';
 import { ENVELOPE, PARKED, snakeCase } from './columns.ts';
 
 const quote = (text: string): string => `'${text.replaceAll("'", "''")}'`;
