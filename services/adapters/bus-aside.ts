@@ -1,5 +1,6 @@
 // Topics that nobody else waits for: those that are not there, and those of which the broker takes no records now. What names one
 // steps aside into a line of its own, in order, until the topic is there, or takes a record again.
+import { setTimeout as pause } from 'node:timers/promises';
 import { Fault } from '../kernel/fault.ts';
 import type { OutgoingRecord } from '../ports/event-bus.ts';
 
@@ -45,8 +46,6 @@ export interface TopicsAside<W extends Held> {
   /** Refuses all who wait, and who comes later. */
   close(): void;
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** @param o `toQueue` puts one behind all others of the common queue. */
 export function topicsAside<W extends Held>(o: {

@@ -1,4 +1,5 @@
 // Publishing for every Kafka client: who sends what when, and how often. The client only sends one request, once.
+import { setTimeout as pause } from 'node:timers/promises';
 import { Fault } from '../kernel/fault.ts';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 import { topicsAside, topicsOf, whatOf, type Held, type Why } from './bus-aside.ts';
@@ -47,7 +48,6 @@ const REQUEST_BYTES = 512 * 1024;
 const CLOSE_MS = 5000;
 
 const names = (w: Waiting, topic: string): boolean => w.records.some((r) => r.topic === topic);
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Takes from the queue what goes into the next request. */
 function nextBatch(queue: Waiting[]): Waiting[] {

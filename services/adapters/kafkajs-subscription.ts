@@ -5,7 +5,7 @@ import type { Fault } from '../kernel/fault.ts';
 import type { PartitionLag, SubscribeOptions, Subscription } from '../ports/event-bus.ts';
 import { clockWatch } from './clock-watch.ts';
 import { busFault, isPattern } from './kafka-client.ts';
-import { committedBy, endsOf, groupFault, inSteps, partitionId, recordOf, within, type KafkaParts } from './kafka-offsets.ts';
+import { answered, committedBy, endsOf, groupFault, inSteps, partitionId, recordOf, within, type KafkaParts } from './kafka-offsets.ts';
 import { stickyAssigner, type Holding } from './kafkajs-assigner.ts';
 import { refuseBeforeJoin, startingPoints, truncation } from './kafkajs-truncation.ts';
 import { leaseBoard, type LeaseBoard, type PartitionName } from './lease-board.ts';
@@ -318,24 +318,11 @@ function commitSoon(state: State): void {
     });
 }
 
-/** So many session timeouts a commit is waited for: by then its connection is another one. */
-const COMMIT_SESSIONS = 3;
-
 /**
- * The answer, or an error after the time: kafkajs loses a request that is written while its connection ends, and nothing would be
- * committed any more. One that arrives late all the same carries its own generation, and less than what is committed by then.
+ * So many session timeouts a commit is waited for: kafkajs loses a request that is written while its connection ends, and nothing
+ * would be committed any more. One that arrives late all the same carries its own generation, and less than what is committed by then.
  */
-async function answered(ms: number, request: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer in ${ms} ms`)), ms);
-  });
-  try {
-    await Promise.race([request, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+const COMMIT_SESSIONS = 3;
 
 /** Commits what moved; true when nothing is left that could be committed now. */
 async function commitNow(state: State): Promise<boolean> {

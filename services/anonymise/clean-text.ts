@@ -115,7 +115,9 @@ const MIN_INSIDE = 6;
 const insiders = new WeakMap<ReadonlySet<string>, readonly string[]>();
 
 const longOf = (identifiers: ReadonlySet<string>): readonly string[] => {
-  const found = insiders.get(identifiers) ?? [...identifiers].filter((one) => one.length >= MIN_INSIDE && /^\p{L}+$/u.test(one));
+  const known = insiders.get(identifiers);
+  if (known !== undefined) return known;
+  const found = [...identifiers].filter((one) => one.length >= MIN_INSIDE && /^\p{L}+$/u.test(one));
   insiders.set(identifiers, found);
   return found;
 };
@@ -124,9 +126,13 @@ const longOf = (identifiers: ReadonlySet<string>): readonly string[] => {
  * Whether letters or digits of a run are an identifier: of a hospital FC-12 the kernel FC07 goes. Whatever the last look at the
  * file holds against a text must go here, or every study of that place is held. Two digits name nobody.
  */
-const namesSomebody = (run: string, identifiers: ReadonlySet<string>): boolean =>
-  tokensOf(run).some((token) => token.length > 1 && !/^\d\d$/.test(token) && identifiers.has(token)) ||
-  longOf(identifiers).some((one) => fold(run).includes(one));
+const namesSomebody = (run: string, identifiers: ReadonlySet<string>): boolean => {
+  const folded = fold(run);
+  return (
+    tokensOf(run).some((token) => token.length > 1 && !/^\d\d$/.test(token) && identifiers.has(token)) ||
+    longOf(identifiers).some((one) => folded.includes(one))
+  );
+};
 
 const blockPieces = (block: string, start: number): Piece[] => {
   const isKnown = !/^\p{L}/u.test(block) || UNITS.has(fold(block)) || VOCABULARY.has(fold(block));

@@ -45,6 +45,7 @@ const kindByStart = (stream: Uint8Array): StreamKind | undefined => {
 type Range = readonly [start: number, end: number];
 
 const markerAt = (stream: Uint8Array, at: number): number => (stream[at] === 0xff ? (stream[at + 1] ?? -1) : -1);
+
 /** End of the segment whose marker is at `at`; undefined when it leads out of the stream. */
 const segmentEnd = (stream: Uint8Array, at: number): number | undefined => {
   const end = at + 2 + u16(stream, at + 2);
