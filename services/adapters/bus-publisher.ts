@@ -4,7 +4,7 @@ import { Fault } from '../kernel/fault.ts';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 import { topicsAside, topicsOf, whatOf, type Held, type Why } from './bus-aside.ts';
 import { busFault, saysPartitionRefused, saysTopicMissing } from './kafka-client.ts';
-import { within } from './kafka-offsets.ts';
+import { within } from './answered.ts';
 import { memoryBytes } from './record-memory.ts';
 
 export interface Sender {

@@ -1,5 +1,6 @@
 // HTTP to a PACS: basic auth, time limits, and failures as coded faults. No address or UID stands in a fault.
 import { Fault } from '../kernel/fault.ts';
+import { answered } from './answered.ts';
 
 export interface PacsOptions {
   /** Names the PACS in faults and logs. */
@@ -98,10 +99,11 @@ export async function* bodyChunks(
 ): AsyncGenerator<Uint8Array> {
   if (response.body === null) return;
   const reader = response.body.getReader();
+  const silent = (): Fault => new Fault('PACS_UNREACHABLE', true, `${what}: silent for ${idleTimeoutMs} ms`);
   let finished = false;
   try {
     for (;;) {
-      const next = await withLimit(reader.read(), idleTimeoutMs, `${what}: silent for ${idleTimeoutMs} ms`);
+      const next = await answered(idleTimeoutMs, reader.read(), silent);
       if (next.done) break;
       yield next.value;
     }
@@ -111,18 +113,6 @@ export async function* bodyChunks(
   } finally {
     // Not awaited: a stalled connection may never confirm.
     if (!finished) reader.cancel().catch(() => undefined);
-  }
-}
-
-async function withLimit<T>(promise: Promise<T>, ms: number, detail: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Fault('PACS_UNREACHABLE', true, detail)), ms);
-  });
-  try {
-    return await Promise.race([promise, limit]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

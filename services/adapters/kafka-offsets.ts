@@ -75,24 +75,6 @@ export async function inSteps<A, B>(items: readonly A[], width: number, work: (i
   return results;
 }
 
-/** What the work gives, or an error after the time: its end is not waited for any longer. */
-export async function answered<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer in ${ms} ms`)), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Waits for the work to end, well or badly, but no longer than the time. */
-export async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  await answered(ms, work).catch(() => undefined);
-}
-
 export function partitionId(p: PartitionName): string {
   return `${p.topic}/${p.partition}`;
 }

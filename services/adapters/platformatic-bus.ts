@@ -3,7 +3,8 @@
 import { compatibilityPartitioner, ProduceAcks, Producer } from '@platformatic/kafka';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
 import { publisher } from './bus-publisher.ts';
-import { within, type KafkaBusOptions } from './kafka-offsets.ts';
+import { within } from './answered.ts';
+import type { KafkaBusOptions } from './kafka-offsets.ts';
 import { clientOptions, openAsking } from './platformatic-client.ts';
 import { readRecords } from './platformatic-reader.ts';
 import { openPlatformaticSubscription } from './platformatic-subscription.ts';

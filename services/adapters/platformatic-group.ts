@@ -11,7 +11,8 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from '../kernel/fault.ts';
 import { busFault } from './kafka-client.ts';
-import { within, type KafkaBusOptions } from './kafka-offsets.ts';
+import { within } from './answered.ts';
+import type { KafkaBusOptions } from './kafka-offsets.ts';
 import { assignSticky, ASSIGNER, holdingIn, sayHolding, type Holding } from './kafkajs-assigner.ts';
 import type { CommitPoint, PartitionName } from './lease-board.ts';
 import { clientOptions } from './platformatic-client.ts';

@@ -6,6 +6,7 @@ import { typeOfTopic } from '../kernel/route.ts';
 import type { EventIn, Job, Stage, Zone } from '../kernel/stage.ts';
 import type { EventBus, Lease, OutgoingRecord } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
+import { inTime } from './in-time.ts';
 import { describeError } from './log.ts';
 import { encodeEvents, eventsOf, InvariantViolation } from './outgoing.ts';
 import type { ProcessContext } from './process.ts';
@@ -23,9 +24,6 @@ export interface JobDeps {
   /** Aborted when the drain takes too long. */
   readonly giveUp: AbortSignal;
 }
-
-/** Time that a handler has after its abort before it is left alone. */
-const ABORT_GRACE_MS = 5000;
 
 /**
  * Does one lease to its end. Resolves when the record is settled: acknowledged, handed on, or let go.
@@ -125,7 +123,8 @@ async function attempt<T extends EventType, P>(
     const event = await decode(stage, lease, deps);
     span.setAttribute('ctstream.event_id', event.id);
     if (stage.beginsItself !== true) job.begin();
-    const outcome = await handleInTime(stage, ports, event, lease, deps, job);
+    const stopped = AbortSignal.any([lease.signal, deps.giveUp]);
+    const outcome = await inTime(deps.jobTimeoutMs, stopped, (signal) => stage.handle(event, ports, signal, job));
     const records = await encode(stage, event, outcome, deps, span);
     if (lost(lease, deps)) return letGo(lease, deps);
     await publishSurely(records, lease, deps, isRetry(stage, lease.record) ? RETRY_PUBLISH_MS : Infinity);
@@ -165,40 +164,6 @@ async function decode<T extends EventType, P>(stage: Stage<T, P>, lease: Lease, 
   if (typeOfTopic(record.topic) !== event.type) throw new Fault('BAD_EVENT', false, `a ${event.type} in ${record.topic}`);
   // The stage consumes this topic, so its type is among the stage's.
   return event as EventIn<T>;
-}
-
-async function handleInTime<T extends EventType, P>(
-  stage: Stage<T, P>,
-  ports: P,
-  event: EventIn<T>,
-  lease: Lease,
-  deps: JobDeps,
-  job: Job,
-): Promise<Outcome> {
-  const timeout = new Fault('JOB_TIMEOUT', true, `longer than ${deps.jobTimeoutMs} ms`);
-  const late = new AbortController();
-  const signal = AbortSignal.any([lease.signal, deps.giveUp, late.signal]);
-  const timer = setTimeout(() => late.abort(timeout), deps.jobTimeoutMs);
-  let grace: NodeJS.Timeout | undefined;
-  let abandon: (error: unknown) => void = () => undefined;
-  // A handler that ignores its signal must not hold the partition for ever.
-  const abandoned = new Promise<never>((_, reject) => {
-    abandon = reject;
-  });
-  const onAbort = (): void => {
-    grace = setTimeout(() => abandon(signal.reason), ABORT_GRACE_MS);
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([stage.handle(event, ports, signal, job), abandoned]);
-  } catch (error) {
-    throw late.signal.aborted ? timeout : error;
-  } finally {
-    clearTimeout(timer);
-    clearTimeout(grace);
-    // `giveUp` lives as long as the process: a listener left behind would keep every job that ever ran.
-    signal.removeEventListener('abort', onAbort);
-  }
 }
 
 /** Events of the stage's other zone go out in a trace of their own: the link is noted on the clinical side only. */

@@ -7,7 +7,10 @@ const ABORT_GRACE_MS = 5000;
 /** Does a wait that is not the work's own: its time does not count. */
 export type Uncounted = <T>(wait: () => Promise<T>) => Promise<T>;
 
-/** @throws Fault JOB_TIMEOUT, or the one that is given instead, or the work's own error */
+/**
+ * Work that ignores its signal is left alone soon after an abort: by the limit, or by `signal`.
+ * @throws Fault JOB_TIMEOUT or the one that is given instead, the reason of `signal`, or the work's own error
+ */
 export async function inTime<T>(
   limitMs: number,
   signal: AbortSignal,
@@ -15,18 +18,21 @@ export async function inTime<T>(
   timeoutOf: () => Fault = () => new Fault('JOB_TIMEOUT', true, `longer than ${limitMs} ms`),
 ): Promise<T> {
   const late = new AbortController();
-  let giveUp: (error: Error) => void = () => undefined;
+  let timeout: Fault | undefined;
+  const timer = stoppableTimer(limitMs, () => {
+    timeout = timeoutOf();
+    late.abort(timeout);
+  });
+  const either = AbortSignal.any([signal, late.signal]);
+  let grace: NodeJS.Timeout | undefined;
+  let giveUp: (reason: unknown) => void = () => undefined;
   const abandoned = new Promise<never>((_, reject) => {
     giveUp = reject;
   });
-  let grace: NodeJS.Timeout | undefined;
-  let timeout: Fault | undefined;
-  const timer = stoppableTimer(limitMs, () => {
-    const fault = timeoutOf();
-    timeout = fault;
-    late.abort(fault);
-    grace = setTimeout(() => giveUp(fault), ABORT_GRACE_MS);
-  });
+  const onAbort = (): void => {
+    grace = setTimeout(() => giveUp(either.reason), ABORT_GRACE_MS);
+  };
+  either.addEventListener('abort', onAbort, { once: true });
   const uncounted: Uncounted = async (wait) => {
     timer.hold();
     try {
@@ -36,12 +42,14 @@ export async function inTime<T>(
     }
   };
   try {
-    return await Promise.race([work(AbortSignal.any([signal, late.signal]), uncounted), abandoned]);
+    return await Promise.race([work(either, uncounted), abandoned]);
   } catch (error) {
     throw timeout ?? error;
   } finally {
     timer.end();
     clearTimeout(grace);
+    // `signal` may live as long as the process: a listener left behind would keep every job that ever ran.
+    either.removeEventListener('abort', onAbort);
   }
 }
 
