@@ -50,6 +50,8 @@ const CLOSE_MS = 5000;
 export function fetchLoop(o: FetchLoopOptions): FetchLoop {
   const positions = new Map<string, Position>();
   const running = new Set<number>();
+  /** Nodes that were found to lead one of the partitions since their loop looked last. */
+  const wanted = new Set<number>();
   const bell = makeBell();
   let stopped = false;
 
@@ -58,28 +60,34 @@ export function fetchLoop(o: FetchLoopOptions): FetchLoop {
 
   const startDrains = (nodes: Iterable<number>): void => {
     for (const node of nodes) {
-      if (running.has(node) || stopped) continue;
-      running.add(node);
-      void drain(node).finally(() => running.delete(node));
+      wanted.add(node);
+      if (!running.has(node) && !stopped) void drain(node);
     }
   };
   const run = async (): Promise<void> => startDrains((await leaders()).keys());
 
   const drain = async (node: number): Promise<void> => {
-    while (!stopped) {
-      let asked: readonly Position[] = [];
-      try {
-        const byLeader = await leaders();
-        // A partition may have moved to a node without a loop while it was full: nobody asked for it, so nobody was told.
-        startDrains(byLeader.keys());
-        const ours = byLeader.get(node) ?? [];
-        if (ours.length === 0) return;
-        asked = ours.filter((p) => !o.board.isFull(p.name));
-        if (asked.length === 0) await bell.wait(WAIT_MS);
-        else await fetchInto(node, asked, asked.length < ours.length ? SHORT_WAIT_MS : WAIT_MS);
-      } catch (error) {
-        await failed(error, asked);
-      }
+    running.add(node);
+    // In one tick with the end: what is assigned while a look finds nothing is looked for again.
+    while (!stopped && wanted.delete(node)) await drainOnce(node);
+    running.delete(node);
+  };
+
+  /** Wants the node again unless it was found to lead nothing. */
+  const drainOnce = async (node: number): Promise<void> => {
+    let asked: readonly Position[] = [];
+    try {
+      const byLeader = await leaders();
+      // A partition may have moved to a node without a loop while it was full: nobody asked for it, so nobody was told.
+      startDrains(byLeader.keys());
+      const ours = byLeader.get(node) ?? [];
+      asked = ours.filter((p) => !o.board.isFull(p.name));
+      if (ours.length === 0) return;
+      if (asked.length === 0) await bell.wait(WAIT_MS);
+      else await fetchInto(node, asked, asked.length < ours.length ? SHORT_WAIT_MS : WAIT_MS);
+    } catch (error) {
+      wanted.add(node);
+      await failed(error, asked);
     }
   };
 

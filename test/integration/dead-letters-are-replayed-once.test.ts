@@ -82,6 +82,10 @@ test('a study dies, is listed and shown; a dry run changes nothing; replayed it 
 
   const before = await parked();
   expect(await json('dead', 'replay', '--code', 'MANIFEST_MISSING', '--dry-run')).toEqual({ dryRun: true, replayed: [id], refused: [] });
+  expect(await json('dead', 'replay', '--stage', 'anonymise', '--limit', '0', '--dry-run')).toMatchObject({ replayed: [], refused: [] });
+  expect(await json('dead', 'replay', '--code', 'JOB_TIMEOUT', '--dry-run')).toMatchObject({ replayed: [], refused: [] });
+  expect(await ctstream('dead', 'replay')).toMatchObject({ code: 2, stdout: '' });
+  expect(await ctstream('dead', 'replay', id, '--stage', 'anonymise')).toMatchObject({ code: 2, stdout: '' });
   expect(await parked()).toBe(before);
 
   await rootStore(p).put(CLINICAL, manifest, bytes);

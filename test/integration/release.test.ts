@@ -7,11 +7,13 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { EventRecord, Reading, StudySelected } from '../../schemas/events.gen.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
+import { Fault } from '../../services/kernel/fault.ts';
+import type { SubjectId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { approveRelease } from '../../services/release/approve.ts';
 import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
 import { fromCsv } from '../../services/release/delimited.ts';
-import type { ErasePorts } from '../../services/release/erase.ts';
+import { eraseSubject, type ErasePorts } from '../../services/release/erase.ts';
 import type { FactType } from '../../services/release/facts.ts';
 import { releaseServer } from '../../services/release/server.ts';
 import { releaseStage } from '../../services/release/stage.ts';
@@ -322,6 +324,32 @@ describe('gates', () => {
     await handle(label(1, 1), 52, 1);
     expect((await buildRelease(deps, { version: 'v3.0.0' })).studies).toBe(1);
     await expect(buildRelease(deps, { version: '../v3' })).rejects.toMatchObject({ code: 'BAD_VERSION' });
+  }, 60_000);
+
+  test('a subject withdraws while the store does not remove: a build without studies leaves the row, and the files go later', async () => {
+    await forget();
+    await handle(select(3), 53, 0);
+    await handle(label(3, 1), 53, 1);
+    await buildRelease(deps, { version: 'v3.1.0' });
+    const files = async (): Promise<number> => {
+      let n = 0;
+      for await (const { key } of deps.store.list('ct-release-candidates', 'v3.1.0/')) n += key.length > 0 ? 1 : 0;
+      return n;
+    };
+    expect(await files()).toBeGreaterThan(3);
+    const away: ErasePorts['store'] = Object.assign(Object.create(deps.store) as ErasePorts['store'], {
+      remove: async () => await Promise.reject(new Fault('STORE_UNAVAILABLE', true, 'away')),
+    });
+    const { subjectId } = select(3).value;
+    const erase = async (over: Partial<ErasePorts>): Promise<void> =>
+      await eraseSubject({ ...ports(), ...over }, subjectId as SubjectId, 'withdrawal', AbortSignal.timeout(30_000));
+    await expect(erase({ store: away })).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await expect(buildRelease(deps, { version: 'v3.1.0' })).rejects.toMatchObject({ code: 'NO_STUDIES' });
+    expect(await files()).toBeGreaterThan(3);
+    await erase({ eraseAgainAfterMs: 0 });
+    expect(await files()).toBe(0);
+    await expect(buildRelease(deps, { version: 'v3.1.0' })).rejects.toMatchObject({ code: 'NO_STUDIES' });
+    expect(await database.query("SELECT 1 FROM version WHERE version = 'v3.1.0'")).toEqual([]);
   }, 60_000);
 
   test('a candidate that somebody touched is not released', async () => {

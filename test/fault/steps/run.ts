@@ -77,13 +77,15 @@ interface Steps {
   readonly all: readonly string[];
   /** Those that the first job of a process has and the last one had not: ingest lists instances until it knows the centre. */
   readonly ofFirst: ReadonlySet<string>;
+  /** And the other way round. */
+  readonly ofLater: ReadonlySet<string>;
 }
 
 async function stepsOf(folder: string): Promise<Steps> {
   const lines = (await readFile(join(folder, STEPS_FILE), 'utf8')).trim().split('\n');
   const [first, second] = [lines.indexOf('after take'), lines.lastIndexOf('after take')];
-  const last = new Set(lines.slice(second));
-  return { all: [...new Set(lines.slice(first))], ofFirst: new Set(lines.slice(first, second).filter((step) => !last.has(step))) };
+  const [one, other] = [new Set(lines.slice(first, second)), new Set(lines.slice(second))];
+  return { all: [...new Set(lines.slice(first))], ofFirst: one.difference(other), ofLater: other.difference(one) };
 }
 
 function choose(steps: readonly string[], most: number | undefined, seed: number, ...what: string[]): string[] {
@@ -124,6 +126,11 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
       if (known[stage].ofFirst.has(step)) {
         await p.stages.kill(stage, 'SIGTERM');
         await p.stages.start(stage);
+      }
+      if (known[stage].ofLater.has(step)) {
+        await send();
+        await until(p, (a) => a.reached[MILESTONE[stage]] === sent.length, WITHIN_MS);
+        await sleep(COMMITTED_MS);
       }
       await writeFile(join(folderOf(stage), SIGNAL_FILE), atStep(signal, step));
       await send();
