@@ -105,8 +105,9 @@ export interface Facts {
   readonly researchVerdicts: Map<string, ResearchVerdict[]>;
   readonly selected: Map<ResearchStudyId, Selected>;
   readonly excluded: Map<ResearchStudyId, Excluded>;
-  /** What select decided of each revision; a skipped one has a verdict instead. */
-  readonly decided: Map<string, Selected | Excluded>;
+  /** By revision, and which of them a cohort left out: another cohort may select them. */
+  readonly selectedRevisions: Map<string, Selected>;
+  readonly excludedRevisions: Set<string>;
   readonly labelled: Set<string>;
   readonly labelledRevisions: Set<string>;
   readonly released: Set<string>;
@@ -160,7 +161,8 @@ function emptyFacts(): Facts {
     researchVerdicts: new Map(),
     selected: new Map(),
     excluded: new Map(),
-    decided: new Map(),
+    selectedRevisions: new Map(),
+    excludedRevisions: new Set(),
     labelled: new Set(),
     labelledRevisions: new Set(),
     released: new Set(),
@@ -232,10 +234,10 @@ function noteResearch(facts: Facts, e: EventIn): void {
     case 'ctstream.research.v1.StudySkipped':
       return push(facts.researchVerdicts, revisionKey(e.value.studyId, e.value.revision), e);
     case 'ctstream.research.v1.StudySelected':
-      keep(facts.decided, revisionKey(e.value.studyId, e.value.revision), e);
+      keep(facts.selectedRevisions, revisionKey(e.value.studyId, e.value.revision), e);
       return keep(facts.selected, e.value.studyId, e);
     case 'ctstream.research.v1.StudyExcluded':
-      keep(facts.decided, revisionKey(e.value.studyId, e.value.revision), e);
+      facts.excludedRevisions.add(revisionKey(e.value.studyId, e.value.revision));
       return keep(facts.excluded, e.value.studyId, e);
     case 'ctstream.research.v1.SelectionRoundClosed':
       for (const c of e.value.cut) {

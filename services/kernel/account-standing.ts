@@ -152,11 +152,11 @@ function withoutDecision(fold: Fold, e: Assessed, reached: Milestone): Standing 
 /** Where this revision itself is held up behind its assessment; undefined when it is not. */
 function heldUp(fold: Fold, e: Assessed, isSkipped: boolean, reached: Milestone): Standing | undefined {
   const at = revisionKey(e.value.studyId, e.value.revision);
-  const decided = fold.facts.decided.get(at);
-  if (fold.facts.labelledRevisions.has(at)) return undefined;
-  if (decided === undefined) return isSkipped ? undefined : withoutDecision(fold, e, reached);
-  if (decided.type !== 'ctstream.research.v1.StudySelected') return undefined;
-  const queued = pending(fold, 'label-queue', decided, reached);
+  const { facts } = fold;
+  if (facts.labelledRevisions.has(at)) return undefined;
+  const selected = facts.selectedRevisions.get(at);
+  if (selected === undefined) return isSkipped || facts.excludedRevisions.has(at) ? undefined : withoutDecision(fold, e, reached);
+  const queued = pending(fold, 'label-queue', selected, reached);
   // Below the commit the task stands in the readers' database: it waits for people, not for a stage.
   return queued.state === 'unaccounted' ? undefined : queued;
 }

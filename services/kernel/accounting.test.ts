@@ -162,6 +162,24 @@ describe('a newer revision that select or label-queue lost, or that lies in thei
     expect(stateOf(events, finished)).toEqual(['waiting', 'AWAITING_RELEASE']);
   });
 
+  test('stands at label-queue also when another cohort left it out, whichever topic has the higher offset', () => {
+    const at = (name: 'StudySelected' | 'StudyExcluded', offset: bigint): EventIn =>
+      event(`ctstream.research.v1.${name}`, research(1, { revision: 'q2', ordinal: 2, code: 'COHORT_FULL' }), { offset });
+    const selected = at('StudySelected', 1n);
+    const dead = park(selected.id, {
+      stage: 'label-queue',
+      topic: 'ct.research.label-queue.dead',
+      dead: true,
+      code: 'VOLUME_MISSING' as Code,
+    });
+    for (const offset of [0n, 900n])
+      expect(only([...first, ...newer, selected, at('StudyExcluded', offset), round()], { ...finished, parked: [dead] })).toMatchObject({
+        state: 'waiting',
+        code: 'VOLUME_MISSING',
+        dead: true,
+      });
+  });
+
   test('that came to select late, by a replay, waits for the next round; what a later round did not decide is lost', () => {
     const retried = park(assessed.id, {
       stage: 'select',
