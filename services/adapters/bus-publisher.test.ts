@@ -184,6 +184,25 @@ test('what the broker does not take in the time fails its caller with the reason
   expect(logOf(broker, 'stuck').at(-1)).toBe('b');
 });
 
+test('of two topics that are refused one goes again: its others go at once, and what it took is not sent for ever', async () => {
+  const broker = fakeBroker(['city', 'x']);
+  const { publish } = broker.publisher;
+  for (const topic of ['city', 'x']) broker.refusing.add(topic);
+  const both = publish([record('city', 'a'), record('x', 'a')]);
+  const behind = publish([record('city', 'b')]);
+  await until('it is tried', () => broker.requests > 5);
+  broker.refusing.delete('city');
+  await behind;
+  for (let i = 0; i < 20; i++) await publish([record('city', String(i))]);
+  const city = logOf(broker, 'city');
+  expect([...new Set(city)]).toEqual(['a', 'b', ...Array.from({ length: 20 }, (_, i) => String(i))]);
+  // The first request that names x again is refused as a whole, though the broker took what it has of the city.
+  expect(city.length).toBeLessThanOrEqual(23);
+  broker.refusing.delete('x');
+  await both;
+  expect(logOf(broker, 'x')).toEqual(['a']);
+});
+
 test('whoever leaves while its record is tried lets the next one be tried', async () => {
   const broker = fakeBroker(['stuck']);
   const { publish } = broker.publisher;

@@ -137,16 +137,21 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
     return left.filter((w) => !w.settled);
   };
 
+  /** Sends those of its topic alone: another that is refused as well must neither keep this one aside nor have it sent again. */
   const sendAttempt = async (w: Waiting, topic: string): Promise<void> => {
+    const isOfTopic = (r: OutgoingRecord): boolean => r.topic === topic;
     try {
-      await sender.send(w.records);
-      w.resolve();
-      aside.release(topic);
+      await sender.send(w.records.filter(isOfTopic));
     } catch (error) {
       const fault = busFault(error, whatOf([w]));
       if (!fault.retryable || closed) w.reject(fault);
-      aside.tryLater(w, topic);
+      return aside.tryLater(w, topic);
     }
+    w.records = w.records.filter((r) => !isOfTopic(r));
+    w.tries = undefined;
+    if (w.records.length === 0) w.resolve();
+    else if (!w.settled) line(w);
+    aside.release(topic);
   };
 
   /** Sends until all are answered, have stepped aside, or stand in the queue again, each for a request of its own. */

@@ -120,9 +120,11 @@ test('new topics are looked for by one look at a time, and a look that ends afte
   expect(fake.runs).toBe(1);
 });
 
-test('a commit that is never answered is sent again, and the next one is not held up', async () => {
+test('a commit that is not answered is sent again; when it comes after the newer one, what it took back is committed once more', async () => {
   const listeners = new Map<string, (event: unknown) => void>();
   const commits: string[] = [];
+  let arrives: () => void = () => undefined;
+  const arrived = new Promise<void>((resolve) => (arrives = resolve));
   let eachBatch: ((payload: unknown) => Promise<void>) | undefined;
   const consumer = {
     events: { CRASH: 'crash', GROUP_JOIN: 'join' },
@@ -135,7 +137,7 @@ test('a commit that is never answered is sent again, and the next one is not hel
     disconnect: async () => undefined,
   };
   const admin = {
-    fetchTopicOffsets: async () => [{ partition: 0, low: '0', high: '1' }],
+    fetchTopicOffsets: async () => [{ partition: 0, low: '0', high: '2' }],
     fetchOffsets: async () => [{ topic: 't', partitions: [{ partition: 0, offset: '-1' }] }],
   };
   const parts = {
@@ -145,27 +147,27 @@ test('a commit that is never answered is sent again, and the next one is not hel
     about: async (_topics: unknown, ask: (a: typeof admin) => Promise<unknown>) => await ask(admin),
     find: async () => [],
   } as unknown as KafkaParts;
-  const subscription = await openSubscription(parts, { group: 'g', topics: ['t'], window: 1 });
+  const subscription = await openSubscription(parts, { group: 'g', topics: ['t'], window: 2 });
   listeners.get('join')?.({ payload: { memberAssignment: { t: [0] } } });
+  const message = (offset: string): unknown => ({ offset, key: Buffer.from('k'), value: Buffer.from('v'), headers: {}, timestamp: '1' });
   await eachBatch?.({
-    batch: {
-      topic: 't',
-      partition: 0,
-      fetchedOffset: '0',
-      highWatermark: '1',
-      messages: [{ offset: '0', key: Buffer.from('k'), value: Buffer.from('v'), headers: {}, timestamp: '1' }],
-    },
+    batch: { topic: 't', partition: 0, fetchedOffset: '0', highWatermark: '2', messages: [message('0'), message('1')] },
     isRunning: () => true,
     isStale: () => false,
     resolveOffset: () => undefined,
     heartbeat: async () => undefined,
     commitOffsetsIfNecessary: async ({ topics }: { topics: { partitions: { offset: string }[] }[] }) => {
       commits.push(topics[0]?.partitions[0]?.offset ?? '');
-      if (commits.length === 1) await never;
+      if (commits.length === 1) await arrived;
     },
   });
-  (await subscription.take(new AbortController().signal))?.ack();
+  const ack = async (): Promise<void> => (await subscription.take(new AbortController().signal))?.ack();
+  await ack();
   await until('it is sent again', () => commits.length === 2);
-  expect(commits).toEqual(['1', '1']);
+  await ack();
+  await until('the next one is sent', () => commits.length === 3);
+  arrives();
+  await until('what it took back is sent again', () => commits.length === 4);
+  expect(commits).toEqual(['1', '1', '2', '2']);
   await subscription.stop();
 });

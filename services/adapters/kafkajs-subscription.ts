@@ -321,7 +321,7 @@ function commitSoon(state: State): void {
 
 /**
  * So many session timeouts a commit is waited for: kafkajs loses a request that is written while its connection ends, and nothing
- * would be committed any more. One that arrives late all the same carries its own generation, and less than what is committed by then.
+ * would be committed any more. One that waited for its coordinator arrives late all the same, with less than what is committed by then.
  */
 const COMMIT_SESSIONS = 3;
 
@@ -335,11 +335,18 @@ async function commitNow(state: State): Promise<boolean> {
     topic: prefix + topic,
     partitions: list.map((p) => ({ partition: p.partition, offset: p.offset.toString() })),
   }));
+  let isLate = false;
   try {
-    await answered(COMMIT_SESSIONS * sessionTimeoutOf(state.parts), state.commit({ topics }));
+    const committed = state.commit({ topics });
+    committed.then(
+      () => isLate && state.board.setBack(points),
+      () => undefined,
+    );
+    await answered(COMMIT_SESSIONS * sessionTimeoutOf(state.parts), committed);
     state.board.noteCommitted(points);
     return state.board.commits().length === 0;
   } catch (error) {
+    isLate = true;
     // A rebalance, or the coordinator moved: the join to come, or the next try, settles it.
     state.parts.options.log.debug({ err: busFault(error, 'committing') }, 'not committed yet');
     return state.joining;

@@ -61,6 +61,8 @@ export interface LeaseBoard {
   /** Commit points that moved since they were last noted. */
   commits(): CommitPoint[];
   noteCommitted(points: readonly CommitPoint[]): void;
+  /** An older commit came after a newer one: the group stands there again, and what is beyond is to be committed once more. */
+  setBack(points: readonly CommitPoint[]): void;
   inHand(): number;
   /** Takers get undefined from now on, or the error. */
   close(error?: Error): void;
@@ -286,6 +288,13 @@ export function leaseBoard(o: BoardOptions): LeaseBoard {
         const p = held.get(idOf(point));
         if (p !== undefined && point.offset > p.committed) p.committed = point.offset;
       }
+    },
+    setBack: (points) => {
+      for (const point of points) {
+        const p = held.get(idOf(point));
+        if (p !== undefined && point.offset < p.committed) p.committed = point.offset;
+      }
+      o.onProgress();
     },
     inHand: () => [...held.values()].reduce((sum, p) => sum + p.entries.size, 0),
     close: (error) => {
