@@ -115,6 +115,16 @@ test('a store that refuses for lack of room stops it, until it takes as much as 
   expect(memory.keys('b')).toEqual([]);
 });
 
+test('a body that ends for lack of room elsewhere does not stop it: the store has not said that it is full', async () => {
+  const { it } = lab({ store: memoryStore() });
+  const body = async function* (): AsyncGenerator<Uint8Array> {
+    yield new Uint8Array(1);
+    throw new Fault('STORE_FULL', true, 'the folder for large instances has no room');
+  };
+  await expect(it.watched.put('b', 'k', body())).rejects.toMatchObject({ code: 'STORE_FULL' });
+  expect(it.isOpen()).toBe(true);
+});
+
 test('probes that can not be removed again are one object at most, and the store is believed', async () => {
   let room = 0;
   const memory = memoryStore();

@@ -80,10 +80,16 @@ export function admission(o: AdmissionOptions, changed: (pauses: readonly Pause[
     if (o.budgetBytes !== undefined)
       set('budget', pausedNext(paused.has('budget'), used, { high: HIGH * o.budgetBytes, low: LOW * o.budgetBytes }));
   };
-  const counted = async function* (body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    for await (const chunk of body) {
-      use(used + chunk.byteLength);
-      yield chunk;
+  /** What went wrong in the body itself, `failed` is told. */
+  const counted = async function* (body: AsyncIterable<Uint8Array>, failed: (error: unknown) => void): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of body) {
+        use(used + chunk.byteLength);
+        yield chunk;
+      }
+    } catch (error) {
+      failed(error);
+      throw error;
     }
   };
   const woken = (ms: number, signal: AbortSignal): Promise<void> => {
@@ -117,10 +123,12 @@ export function admission(o: AdmissionOptions, changed: (pauses: readonly Pause[
     watched: {
       ...o.store,
       put: async (bucket, key, body, options) => {
+        let ofBody: unknown;
         try {
-          return await o.store.put(bucket, key, body instanceof Uint8Array ? body : counted(body), options);
+          return await o.store.put(bucket, key, body instanceof Uint8Array ? body : counted(body, (error) => (ofBody = error)), options);
         } catch (error) {
-          if (error instanceof Fault && error.code === 'STORE_FULL') set('store', true);
+          // A spill folder without room has the same code, and may be full for one large study alone.
+          if (error instanceof Fault && error.code === 'STORE_FULL' && error !== ofBody) set('store', true);
           throw error;
         }
       },

@@ -163,12 +163,28 @@ describe('a slow PACS', () => {
     for (let i = 0; i < 3; i += 1) await pacs.end();
     await Promise.allSettled(pulls);
     // A pull that was done at once: the next one waits for a place again.
-    await slow.pull(signal, async () => undefined);
     const next = slow.pull(stop.signal, takeAndHang);
     await turn();
     expect(slow.running('with')).toBe(1);
     stop.abort(new Error('stop'));
     await expect(next).rejects.toThrow('stop');
+  });
+
+  test('a pull of searches alone says nothing of its streams: the next one starts without a place all the same', async () => {
+    const clock = manualClock();
+    const pacs = pushedPacs();
+    const slow = centrePulls('slow', pacs.web, limits, { line: fairPlaces(1), slow: slowPulls(9), clock });
+    const pulled = slow.pull(signal, waitForPacs);
+    await turn();
+    await clock.advance(1000);
+    await pacs.end();
+    await pulled;
+    await slow.pull(signal, async (web) => await web.study(study, signal));
+    const next = slow.pull(signal, waitForPacs);
+    await turn();
+    expect([slow.running('with'), slow.running('without')]).toEqual([0, 1]);
+    await pacs.end();
+    await next;
   });
 
   test('searches need no place: a PACS that does not even answer those never holds one', async () => {

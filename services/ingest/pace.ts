@@ -86,7 +86,8 @@ export function pace(limits: PaceLimits, clock: Clock, judge: (slow: boolean) =>
       bytes += n;
     },
     done: () => {
-      if (looks === 0) judge(false);
+      // Searches alone say nothing of how its series come.
+      if (isStarted && looks === 0) judge(false);
     },
     stop: () => stopped.abort(),
   };

@@ -32,7 +32,8 @@ export async function inTime<T>(
   const onAbort = (): void => {
     grace = setTimeout(() => giveUp(either.reason), ABORT_GRACE_MS);
   };
-  either.addEventListener('abort', onAbort, { once: true });
+  if (either.aborted) onAbort();
+  else either.addEventListener('abort', onAbort, { once: true });
   const uncounted: Uncounted = async (wait) => {
     timer.hold();
     try {
