@@ -364,6 +364,40 @@ describe('a topic that was made anew and has grown past the end of its archive',
     }
   });
 
+  test.each([
+    ['longer', 6],
+    ['as long, and longer later', 3],
+  ])('also between two passes that saw nothing wrong, being %s: no file holds records of both', async (_, first) => {
+    const w = world(records(EXCLUDED, 3), [end(EXCLUDED, 0, 3)]);
+    const state = fresh();
+    await archiveOnce(w.ports, research, state, never);
+    w.log = records(EXCLUDED, 6).map(later);
+    for (const grown of [first, 6, 6]) {
+      w.ends = [end(EXCLUDED, 0, grown)];
+      await archiveOnce(w.ports, research, state, never);
+    }
+    expect([...state.failed.values()].map((f) => f.message)).toEqual([expect.stringMatching(/the topic was made anew$/)]);
+    // The topic is made anew once more, and is just as long as the archive: it is no less another one.
+    w.ends = [end(EXCLUDED, 0, 3)];
+    await archiveOnce(w.ports, research, state, never);
+    expect(state.failed.size).toBe(1);
+    expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2]);
+  });
+
+  test('what is not new is not asked for again, and before what is new only the last record', async () => {
+    const w = world(records(EXCLUDED, 5), [end(EXCLUDED, 0, 3)]);
+    const { bus } = w.ports;
+    const asked: TopicEnd[] = [];
+    const ports = { ...w.ports, bus: { ...bus, read: (ranges, s) => (asked.push(...ranges), bus.read(ranges, s)) } as EventBus };
+    const state = fresh();
+    for (const last of [3, 3, 5, 5]) {
+      w.ends = [end(EXCLUDED, 0, last)];
+      await archiveOnce(ports, research, state, never);
+    }
+    expect(asked).toEqual([end(EXCLUDED, 0, 3), end(EXCLUDED, 2, 5)]);
+    expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2, 3, 4]);
+  });
+
   test('a log that was only too short for a while, or restored, goes on; it is ready again only when it has shown so', async () => {
     const w = world(records(EXCLUDED, 6), [end(EXCLUDED, 0, 3)]);
     const state = fresh();
@@ -410,8 +444,18 @@ describe('a topic that was made anew and has grown past the end of its archive',
   });
 });
 
+interface PassOptions {
+  readonly zone?: 'research' | 'clinical';
+  readonly anewBeforeMs?: number;
+  readonly error?: (fields: unknown) => void;
+}
+
 /** Runs the loop so many passes: the pause after each, and whether it was ready then. */
-async function passesOf(ports: ArchivePorts, count: number): Promise<[number, boolean][]> {
+async function passesOf(
+  ports: ArchivePorts,
+  count: number,
+  { zone = 'research', anewBeforeMs = 0, error = (_: unknown): void => undefined }: PassOptions = {},
+): Promise<[number, boolean][]> {
   const stop = new AbortController();
   const checks: (() => true | string)[] = [];
   const seen: [number, boolean][] = [];
@@ -425,11 +469,11 @@ async function passesOf(ports: ArchivePorts, count: number): Promise<[number, bo
         if (seen.length === count) stop.abort();
       },
     },
-    log: { info: ignore, warn: ignore, error: ignore },
+    log: { info: ignore, warn: ignore, error },
     telemetry: { counter: ignore, gauge: ignore },
     health: { ready: (check) => void checks.push(check) },
   };
-  await runArchiver(ports, research, { ctx, everyMs: 10 });
+  await runArchiver(ports, { ...research, zone, anewBeforeMs }, { ctx, everyMs: 10 });
   return seen;
 }
 
@@ -483,6 +527,36 @@ describe('a partition whose log is lost begins anew where an operator says so', 
     expect(await offsetsOf(whole, EXCLUDED)).toEqual([0, 1, 2, 3, 4]);
   });
 
+  test.each([
+    ['shown to be the archived one', 0],
+    ['gone on with, its last archived record being gone', 3],
+  ])('a log that was %s is not begun anew: records that it loses later are a gap, and told', async (_, first) => {
+    const w = world(records(EXCLUDED, 3), [end(EXCLUDED, 0, 3)]);
+    await archiveOnce(w.ports, research, fresh(), never);
+    w.nowMs = 2000;
+    w.ends = [end(EXCLUDED, first, 3)];
+    const state = fresh();
+    await archiveOnce(w.ports, anew, state, never);
+    w.log = records(EXCLUDED, 9);
+    w.ends = [end(EXCLUDED, 6, 9)];
+    await archiveOnce(w.ports, anew, state, never);
+    expect([...state.failed.values()].map((f) => f.code)).toEqual(['LOG_TRUNCATED']);
+    expect(await offsetsOf(w, EXCLUDED)).toEqual([0, 1, 2]);
+  });
+
+  test('nor one that waits for a reader', async () => {
+    const w = world(records(EXCLUDED, 3), [end(EXCLUDED, 0, 3)]);
+    await archiveOnce(w.ports, research, fresh(), never);
+    w.nowMs = 2000;
+    w.log.push(record(EXCLUDED, 3, { bad: 'SCHEMA_AHEAD', ce_type: 'ctstream.research.v1.StudyExcluded' }));
+    w.ends = [end(EXCLUDED, 0, 4)];
+    const state = fresh();
+    await archiveOnce(w.ports, anew, state, never);
+    w.ends = [end(EXCLUDED, 6, 9)];
+    await archiveOnce(w.ports, anew, state, never);
+    expect([...state.failed.values()].map((f) => f.code)).toEqual(['LOG_TRUNCATED']);
+  });
+
   test('what has begun anew and is lost again fails until it is told again', async () => {
     const w = await lost();
     w.ends = [end(EXCLUDED, 0, 6)];
@@ -497,6 +571,25 @@ describe('a partition whose log is lost begins anew where an operator says so', 
     await archiveOnce(w.ports, { ...research, anewBeforeMs: 3000 }, fresh(), never);
     expect(await idsOf(w)).toEqual([...had, ...news(0, 6), 'third-0', 'third-1']);
   });
+});
+
+test('a partition that is begun anew is told once as an error, by its pseudonym, also when the pass fails then', async () => {
+  const told = { type: 'ctstream.clinical.v1.StudyAvailable', centre: 'c01' };
+  const w = world(
+    [0, 1, 2].map((n) => record(AVAILABLE, n, told)),
+    [end(AVAILABLE, 0, 3)],
+  );
+  await archiveOnce(w.ports, { zone: 'clinical', maxRecords: 4 }, fresh(), never);
+  w.log = [4, 5].map((n) => record(AVAILABLE, n, { ...told, ce_id: `new-${n}` }));
+  w.ends = [end(AVAILABLE, 4, 6)];
+  w.nowMs = 2000;
+  let away = 1;
+  w.beforePut = () => {
+    if (away-- > 0) throw new Fault('STORE_UNAVAILABLE', true, 'away');
+  };
+  const lines: unknown[] = [];
+  await passesOf(w.ports, 3, { zone: 'clinical', anewBeforeMs: 1000, error: (fields) => void lines.push(fields) });
+  expect(lines).toEqual([{ topic: 'ct.clinical.site-x.study-available.v1', partition: 0, from: '4', earlierEnd: '3' }]);
 });
 
 test('after Kafka was away the archiver asks again whether the log is the archived one', async () => {

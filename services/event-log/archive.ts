@@ -72,16 +72,29 @@ async function resumeAt(ports: ArchivePorts, prefix: string, signal: AbortSignal
   return { ...end, log: name?.log ?? '', writtenMs };
 }
 
+export interface BegunAnew {
+  /** As it is told. */
+  readonly topic: string;
+  readonly partition: number;
+  /** First offset of the log that is archived now. */
+  readonly from: bigint;
+  /** Where the archive of the log before it ends. */
+  readonly earlierEnd: bigint;
+}
+
 export interface ArchiveState {
   /** Next offset of each partition, filled from the bucket at first sight. */
   readonly next: Map<string, bigint>;
   /** What the names of each partition's files begin with, where its log was begun anew. */
   readonly log: Map<string, string>;
-  /** Partitions that may begin anew. */
+  /** Partitions that may begin anew; none whose log has once been gone on with. */
   readonly mayBeginAnew: Set<string>;
+  /** Partitions that were begun anew and are not told yet. */
+  readonly begunAnew: BegunAnew[];
   /** Last archived row of each partition. */
   readonly last: Map<string, LastRow>;
-  /** Partitions whose log still had that row's record, or nothing at its place, since the bus or they last failed. */
+  /** Partitions that need not show that row's record while nothing new is in them: they did since the bus or they last failed, or
+   * had nothing at its place. */
   readonly proven: Set<string>;
   /** Partitions (`<topic>/<partition>`) that the last pass could not archive, and why. */
   readonly failed: Map<string, Fault>;
@@ -91,6 +104,7 @@ export const newState = (): ArchiveState => ({
   next: new Map(),
   log: new Map(),
   mayBeginAnew: new Set(),
+  begunAnew: [],
   last: new Map(),
   proven: new Set(),
   failed: new Map(),
@@ -132,7 +146,8 @@ async function startOf(
     state.next.set(at, known);
     return known;
   }
-  if (state.mayBeginAnew.has(at)) return beginAnew(state, end);
+  // Also where the log begins behind the archive, and nothing tells a lost log from lost records: there is no other way on.
+  if (state.mayBeginAnew.has(at)) return beginAnew(ports, state, end, known);
   if (known > end.end) throw madeAnew(`${shown}: the archive ends at ${known}, the log already at ${end.end}`);
   throw new Fault(
     'LOG_TRUNCATED',
@@ -142,8 +157,9 @@ async function startOf(
 }
 
 /** The log is archived from its start, in files of its own, and what is archived of the lost one stays. */
-function beginAnew(state: ArchiveState, { topic, partition, first }: TopicEnd): bigint {
+function beginAnew(ports: ArchivePorts, state: ArchiveState, { topic, partition, first }: TopicEnd, earlierEnd: bigint): bigint {
   const at = place(topic, partition);
+  state.begunAnew.push({ topic: shownTopic(topic, ports), partition, from: first, earlierEnd });
   state.log.set(at, logAfter(state.log.get(at) ?? ''));
   state.mayBeginAnew.delete(at);
   state.last.delete(at);
@@ -214,10 +230,13 @@ async function flush(ports: ArchivePorts, state: ArchiveState, p: Pending, next:
 /** What is to be read of a partition; undefined when there is nothing. */
 function pendingOf(state: ArchiveState, end: TopicEnd, first: bigint): Pick<Pending, 'end' | 'first' | 'proof'> | undefined {
   const at = place(end.topic, end.partition);
-  const last = state.proven.has(at) ? undefined : state.last.get(at);
+  const last = state.last.get(at);
   // Retention or compaction may have taken it: then nothing tells one log from another.
   const proof = last === undefined || last.offset < end.first ? undefined : last;
-  if (proof === undefined) return first < end.end ? { end, first, proof } : undefined;
+  // Whatever was shown before: a topic may be made anew between two passes.
+  const hasNew = first < end.end;
+  if (proof === undefined) return hasNew ? { end, first, proof } : undefined;
+  if (!hasNew && state.proven.has(at)) return undefined;
   // One that failed shows itself first: else all behind it would be read over and over.
   return { end: state.failed.has(at) ? { ...end, end: proof.offset + 1n } : end, first, proof };
 }
@@ -242,7 +261,11 @@ async function findPending(
         continue;
       }
       const part = pendingOf(state, end, first);
-      if (part === undefined) continue;
+      if (part === undefined) {
+        // Nothing tells it from the archived log, so it is that one from now on.
+        state.mayBeginAnew.delete(at);
+        continue;
+      }
       const prefix = `${place(shownTopic(end.topic, ports), end.partition)}/`;
       found.set(at, { ...part, prefix, columns: fileColumns(end.topic, options.zone), rows: [], size: 0 });
       if (before !== undefined && part.proof !== undefined) failed.set(at, before);
@@ -304,6 +327,7 @@ export async function archiveOnce(
     await write(p, record.offset);
     // Lost to another archiver: the next pass sees how far that one came.
     if (!pending.delete(at)) return;
+    state.mayBeginAnew.delete(at);
     state.failed.set(
       at,
       new Fault(fault.code, true, `${shownPlace(record, ports)} can't be read yet, and its partition waits`, { cause: fault }),
@@ -318,7 +342,8 @@ export async function archiveOnce(
     if (record.offset < p.first) {
       if (record.offset !== p.proof?.offset || isOfRow(record, p.proof, ports, options.zone)) continue;
       pending.delete(at);
-      if (state.mayBeginAnew.has(at)) beginAnew(state, p.end);
+      state.proven.delete(at);
+      if (state.mayBeginAnew.has(at)) beginAnew(ports, state, p.end, p.first);
       else state.failed.set(at, madeAnew(`${shownPlace(record, ports)} is not the record that was archived`));
       continue;
     }
@@ -340,6 +365,8 @@ export async function archiveOnce(
     // Lost to another archiver: the bucket is asked again, and so is the log.
     if (!pending.has(at)) continue;
     state.proven.add(at);
+    // It is the archived log: what it loses from now on is lost records, and to be told.
+    state.mayBeginAnew.delete(at);
     state.failed.delete(at);
   }
   return { written, bad };

@@ -11,8 +11,10 @@ export interface ArchivedPartition {
   readonly partition: number;
   /** False for a retry or dead topic: metadata only, so there is nothing to put back. */
   readonly isEvents: boolean;
-  /** Files in the order of their offsets. */
+  /** Files of the newest log, in the order of their offsets. */
   readonly files: readonly string[];
+  /** Files of logs before it, where the partition was begun anew: what they hold may be in no later file. */
+  readonly earlierFiles: readonly string[];
   readonly records: number;
   /** Rows without the record's bytes. */
   readonly withoutBytes: number;
@@ -37,7 +39,10 @@ async function partitionOf(db: DuckDBConnection, dir: string, topic: string, par
   const names = (await readdir(folder)).filter((name) => parsedName(name) !== undefined).sort();
   // Of a partition that was begun anew the last log: the earlier ones are another's offsets.
   const log = parsedName(names.at(-1) ?? '')?.log;
-  const files = names.filter((name) => parsedName(name)?.log === log).map((name) => join(folder, name));
+  const isNewest = (name: string): boolean => parsedName(name)?.log === log;
+  const paths = (some: readonly string[]): string[] => some.map((name) => join(folder, name));
+  const files = paths(names.filter(isNewest));
+  const earlierFiles = paths(names.filter((name) => !isNewest(name)));
   const last = files.at(-1);
   if (last === undefined) return undefined;
   const [row] = (
@@ -55,11 +60,18 @@ async function partitionOf(db: DuckDBConnection, dir: string, topic: string, par
     partition,
     isEvents: typeOfTopic(topic) !== undefined,
     files,
+    earlierFiles,
     records,
     withoutBytes: number('without_bytes'),
     end: BigInt(end),
     isWhole: number('first') === 0 && number('last') === records - 1 && number('offsets') === records && end === records,
   };
+}
+
+/** How many records the files hold. */
+export async function countRecords(db: DuckDBConnection, files: readonly string[]): Promise<number> {
+  const result = await db.runAndReadAll(`SELECT count(*) AS records FROM ${rowsSql(files)}`);
+  return Number(result.getRowObjectsJson()[0]?.['records']);
 }
 
 /** Every partition of the research zone in the folder (as `mirrorLog` makes it), by topic and number. */

@@ -52,9 +52,17 @@ export async function runArchiver(ports: ArchivePorts, options: ArchiveOptions, 
       // Kafka may come back as another one.
       state.proven.clear();
       ctx.log.warn({ err: error, waitMs }, 'the archiver waits');
+    } finally {
+      tellBegunAnew(state, ctx);
     }
     await ctx.clock.sleep(waitMs, ctx.signal);
   }
+}
+
+/** As an error: what lies between the two logs, if anything, is in neither. */
+function tellBegunAnew(state: ArchiveState, ctx: ArchiverContext): void {
+  for (const { topic, partition, from, earlierEnd } of state.begunAnew.splice(0))
+    ctx.log.error({ topic, partition, from: `${from}`, earlierEnd: `${earlierEnd}` }, 'a partition is archived anew, from this offset on');
 }
 
 function tell({ written, bad }: Archived, ctx: ArchiverContext, zone: string): void {

@@ -23,7 +23,7 @@ export const eventLogEnv = z.object({
     .transform((text) => (text === '' ? 0 : Date.parse(text)))
     .refine((ms) => ms <= Date.now(), 'a time that has been, such as 2026-11-28T12:00:00Z')
     .describe(
-      'When Kafka was lost: the time of that. Partitions that fail with LOG_TRUNCATED and whose last file is older are archived anew from the start of the log that is there, in files of their own; a research log is restored instead (docs/replay.md).',
+      'When Kafka was lost: the time of that. Partitions that fail with LOG_TRUNCATED and whose last file is older are archived anew from the start of the log that is there, in files of their own, and told as errors; then take it away again. A research log is restored instead (docs/replay.md).',
     ),
   ...vaultShape,
 });

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import fc from 'fast-check';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { memoryStore } from '../../test/shared/memory-store.ts';
@@ -13,7 +13,7 @@ import type { LogWriter } from '../ports/log-writer.ts';
 import { archiveOnce, newState } from './archive.ts';
 import { openDuckDb, rowLine, toParquet } from './parquet.ts';
 import { createViews, mirrorLog, runQuery } from './query.ts';
-import { restoreLog, type Restored } from './restore.ts';
+import { restoreLog, type RestoreOptions, type Restored } from './restore.ts';
 
 const EXCLUDED = 'ct.research.study-excluded.v1';
 const WITHDRAWN = 'ct.research.subject-withdrawn.v1';
@@ -95,8 +95,8 @@ async function archiveOf(log: Log, maxRecords = 3): Promise<string> {
   return dir;
 }
 
-const restore = async (to: Log, dir: string, allowShift = false): Promise<Restored> =>
-  await restoreLog({ bus: to.bus, writer: to.writer, db }, { dir, allowShift, signal: never });
+const restore = async (to: Log, dir: string, chosen: Partial<RestoreOptions> = {}): Promise<Restored> =>
+  await restoreLog({ bus: to.bus, writer: to.writer, db }, { dir, signal: never, ...chosen });
 
 const excluded = (n: number): Partial<BusRecord> => {
   const value = { studyId: `s${n}`, revision: 'r', cohort: 'c', round: 1, code: 'COHORT_FULL', detail: '' };
@@ -169,7 +169,7 @@ test('an archive with a gap is refused, and with --allow-shift its moves are lis
   const to = emptyLog();
   await expect(restore(to, dir)).rejects.toMatchObject({ code: 'OFFSETS_WOULD_MOVE' });
   expect(to.partitions.get(`${WITHDRAWN}/0`)).toEqual([]);
-  const { shifts } = await restore(to, dir, true);
+  const { shifts } = await restore(to, dir, { allowShift: true });
   expect(shifts).toEqual([{ topic: WITHDRAWN, partition: 0, from: 5n, by: 3n }]);
   expect(to.partitions.get(`${WITHDRAWN}/0`)?.map((r) => [r.key, r.offset])).toEqual([
     ['a', 0n],
@@ -195,17 +195,51 @@ test('a log that was restored with moved offsets is archived anew, and that arch
   const dir = await mkdtemp(join(root, 'log-'));
   await mirrorLog(store, dir);
   const moved = emptyLog();
-  await restore(moved, dir, true);
+  await restore(moved, dir, { allowShift: true });
   put(moved, WITHDRAWN, 0, ...['c', 'd', 'e', 'f', 'g'].map((key) => ({ key, timestampMs: 2000 })));
   expect(await archive(moved.bus, 0)).toBe(1);
   expect(await archive(moved.bus, Date.now() + 1000)).toBe(0);
   await mirrorLog(store, dir);
   const again = emptyLog();
-  expect((await restore(again, dir)).shifts).toEqual([]);
+  expect((await restore(again, dir, { newestLog: true })).shifts).toEqual([]);
   expect(again.partitions).toEqual(moved.partitions);
   await createViews(db, dir);
   const { rows } = await runQuery(db, 'select event_id from research.study_excluded');
   expect(rows).toEqual([{ event_id: 'id-1' }]);
+});
+
+test('a partition that was archived anew is not restored until it is said which of its logs', async () => {
+  const store = memoryStore();
+  const lost = emptyLog();
+  put(lost, EXCLUDED, 0, ...[0, 1, 2, 3, 4].map(excluded));
+  put(lost, EXCLUDED, 1, excluded(5));
+  const archive = async (log: Log, anewBeforeMs: number): Promise<void> => {
+    const ports = { bus: log.bus, codec: avroCodec(), store, db };
+    await archiveOnce(ports, { zone: 'research', maxRecords: 3, anewBeforeMs }, newState(), never);
+  };
+  await archive(lost, 0);
+  // Kafka is lost, and the archiver is told to begin anew before the restore, beside stages that run already.
+  const hasty = emptyLog();
+  put(hasty, EXCLUDED, 0, excluded(6), excluded(7));
+  await archive(hasty, Date.now() + 1000);
+  const dir = await mkdtemp(join(root, 'log-'));
+  await mirrorLog(store, dir);
+
+  const to = emptyLog();
+  await expect(restore(to, dir)).rejects.toMatchObject({
+    code: 'ARCHIVE_OF_SEVERAL_LOGS',
+    message: expect.stringMatching(new RegExp(`${EXCLUDED}/0 \\(newest log 2 records, earlier 5\\)$`)),
+  });
+  expect(to.partitions).toEqual(emptyLog().partitions);
+
+  await restore(to, dir, { newestLog: true });
+  expect(to.partitions.get(`${EXCLUDED}/0`)).toEqual(hasty.partitions.get(`${EXCLUDED}/0`));
+
+  const folder = join(dir, EXCLUDED, '0');
+  for (const name of await readdir(folder)) if (name.startsWith('anew')) await rm(join(folder, name));
+  const whole = emptyLog();
+  await restore(whole, dir);
+  expect(whole.partitions).toEqual(lost.partitions);
 });
 
 test('records that a topic keeps the newest of may be gone from what was restored', async () => {

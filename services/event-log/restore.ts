@@ -6,7 +6,7 @@ import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { Fault } from '../kernel/fault.ts';
 import type { BusRecord, EventBus, TopicEnd } from '../ports/event-bus.ts';
 import type { LogRecord, LogWriter } from '../ports/log-writer.ts';
-import { archivedPartitions, recordsOf, type ArchivedPartition } from './archived-log.ts';
+import { archivedPartitions, countRecords, recordsOf, type ArchivedPartition } from './archived-log.ts';
 import type { ArchivedRecord } from './raw-record.ts';
 
 export interface RestorePorts {
@@ -21,6 +21,8 @@ export interface RestoreOptions {
   readonly dir: string;
   /** Restore a partition although its records get other offsets; the moves are in the answer. */
   readonly allowShift?: boolean;
+  /** Restore the newest log of a partition although the archive has an earlier one, which stays out. */
+  readonly newestLog?: boolean;
   readonly signal: AbortSignal;
   readonly progress?: (done: number, all: number) => void;
 }
@@ -63,6 +65,7 @@ const differs = (p: { readonly topic: string; readonly partition: number }, what
 export async function restoreLog(ports: RestorePorts, o: RestoreOptions): Promise<Restored> {
   const all = await archivedPartitions(ports.db, o.dir);
   const events = all.filter((p) => p.isEvents);
+  if (o.newestLog !== true) await assertOneLog(ports.db, events);
   checkArchive(events, o.allowShift === true);
   const ends = await endsOf(ports.bus, all);
   const before = new Map(events.map((p) => [place(p), beginning(p, ends)]));
@@ -88,6 +91,15 @@ export async function restoreLog(ports: RestorePorts, o: RestoreOptions): Promis
   const shifts = (await Promise.all(events.filter((p) => !p.isWhole).map((p) => shiftsOf(ports.db, p)))).flat();
   const notRestored = all.filter((p) => !p.isEvents).map(({ topic, partition, records }) => ({ topic, partition, records }));
   return { partitions, shifts, notRestored };
+}
+
+/** Which of its logs is wanted nobody but the operator knows: the newest may have a few records, and an earlier one all others. */
+async function assertOneLog(db: DuckDBConnection, partitions: readonly ArchivedPartition[]): Promise<void> {
+  const several = partitions.filter((p) => p.earlierFiles.length > 0);
+  const counted = await Promise.all(
+    several.map(async (p) => `${place(p)} (newest log ${p.records} records, earlier ${await countRecords(db, p.earlierFiles)})`),
+  );
+  if (counted.length > 0) throw new Fault('ARCHIVE_OF_SEVERAL_LOGS', false, counted.join(', '));
 }
 
 function checkArchive(partitions: readonly ArchivedPartition[], allowShift: boolean): void {

@@ -388,6 +388,12 @@ const rows = {
     meaning: 'The archive of a partition begins behind 0 or has gaps, so restored records would get other offsets.',
     remedy: 'Recorded cuts and committed offsets would mean other records; with --allow-shift it is done and the moves are listed.',
   },
+  ARCHIVE_OF_SEVERAL_LOGS: {
+    kind: 'start',
+    meaning: 'A partition was archived anew (files anew0001-...), and a restore puts back one log of it only.',
+    remedy:
+      'If the newest has what is wanted (after a restore with --allow-shift), restore with --newest-log. If not, copy the archive, remove the files of the newer log from the copy, and restore it with --from (docs/replay.md).',
+  },
   ARCHIVE_WITHOUT_BYTES: {
     kind: 'start',
     meaning: "The archive of a partition has rows without the records' bytes: an older version wrote them.",

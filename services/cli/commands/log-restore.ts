@@ -19,6 +19,7 @@ interface RestoreFlags extends Printable, Placed {
   readonly centres?: string;
   readonly partitions?: number;
   readonly allowShift?: true;
+  readonly newestLog?: true;
 }
 
 async function centresOf(o: RestoreFlags): Promise<readonly string[]> {
@@ -53,7 +54,8 @@ async function restoreFrom(dir: string, rights: KafkaRights, o: RestoreFlags): P
   const db = await openDuckDb();
   try {
     const counter = progressCounter('records restored');
-    const done = await restoreLog({ bus, writer, db }, { dir, allowShift: o.allowShift === true, signal, progress: counter });
+    const chosen = { allowShift: o.allowShift === true, newestLog: o.newestLog === true };
+    const done = await restoreLog({ bus, writer, db }, { dir, ...chosen, signal, progress: counter });
     print(o, done, () => textOf(done));
   } finally {
     db.closeSync();
@@ -75,7 +77,7 @@ function textOf({ partitions, shifts, notRestored }: Restored): string {
       ? ['Every record has the offset that it had.']
       : [
           ...shifts.map((s) => `${s.topic}/${s.partition}: from ${s.from} on, ${s.by} lower`),
-          'Start archiver-research with ARCHIVE_ANEW_BEFORE and the time of now: it archives these anew (docs/replay.md).',
+          'Start archiver-research with ARCHIVE_ANEW_BEFORE and the time of now: it archives these anew, and a later restore takes --newest-log (docs/replay.md).',
         ]),
     ...(parked === 0 ? [] : [`Not restored: ${parked} retry and dead letters, which are archived as metadata only.`]),
     'Start the stages: they read from the start of the log and publish what stands again, with the same ids.',
@@ -96,6 +98,10 @@ export function addLogRestoreCommand(log: Command): void {
     .option('--centres <list>', 'ids of the centres, whose topics are made too, with --deployment')
     .option('--partitions <n>', 'at most so many partitions a topic: as the deployment had it', whole)
     .option('--allow-shift', 'restore partitions whose records get other offsets, and list the moves')
+    .option(
+      '--newest-log',
+      'of partitions that were archived anew (files anew0001-...) restore the newest log, without what only earlier ones hold',
+    )
     .option('--json', 'one JSON document')
     .addHelpText(
       'after',
