@@ -4,7 +4,7 @@ import type { DicomWeb } from '../ports/dicomweb.ts';
 import { centrePulls } from './centre-pulls.ts';
 import type { CentrePulls, PullLimits } from './centre-pulls.ts';
 import type { FairPlaces } from '../kernel/fair-places.ts';
-import { inTime } from '../runtime/in-time.ts';
+import { inTime } from '../kernel/in-time.ts';
 import type { QuotaLimits } from './quota.ts';
 import type { SlowPulls } from './slow-pulls.ts';
 import type { IngestPorts } from './stage.ts';

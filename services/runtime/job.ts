@@ -6,7 +6,7 @@ import { typeOfTopic } from '../kernel/route.ts';
 import type { EventIn, Job, Stage, Zone } from '../kernel/stage.ts';
 import type { EventBus, Lease, OutgoingRecord } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
-import { inTime } from './in-time.ts';
+import { inTime } from '../kernel/in-time.ts';
 import { describeError } from './log.ts';
 import { encodeEvents, eventsOf, InvariantViolation } from './outgoing.ts';
 import type { ProcessContext } from './process.ts';

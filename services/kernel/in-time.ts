@@ -1,5 +1,5 @@
 // A limit on the time of one piece of work, also of work that ignores its signal.
-import { Fault } from '../kernel/fault.ts';
+import { Fault } from './fault.ts';
 
 /** Time that work has after its abort before it is left alone. */
 const ABORT_GRACE_MS = 5000;
