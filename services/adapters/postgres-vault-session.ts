@@ -11,6 +11,11 @@ import { checkedUrl, refusalOf } from './postgres-connection.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const QUERY_TIMEOUT_MS = 30_000;
+/**
+ * A node that dies closes no connection, and its sessions hold the locks of patients until the server has noticed: with these after a
+ * minute and a half, with the system's own after two hours. Every role may set them; over a Unix socket they are without effect.
+ */
+const SERVER_KEEPALIVE = '-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3';
 /** Advisory lock of migrations, rotation and restore, one at a time; any fixed number. */
 export const MIGRATION_LOCK = 7_203_114;
 
@@ -21,6 +26,8 @@ export const newPool = (connectionString: string, max: number, queryTimeoutMs: n
     max,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: queryTimeoutMs,
+    keepAlive: true,
+    options: SERVER_KEEPALIVE,
   });
   // An idle connection that breaks is replaced; without a listener it would end the process.
   pool.on('error', () => undefined);
@@ -145,8 +152,9 @@ const LOCK_NOT_AVAILABLE = '55P03';
  * waits again and again. Ends with the transaction's signal.
  */
 export const lockPatient = async (tx: Transaction, subjectRow: string, waitMs: number = LOCK_WAIT_MS): Promise<void> => {
+  // Once: rolling back to it keeps it, and another of its name would lie within it.
+  await tx.query('savepoint patient_lock');
   for (;;) {
-    await tx.query('savepoint patient_lock');
     try {
       await tx.query("select set_config('lock_timeout', $1, true)", [String(waitMs)]);
       await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 1))', [subjectRow]);

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { parseEnv, storeOptions, storeShape } from '../runtime/env.ts';
 import { z } from 'zod';
-import { s3Store } from './s3-store.ts';
+import { s3Store, type S3Store } from './s3-store.ts';
 
 let server: Server;
 const asked: { line: string; scope: string; body: string }[] = [];
@@ -100,22 +100,37 @@ test.each([
   }
 });
 
-test('an object that the server refuses to remove is a fault, though the answer is 200', async () => {
-  const refusal = '<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error>';
-  const answers = [refusal, `${refusal}${refusal}`, ''];
-  const refusing = createServer((request, response) => {
+async function removingAt(answers: string[], work: (store: S3Store) => Promise<void>): Promise<void> {
+  const server = createServer((request, response) => {
     request.resume();
     response.end(`<?xml version="1.0"?><DeleteResult>${answers.shift()}</DeleteResult>`);
   });
-  await new Promise<void>((resolve) => refusing.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   try {
-    const endpoint = `http://127.0.0.1:${(refusing.address() as AddressInfo).port}`;
-    const store = s3Store({ endpoint, accessKey: 'a', secretKey: 'secretsecret', bucketPrefix: '' });
+    const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await work(s3Store({ endpoint, accessKey: 'a', secretKey: 'secretsecret', bucketPrefix: '' }));
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+const notRemoved = (key: string, code: string): string => `<Error><Key>${key}</Key><Code>${code}</Code><Message>no</Message></Error>`;
+
+test('an object that the server refuses to remove is a fault, though the answer is 200', async () => {
+  const refusal = notRemoved('b', 'AccessDenied');
+  await removingAt([refusal, `${refusal}${refusal}`, ''], async (store) => {
     await expect(store.remove('some', ['a', 'b'])).rejects.toMatchObject({ code: 'STORE_UNAUTHORISED' });
     await expect(store.remove('some', ['a', 'b'])).rejects.toMatchObject({ code: 'STORE_UNAUTHORISED' });
     await store.remove('some', ['a', 'b']);
-  } finally {
-    refusing.closeAllConnections();
-    refusing.close();
-  }
+  });
+});
+
+test('an object that is not there is removed, also where the server says that it is missing', async () => {
+  const missing = `${notRemoved('a', 'NoSuchKey')}${notRemoved('b', 'NoSuchVersion')}`;
+  await removingAt([notRemoved('a', 'NoSuchKey'), missing, `${missing}${notRemoved('c', 'AccessDenied')}`], async (store) => {
+    await store.remove('some', ['a']);
+    await store.remove('some', ['a', 'b']);
+    await expect(store.remove('some', ['a', 'b', 'c'])).rejects.toMatchObject({ code: 'STORE_UNAUTHORISED' });
+  });
 });

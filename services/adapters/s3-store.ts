@@ -39,7 +39,7 @@ const MAX_SINGLE_PUT_BYTES = 5 * 1024 * 1024 * 1024;
 /** What a server without regions takes. */
 const USUAL_REGION = 'us-east-1';
 
-const MISSING = new Set(['NoSuchKey', 'NotFound']);
+const MISSING = new Set(['NoSuchKey', 'NoSuchVersion', 'NotFound']);
 /** 412 by name; two conditional writers at once may also get 409. */
 const TAKEN = new Set(['PreconditionFailed', 'ConditionalRequestConflict']);
 
@@ -103,11 +103,12 @@ export function s3Store(o: S3Options): S3Store {
 
 /**
  * Why an object was not removed, of an answer that was HTTP 200 (DeleteObjects says so key by key). The package gives the entries of
- * DeleteResult/Error themselves, though its types put each into an object with `Error`; either is a refusal.
+ * DeleteResult/Error themselves, though its types put each into an object with `Error`; either is a refusal. One that names a key that
+ * is not there, as Garage does, is none: nothing is left to remove.
  */
 function refusalIn(results: readonly unknown[]): string | undefined {
-  const refused = results.find((r) => typeof r === 'object' && r !== null) as { Code?: string; Error?: { Code?: string } } | undefined;
-  return refused === undefined ? undefined : (refused.Code ?? refused.Error?.Code ?? 'refused');
+  const entries = results.filter((r) => typeof r === 'object' && r !== null) as { Code?: string; Error?: { Code?: string } }[];
+  return entries.map((entry) => entry.Code ?? entry.Error?.Code ?? 'refused').find((code) => !MISSING.has(code));
 }
 
 async function faulted<T>(bucket: string, doing: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {

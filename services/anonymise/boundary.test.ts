@@ -304,13 +304,29 @@ describe('identities with the letters and numbers of kernels, levels and amounts
     'c',
     '6',
     'Chest',
+    '625',
+    '0625',
+    '125',
+    'mm',
   ];
-  const texts = ['Thorax FC07', 'Chest 1.0 Hr40f', 'Bl57 YA', 'Th12 L5 3D', 'CO-RADS 5, ICD-10 J18.9', '120 kV 40 mAs', 'pneumonia'];
+  const texts = [
+    'Thorax FC07',
+    'Chest 1.0 Hr40f',
+    'Bl57 YA',
+    'Th12 L5 3D',
+    'CO-RADS 5, ICD-10 J18.9',
+    '120 kV 40 mAs',
+    'pneumonia',
+    'LUNG 0.625 mm',
+    'Chest 1,125mm',
+    'Lung 1.25mm 120.5 ml',
+  ];
   const PLACES = [
     'IssuerOfPatientID',
     'StationName',
     'InstitutionName',
     'AccessionNumber',
+    'StudyID',
     'PatientName',
     'ReferringPhysicianName',
   ] as const;
@@ -328,7 +344,7 @@ describe('identities with the letters and numbers of kernels, levels and amounts
           expect(one.clean().findings).toEqual([]);
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: 1000, examples: ['625', '0625'].map((id) => ['StudyID', [id], '', 'LUNG 0.625 mm', 'pneumonia']) },
     );
   });
 

@@ -208,6 +208,13 @@ describe('cleanText', () => {
     expect(cleanText('Chest low dose', new Set(['low']))).toBe('Chest dose');
   });
 
+  test('a number that names this study goes, also as a part of a decimal with its unit', () => {
+    for (const id of ['625', '0625']) {
+      expect(cleanText('LUNG 0.625 mm', new Set([id]))).toBe('LUNG');
+      expect(cleanText('LUNG0,625mm 1.25 mm', new Set([id]))).toBe('LUNG 1.25 mm');
+    }
+  });
+
   test('keeps no word that is neither in the vocabulary nor an amount', () => {
     const safe = (token: string): boolean =>
       VOCABULARY.has(token) ||

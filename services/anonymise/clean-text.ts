@@ -123,13 +123,15 @@ const longOf = (identifiers: ReadonlySet<string>): readonly string[] => {
 };
 
 /**
- * Whether letters or digits of a run are an identifier: of a hospital FC-12 the kernel FC07 goes. Whatever the last look at the
- * file holds against a text must go here, or every study of that place is held. Two digits name nobody.
+ * Whether letters or digits of a run are an identifier: of a hospital FC-12 the kernel FC07 goes, of a study 0625 the slice of
+ * 0.625 mm. Whatever the last look at the file holds against a text must go here, or every study of that place is held. Two digits
+ * name nobody.
  */
 const namesSomebody = (run: string, identifiers: ReadonlySet<string>): boolean => {
   const folded = fold(run);
   return (
     tokensOf(run).some((token) => token.length > 1 && !/^\d\d$/.test(token) && identifiers.has(token)) ||
+    joinedTokensOf(run).some((token) => /\d/.test(token) && !/^\d\d$/.test(token) && identifiers.has(token)) ||
     longOf(identifiers).some((one) => folded.includes(one))
   );
 };
@@ -195,7 +197,7 @@ const judgeBeside = (
 ): void => {
   const folded = fold(piece.text);
   const isBehind = before !== undefined && /^[\s/.\-(:]*$/.test(source.slice(before.end, piece.start));
-  const isGone = identifiers.has(folded);
+  const isGone = identifiers.has(folded) || namesSomebody(piece.text, identifiers);
   if (/^\d/.test(piece.text) && piece.kind !== 'word') {
     const number = /^(\d+)(?:[.,](\d+))?$/.exec(folded);
     if (number === null) return;

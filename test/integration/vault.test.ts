@@ -73,6 +73,19 @@ describe('the vault in PostgreSQL', () => {
     await Promise.all([pool.end(), vault.close()]);
   });
 
+  test('the server notices within two minutes that a node which holds a lock is gone', async () => {
+    const pool = newPool(await open(), 1);
+    const { rows } = await pool.query<{ name: string; setting: string }>(
+      "select name, setting from pg_settings where name like 'tcp\\_keepalives\\_%' order by name",
+    );
+    expect(rows.map(({ name: setting, setting: value }) => [setting.replace('tcp_keepalives_', ''), Number(value)])).toEqual([
+      ['count', 3],
+      ['idle', 60],
+      ['interval', 10],
+    ]);
+    await pool.end();
+  });
+
   test("a connection that ends between two queries of a transaction is that transaction's fault, and ends no process", async () => {
     const pool = newPool(await open(), 2);
     const cut = transaction(pool, async (client) => {
