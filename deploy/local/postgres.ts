@@ -1,6 +1,6 @@
 // PostgreSQL from the npm package's binaries, on a TCP port of loopback only. It refuses to run as
 // root, so for root it runs as 'nobody', from folders that 'nobody' can reach.
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -134,6 +134,52 @@ export async function createDatabase(access: PostgresAccess, name: string, owner
   return `postgres://${encodeURIComponent(owner.user)}:${encodeURIComponent(owner.password)}@${access.host}:${access.port}/${encodeURIComponent(name)}${tlsQuery(access)}`;
 }
 
+/** Of a database that is lent: held by who has it, in the server's own database. */
+const LENT = 'hashtextextended($1, 2)';
+
+/** A database of a new role's own until `giveBack`, or until this process has ended and `dropEnded` is called. */
+export async function lendDatabase(access: PostgresAccess, name: string): Promise<{ url: string; giveBack(): Promise<void> }> {
+  // Before there is anything of that name, so that nobody takes it for ended.
+  const lock = await connected(access);
+  try {
+    await lock.query(`SELECT pg_advisory_lock(${LENT})`, [name]);
+    const url = await createDatabase(access, name, { user: name, password: randomBytes(16).toString('hex') });
+    const giveBack = async (): Promise<void> => {
+      try {
+        await dropDatabase(lock, name);
+      } finally {
+        await lock.end();
+      }
+    };
+    return { url, giveBack };
+  } catch (error) {
+    await lock.end();
+    throw error;
+  }
+}
+
+/** Drops the lent database and its role, if there are any; false when whoever has it still runs. */
+export async function dropEnded(access: PostgresAccess, name: string): Promise<boolean> {
+  return await withClient(access, async (client) => {
+    const { rows } = await client.query<{ free: boolean }>(`SELECT pg_try_advisory_lock(${LENT}) AS free`, [name]);
+    if (rows[0]?.free === true) await dropDatabase(client, name);
+    return rows[0]?.free === true;
+  });
+}
+
+/** Also while the server still works on the last statement of a process that is gone. */
+async function dropDatabase(client: pg.Client, name: string): Promise<void> {
+  await client.query(`DROP DATABASE IF EXISTS ${client.escapeIdentifier(name)} WITH (FORCE)`);
+  await client.query(`DROP ROLE IF EXISTS ${client.escapeIdentifier(name)}`);
+}
+
+export async function databaseNames(access: PostgresAccess): Promise<string[]> {
+  return await withClient(access, async (client) => {
+    const { rows } = await client.query<{ datname: string }>('SELECT datname FROM pg_database');
+    return rows.map(({ datname }) => datname);
+  });
+}
+
 /** Creates a role (or sets its password) that may connect to the database of another and, so far, do nothing there. */
 export async function createGuest(access: PostgresAccess, database: string, guest: { user: string; password: string }): Promise<void> {
   await withClient(access, async (client) => {
@@ -152,7 +198,7 @@ async function createRole(client: pg.Client, { user, password }: { user: string;
   });
 }
 
-async function withClient<T>(access: PostgresAccess, work: (client: pg.Client) => Promise<T>): Promise<T> {
+async function connected(access: PostgresAccess): Promise<pg.Client> {
   const client = new pg.Client({
     host: access.host,
     port: access.port,
@@ -165,6 +211,11 @@ async function withClient<T>(access: PostgresAccess, work: (client: pg.Client) =
   // A lost connection shows in the query that needs it.
   client.on('error', () => undefined);
   await client.connect();
+  return client;
+}
+
+async function withClient<T>(access: PostgresAccess, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = await connected(access);
   try {
     return await work(client);
   } finally {

@@ -5,6 +5,7 @@ import { abortOnSignals } from '../demo/abort-on-signals.ts';
 import { attachDeployment, DEFAULT_DIR } from '../deployment.ts';
 import { print, progress, progressCounter, type Printable } from '../output.ts';
 import { COPIED, openReplay, replayStores, type ReplayContext, type ReplayReport } from '../replay/context.ts';
+import { removeEnded } from '../replay/release-copies.ts';
 import { asker } from '../vault-access.ts';
 
 interface ReplayFlags extends Printable {
@@ -53,15 +54,20 @@ async function confirmed(o: RemoveFlags, buckets: readonly string[], command: Co
 }
 
 async function remove(o: RemoveFlags, command: Command): Promise<void> {
-  const { target, prefix } = await replayStores(await attachDeployment(resolve(o.dir)), o.into);
+  const place = await attachDeployment(resolve(o.dir));
+  const { target, prefix } = await replayStores(place, o.into);
   const found = await target.bucketsOf(COPIED);
   const buckets = found.map((bucket) => prefix + bucket);
   if (found.length > 0 && !(await confirmed(o, buckets, command))) command.error('nothing was done', { exitCode: 1 });
   const signal = abortOnSignals(progress);
+  const unfinished = await removeEnded(place);
   let objects = 0;
   for (const bucket of found) objects += await target.removeBucket(bucket, signal);
-  print(o, { buckets, objects }, () =>
-    found.length === 0 ? `no replay has filled buckets under ${o.into}` : `${buckets.join(', ')} are removed, with ${objects} objects`,
+  print(o, { buckets, objects, unfinished }, () =>
+    [
+      found.length === 0 ? `no replay has filled buckets under ${o.into}` : `${buckets.join(', ')} are removed, with ${objects} objects`,
+      ...(unfinished === 0 ? [] : [`so is what ${unfinished} replays of release left that were killed`]),
+    ].join('\n'),
   );
 }
 

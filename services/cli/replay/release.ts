@@ -1,9 +1,5 @@
 // Builds and releases every recorded version again, from the facts of the log below its cut and the volumes, in an empty
 // database and empty buckets.
-import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import pino from 'pino';
 import { z } from 'zod';
 import { postgresDatabase } from '../../adapters/postgres-database.ts';
@@ -21,6 +17,7 @@ import { compareEvents, compareObjects, type Difference } from '../../runtime/re
 import { eventsIn, recordedLog, replayEvents, replayStore, type RecordedLog } from '../../runtime/replay.ts';
 import { systemClock } from '../../runtime/system.ts';
 import { type ReplayContext, type ReplayReport, withdrawnIn } from './context.ts';
+import { makeCopies, removeEnded } from './release-copies.ts';
 import { eraseWithdrawn } from './withdrawn-copies.ts';
 
 type Fact = EventIn<FactType>;
@@ -33,22 +30,22 @@ const LIMIT_BYTES = 64 * 1024 * 1024;
 export async function replayRelease(ctx: ReplayContext): Promise<ReplayReport> {
   const log = await recordedLog(ctx.bus, ctx.codec, { told: releaseStage.produces, taken: releaseStage.consumes }, ctx.signal);
   const erased = await eraseWithdrawn(ctx, log.events);
-  const staging = await mkdtemp(join(tmpdir(), 'ctstream-replay-'));
-  const database = await emptyDatabase(ctx);
+  await removeEnded(ctx);
+  const copies = await makeCopies(ctx);
   try {
-    const report = await rebuild(ctx, log, database, staging);
-    return { ...report, notes: [...erased, ...report.notes] };
+    const database = await emptyDatabase(ctx, copies.url);
+    try {
+      const report = await rebuild(ctx, log, database, copies.folder);
+      return { ...report, notes: [...erased, ...report.notes] };
+    } finally {
+      await database.close();
+    }
   } finally {
-    // It was made for this run alone.
-    await database.query('DROP SCHEMA public CASCADE').catch(() => undefined);
-    await database.close();
-    await rm(staging, { recursive: true, force: true });
+    await copies.remove();
   }
 }
 
-async function emptyDatabase({ platform, provisioned, codec }: ReplayContext): Promise<ReplayDatabase> {
-  const name = `${provisioned.prefix}replay_${randomBytes(4).toString('hex')}`.replaceAll('-', '_');
-  const url = await platform.postgres.createDatabase(name, { user: name, password: randomBytes(16).toString('hex') });
+async function emptyDatabase({ codec }: ReplayContext, url: string): Promise<ReplayDatabase> {
   const migrationsDir = new URL('../../release/migrations', import.meta.url).pathname;
   return await postgresDatabase({ url, migrationsDir, codec, source: releaseStage.name, log: pino({ level: 'silent' }) });
 }
