@@ -242,7 +242,8 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
   {
     state: 'unaccounted',
     codes: ['AWAITING_ROUND'],
-    putBy: 'a closed round was cut after it and did not decide it; of what was parked, one that was closed two hours after that',
+    putBy:
+      'a closed round was cut after it and did not decide it; of what was parked, one that was closed two hours after that (a false alarm until the next round when select was stopped meanwhile)',
     takenOutBy: 'a decision of select',
     acts: 'operator: a loss, and an alarm',
     next: ANYWHERE,
