@@ -119,6 +119,23 @@ async function facts(n: number): Promise<void> {
   await eventually(`${n} facts`, async () => Number((await database.query<{ n: string }>('SELECT count(*) AS n FROM fact'))[0]?.n) === n);
 }
 
+/** Takes the event as if it came from the log. */
+const handle = async (event: EventRecord, partition: number, offset: number): Promise<void> =>
+  void (await releaseStage.handle(
+    {
+      ...event,
+      id: `gate-${partition}-${offset}`,
+      source: 'test',
+      timeMs: 0,
+      topic: 'ct.research.study-labelled.v1',
+      partition,
+      offset: BigInt(offset),
+      key: 'k',
+    } as EventIn<FactType>,
+    ports(),
+    AbortSignal.timeout(30_000),
+  ));
+
 function consume(): void {
   const { ctx, stop } = processContext('release');
   running.push({ stop, done: runStage(releaseStage, ports(), { bus: kit.bus('release'), codec, ctx, concurrency: 4, window: 64 }) });
@@ -259,21 +276,6 @@ describe('a version', () => {
 });
 
 describe('gates', () => {
-  const handle = async (event: EventRecord, partition: number, offset: number): Promise<void> =>
-    void (await releaseStage.handle(
-      {
-        ...event,
-        id: `gate-${partition}-${offset}`,
-        source: 'test',
-        timeMs: 0,
-        topic: 'ct.research.study-labelled.v1',
-        partition,
-        offset: BigInt(offset),
-        key: 'k',
-      } as EventIn<FactType>,
-      ports(),
-      AbortSignal.timeout(30_000),
-    ));
   const forget = async (): Promise<void> =>
     void (await database.query("TRUNCATE fact, seen, inbox; DELETE FROM version WHERE state <> 'released'"));
 
@@ -324,32 +326,6 @@ describe('gates', () => {
     await handle(label(1, 1), 52, 1);
     expect((await buildRelease(deps, { version: 'v3.0.0' })).studies).toBe(1);
     await expect(buildRelease(deps, { version: '../v3' })).rejects.toMatchObject({ code: 'BAD_VERSION' });
-  }, 60_000);
-
-  test('a subject withdraws while the store does not remove: a build without studies leaves the row, and the files go later', async () => {
-    await forget();
-    await handle(select(3), 53, 0);
-    await handle(label(3, 1), 53, 1);
-    await buildRelease(deps, { version: 'v3.1.0' });
-    const files = async (): Promise<number> => {
-      let n = 0;
-      for await (const { key } of deps.store.list('ct-release-candidates', 'v3.1.0/')) n += key.length > 0 ? 1 : 0;
-      return n;
-    };
-    expect(await files()).toBeGreaterThan(3);
-    const away: ErasePorts['store'] = Object.assign(Object.create(deps.store) as ErasePorts['store'], {
-      remove: async () => await Promise.reject(new Fault('STORE_UNAVAILABLE', true, 'away')),
-    });
-    const { subjectId } = select(3).value;
-    const erase = async (over: Partial<ErasePorts>): Promise<void> =>
-      await eraseSubject({ ...ports(), ...over }, subjectId as SubjectId, 'withdrawal', AbortSignal.timeout(30_000));
-    await expect(erase({ store: away })).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
-    await expect(buildRelease(deps, { version: 'v3.1.0' })).rejects.toMatchObject({ code: 'NO_STUDIES' });
-    expect(await files()).toBeGreaterThan(3);
-    await erase({ eraseAgainAfterMs: 0 });
-    expect(await files()).toBe(0);
-    await expect(buildRelease(deps, { version: 'v3.1.0' })).rejects.toMatchObject({ code: 'NO_STUDIES' });
-    expect(await database.query("SELECT 1 FROM version WHERE version = 'v3.1.0'")).toEqual([]);
   }, 60_000);
 
   test('a candidate that somebody touched is not released', async () => {
@@ -405,4 +381,30 @@ test('over HTTP: build, approve, look; refusals have codes', async () => {
     ).statusCode,
   ).toBe(403);
   await server.close();
+}, 60_000);
+
+test('a subject withdraws while the store does not remove: a build without studies leaves the row, and the files go later', async () => {
+  await database.query('TRUNCATE fact, seen, inbox, version');
+  await handle(select(3), 53, 0);
+  await handle(label(3, 1), 53, 1);
+  await buildRelease(deps, { version: 'v3.1.0' });
+  const files = async (): Promise<number> => {
+    let n = 0;
+    for await (const { key } of deps.store.list('ct-release-candidates', 'v3.1.0/')) n += key.length > 0 ? 1 : 0;
+    return n;
+  };
+  expect(await files()).toBeGreaterThan(3);
+  const away: ErasePorts['store'] = Object.assign(Object.create(deps.store) as ErasePorts['store'], {
+    remove: async () => await Promise.reject(new Fault('STORE_UNAVAILABLE', true, 'away')),
+  });
+  const { subjectId } = select(3).value;
+  const erase = async (over: Partial<ErasePorts>): Promise<void> =>
+    await eraseSubject({ ...ports(), ...over }, subjectId as SubjectId, 'withdrawal', AbortSignal.timeout(30_000));
+  await expect(erase({ store: away })).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  await expect(buildRelease(deps, { version: 'v3.1.0' })).rejects.toMatchObject({ code: 'NO_STUDIES' });
+  expect(await files()).toBeGreaterThan(3);
+  await erase({ eraseAgainAfterMs: 0 });
+  expect(await files()).toBe(0);
+  await expect(buildRelease(deps, { version: 'v3.1.0' })).rejects.toMatchObject({ code: 'NO_STUDIES' });
+  expect(await database.query("SELECT 1 FROM version WHERE version = 'v3.1.0'")).toEqual([]);
 }, 60_000);
