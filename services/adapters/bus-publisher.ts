@@ -48,6 +48,13 @@ const REQUEST_BYTES = 512 * 1024;
 const CLOSE_MS = 5000;
 
 const names = (w: Waiting, topic: string): boolean => w.records.some((r) => r.topic === topic);
+const recordsOf = (w: Waiting, topic: string): readonly OutgoingRecord[] => w.records.filter((r) => r.topic === topic);
+
+/** The broker took all that it has of the topic. */
+function noteTaken(w: Waiting, topic: string): void {
+  w.records = w.records.filter((r) => r.topic !== topic);
+  if (w.records.length === 0) w.resolve();
+}
 
 /** Takes from the queue what goes into the next request. */
 function nextBatch(queue: Waiting[]): Waiting[] {
@@ -122,13 +129,9 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
     let left = batch;
     for (const topic of topicsOf(batch)) {
       const own = left.filter((w) => !w.settled && names(w, topic));
-      const isOfTopic = (r: OutgoingRecord): boolean => r.topic === topic;
       try {
-        if (own.length > 0) await sender.send(own.flatMap((w) => w.records.filter(isOfTopic)));
-        for (const w of own) {
-          w.records = w.records.filter((r) => !isOfTopic(r));
-          if (w.records.length === 0) w.resolve();
-        }
+        if (own.length > 0) await sender.send(own.flatMap((w) => recordsOf(w, topic)));
+        for (const w of own) noteTaken(w, topic);
       } catch (error) {
         // What else fails is answered when they are sent again.
         if (saysPartitionRefused(error)) left = stepAside(left, topic, error);
@@ -139,18 +142,16 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
 
   /** Sends those of its topic alone: another that is refused as well must neither keep this one aside nor have it sent again. */
   const sendAttempt = async (w: Waiting, topic: string): Promise<void> => {
-    const isOfTopic = (r: OutgoingRecord): boolean => r.topic === topic;
     try {
-      await sender.send(w.records.filter(isOfTopic));
+      await sender.send(recordsOf(w, topic));
     } catch (error) {
       const fault = busFault(error, whatOf([w]));
       if (!fault.retryable || closed) w.reject(fault);
       return aside.tryLater(w, topic);
     }
-    w.records = w.records.filter((r) => !isOfTopic(r));
     w.tries = undefined;
-    if (w.records.length === 0) w.resolve();
-    else if (!w.settled) line(w);
+    noteTaken(w, topic);
+    if (!w.settled) line(w);
     aside.release(topic);
   };
 

@@ -1,6 +1,7 @@
 // The fetch loop against brokers that are functions: who is asked for what, after leaders and assignments changed.
 import { afterEach, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../../test/shared/test-context.ts';
 import type { BusRecord } from '../ports/event-bus.ts';
 import { partitionId } from './kafka-offsets.ts';
 import { fetchLoop, type FetchLoop } from './platformatic-pump.ts';
@@ -59,14 +60,6 @@ function pump(): {
 
 const begin = (loop: FetchLoop, p: typeof A): void => loop.begin({ point: { ...p, offset: 0n }, committed: false });
 
-async function eventually(holds: () => boolean): Promise<void> {
-  const end = Date.now() + 5000;
-  while (!holds()) {
-    if (Date.now() > end) throw new Error('it did not come to that');
-    await sleep(2);
-  }
-}
-
 let stop: (() => Promise<void>) | undefined;
 afterEach(async () => await stop?.());
 
@@ -76,14 +69,14 @@ test('a partition that moved to another broker while it was full is asked for th
   begin(loop, A);
   begin(loop, B);
   await loop.run();
-  await eventually(() => at('t/0') === 1 && at('t/1') === 1);
+  await until('both are fetched', () => at('t/0') === 1 && at('t/1') === 1, 5000);
   full.add('t/1');
   leaders.set('t/1', 2);
   await sleep(20);
   const before = got.length;
   full.delete('t/1');
   loop.ring();
-  await eventually(() => at('t/1') === 2);
+  await until('the other broker is asked', () => at('t/1') === 2, 5000);
   expect(got.slice(before).some((g) => g.id === 't/0')).toBe(true);
   const offsets = got.filter((g) => g.id === 't/1').map((g) => g.offset);
   expect(offsets).toEqual(offsets.map((_, i) => BigInt(i)));
@@ -95,7 +88,7 @@ test('what is assigned in the moment in which a broker was found to lead nothing
     stop = loop.stop;
     begin(loop, A);
     await loop.run();
-    await eventually(() => at('t/0') === 1);
+    await until('the first is fetched', () => at('t/0') === 1, 5000);
     // The look of the loop that finds nothing, and so many ticks after it the next assignment.
     const found = new Promise<void>((resolve) => (looks.nothing = resolve));
     loop.keep([]);
@@ -103,7 +96,7 @@ test('what is assigned in the moment in which a broker was found to lead nothing
     for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve();
     begin(loop, B);
     await loop.run();
-    await eventually(() => at('t/1') === 1);
+    await until('the second is fetched', () => at('t/1') === 1, 5000);
     await loop.stop();
   }
 }, 120_000);
