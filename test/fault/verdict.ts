@@ -40,12 +40,19 @@ const ARCHIVED_MS = 60_000;
 /** Every study that was sent has come to its end, and every stage has committed all. @throws Error with the account when not */
 async function untilAtRest(p: Pipeline, sent: number): Promise<Account> {
   const account = await until(p, (a) => a.totals.sent === sent && a.studies.every(isSettled), REST_MS);
-  const deadline = Date.now() + REST_MS;
+  await untilConsumed(p, REST_MS);
+  return account;
+}
+
+/** Until nothing waits for a commit: of any stage, or of the given one. @throws Error with what does when it takes longer */
+export async function untilConsumed(p: Pipeline, limitMs: number, stage?: string): Promise<void> {
+  const deadline = Date.now() + limitMs;
   for (;;) {
-    const open = await notConsumed(p.ports);
-    if (open.length === 0) return account;
+    // A group is named after its stage, that of its retry topics `<stage>.retry`.
+    const open = (await notConsumed(p.ports)).filter((line) => stage === undefined || /^[a-z-]+/.exec(line)?.[0] === stage);
+    if (open.length === 0) return;
     if (Date.now() > deadline) throw new Error(`not consumed: ${open.join(', ')}`);
-    await sleep(500);
+    await sleep(200);
   }
 }
 

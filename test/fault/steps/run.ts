@@ -9,8 +9,7 @@ import type { Platform } from '../../../deploy/local/platform.ts';
 import { random } from '../../../services/cli/phantom/random.ts';
 import type { Account } from '../../../services/kernel/accounting.ts';
 import { startPipeline, until, type Pipeline } from '../../integration/pipeline.ts';
-import { committedTooFar, restAndCheck, type Verdict } from '../verdict.ts';
-import { notConsumed } from '../../chaos/log.ts';
+import { committedTooFar, restAndCheck, untilConsumed, type Verdict } from '../verdict.ts';
 import { sendStudy, type SentStudy } from '../../chaos/sender.ts';
 import { keepUp } from '../one-by-one.ts';
 import { killPartAt, partAt, patiently } from './part-kill.ts';
@@ -124,7 +123,8 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
     const steps = { ingest: known.ingest.all, anonymise: known.anonymise.all };
     /** Has the next study come to the step. */
     const sendTo = async (stage: Stepped, signal: 'SIGKILL' | 'SIGSTOP', step: string): Promise<void> => {
-      await untilDone(p, stage);
+      // A study that is told of already may still be under way after a kill: the next fault must not hit that one again.
+      await patiently(() => untilConsumed(p, WITHIN_MS, stage));
       if (known[stage].ofFirst.has(step)) {
         await p.stages.kill(stage, 'SIGTERM');
         await p.stages.start(stage);
@@ -189,17 +189,6 @@ export async function killAtSteps(o: StepRunOptions): Promise<StepRun> {
   } finally {
     await keeper.stop();
     await p.stop();
-  }
-}
-
-/** A study that is told of already may still be under way after a kill: the next fault must not hit that one again. */
-async function untilDone(p: Pipeline, stage: Stepped): Promise<void> {
-  const deadline = Date.now() + WITHIN_MS;
-  for (;;) {
-    const open = (await patiently(() => notConsumed(p.ports))).filter((line) => /^[a-z]+/.exec(line)?.[0] === stage);
-    if (open.length === 0) return;
-    if (Date.now() > deadline) throw new Error(`not consumed: ${open.join(', ')}`);
-    await sleep(200);
   }
 }
 
