@@ -101,5 +101,5 @@ export const deidCommand = (): Command =>
     .option('--workers <n>', 'threads of ours and of the limit', count, availableParallelism())
     .option('--scratch <dir>', 'folder for input and output; its file system counts')
     .option('--json <file>', 'write the figures there too: of the first run, the others as `more`')
-    .addHelpText('after', '\nExample:\n  npm run bench -- deid --dicom ../shared/data/chest --json deid.json\n')
+    .addHelpText('after', '\nExample:\n  npm run bench -- deid --dicom scans --json deid.json\n')
     .action(deid);

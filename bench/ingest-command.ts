@@ -92,8 +92,5 @@ export const ingestCommand = (): Command =>
     .option('--at-once <n>', 'series or studies at a time, ours by its default too', count, 2)
     .option('--large <n>', 'slices of the study whose memory is measured', count, 1500)
     .option('--json <file>', 'write the figures there too')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  npm run bench -- ingest\n  npm run bench -- ingest --dicom ../shared/data/chest --rounds 5 --json ingest.json\n',
-    )
+    .addHelpText('after', '\nExamples:\n  npm run bench -- ingest\n  npm run bench -- ingest --dicom scans --rounds 5 --json ingest.json\n')
     .action(ingest);

@@ -74,8 +74,5 @@ export const pipelineCommand = (): Command =>
     .option('--slices <n>', 'slices of a series', count, 100)
     .option('--at-once <n>', 'requests at a time of the limit', count, 2)
     .option('--json <file>', 'write the figures there too')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  npm run bench -- pipeline\n  npm run bench -- pipeline --dicom ../shared/data/chest --json pipeline.json\n',
-    )
+    .addHelpText('after', '\nExamples:\n  npm run bench -- pipeline\n  npm run bench -- pipeline --dicom scans --json pipeline.json\n')
     .action(pipeline);

@@ -1,7 +1,7 @@
 // Recall, false alarms and time of the detector of burned-in text. Writes docs/pixel-text.md.
 import { existsSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { textDetector } from '../services/anonymise/burned-in-text.ts';
 import { markContrasts, textOfSlice } from '../services/anonymise/pixel-text.ts';
@@ -9,6 +9,7 @@ import { scanPixels } from '../services/anonymise/pixel-scan.ts';
 import { random } from '../services/cli/phantom/random.ts';
 import { TAG } from '../services/dicom/dictionary.ts';
 import { number } from '../services/dicom/values.ts';
+import { REAL_FILES } from '../test/shared/real-files.ts';
 import { HARDWARE, withHardware } from './pixel-hardware.ts';
 import { pixelPage } from './pixel-page.ts';
 import type { AlarmRow, PixelFigures, TimeRow, TrialResult } from './pixel-page.ts';
@@ -17,7 +18,7 @@ import type { SourceSeries } from './pixel-sources.ts';
 import { allTrials, isFound, seenOf } from './pixel-trials.ts';
 
 const PAGE = new URL('../docs/pixel-text.md', import.meta.url);
-/** The folder of saved screens: all others of the shared data are clean. */
+/** The folder of saved screens: all others of the real files are clean. */
 const SCREENS = /dose-screens/;
 const FOLDERS = ['chest', 'geometry', 'edge'] as const;
 
@@ -128,10 +129,10 @@ const count = (text: string): number => {
 
 const options = new Command('pixels')
   .description('measures the detector of burned-in text and writes docs/pixel-text.md')
-  .option('--data <dir>', 'folder with chest/, geometry/ and edge/', resolve(import.meta.dirname, '../../shared/data'))
+  .option('--data <dir>', 'folder with chest/, geometry/ and edge/', REAL_FILES)
   .option('--share <part>', 'share of all trials that is made', part, 1)
   .option('--studies <n>', 'phantoms', count, 48)
-  .addHelpText('after', '\nExample:\n  node --no-warnings bench/pixels.ts --data ../shared/data\n')
+  .addHelpText('after', '\nExample:\n  node --no-warnings bench/pixels.ts --data real-files\n')
   .parse()
   .opts<Options>();
 const figures = measure(options);

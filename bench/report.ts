@@ -4,7 +4,7 @@ import { cpus, loadavg, totalmem, availableParallelism } from 'node:os';
 import { InvalidArgumentError } from 'commander';
 import { firstLine } from './process-run.ts';
 
-/** What `--json` of every bench has at least (design section 8): seconds and rates of ours, of the first peer and of the limit. */
+/** What `--json` of every bench has at least: seconds and rates of ours, of the first peer and of the limit. */
 export interface BenchSummary {
   readonly ours: unknown;
   readonly peer: unknown;

@@ -48,7 +48,7 @@ export function launchExtras(o: ExtraContext & { extras: readonly Extra[] }): Ta
   return [...new Set(o.extras)].map((extra) => all[extra]);
 }
 
-/** In memory only: a restart forgets the schemas, as the design notes. */
+/** In memory only: a restart forgets the schemas. */
 async function startRegistry(o: ExtraContext): Promise<void> {
   const { spec, url, answers } = await prepareRegistry(o, o.ports.registry);
   await o.start(o.dir, 'registry', spec, answers);

@@ -1,4 +1,4 @@
-// Who may do what in which bucket: least right per service (design, section 6), as AWS policy JSON.
+// Who may do what in which bucket: least right per service, as AWS policy JSON.
 
 export const BUCKETS = ['ct-clinical', 'ct-research', 'ct-releases', 'ct-quarantine', 'ct-release-candidates', 'ct-event-log'] as const;
 type Bucket = (typeof BUCKETS)[number];

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { s3Store } from '../adapters/s3-store.ts';
 import { mirrorLog } from '../event-log/query.ts';
 import type { Access } from './access.ts';
-import { deploymentFileOf, type Placed } from './deployment.ts';
+import { deploymentFileOf, logMirrorDir, type Placed } from './deployment.ts';
 
 /**
  * Copies what is new in the archive, then works on the copy. Of the local deployment it stays in its folder; of another one
@@ -17,7 +17,7 @@ export async function onArchive(
   work: (dir: string, copied: number) => Promise<void>,
 ): Promise<void> {
   const store = s3Store(access.store('analyst'));
-  const given = o.into ?? (deploymentFileOf(o) === undefined ? join(o.dir, 'event-log') : undefined);
+  const given = o.into ?? (deploymentFileOf(o) === undefined ? logMirrorDir(o.dir) : undefined);
   const dir = given === undefined ? await mkdtemp(join(tmpdir(), 'ctstream-archive-')) : resolve(given);
   try {
     await work(dir, await mirrorLog(store, dir));

@@ -44,6 +44,11 @@ export function stagesDir(dir: string): string {
   return join(dir, 'stages');
 }
 
+/** Copy of the event log's archive, for commands that read it whole. */
+export function logMirrorDir(dir: string): string {
+  return join(dir, 'event-log');
+}
+
 export function secretsDir(dir: string): string {
   return join(dir, 'secrets');
 }

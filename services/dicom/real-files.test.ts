@@ -1,11 +1,11 @@
-// Every readable file of ../shared/data: byte-identical round trip, and the same reading as dicom-parser's.
+// Every readable one of the real files: byte-identical round trip, and the same reading as dicom-parser's.
 // That folder is not part of the project: without it the tests are skipped and say so.
 import { describe, expect, test } from '@jest/globals';
 import dicomParser from 'dicom-parser';
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { inflateRawSync } from 'node:zlib';
+import { REAL_FILES } from '../../test/shared/real-files.ts';
 import { TAG } from './dictionary.ts';
 import type { Dataset, DicomFile, Element } from './model.ts';
 import { DicomError, readDicom } from './read.ts';
@@ -13,13 +13,12 @@ import { shapeOf } from './samples.ts';
 import { text } from './values.ts';
 import { writeDicom, writeDicomParts } from './write.ts';
 
-const DATA = fileURLToPath(new URL('../../../shared/data', import.meta.url));
-const isThere = existsSync(DATA);
-if (!isThere) console.warn(`skipped: no files at ../shared/data`);
+const isThere = existsSync(REAL_FILES);
+if (!isThere) console.warn('skipped: no real CT files; set CTSTREAM_DATA');
 const withData = isThere ? describe : describe.skip;
 
 const files = isThere
-  ? globSync(`${DATA}/**/*`)
+  ? globSync(`${REAL_FILES}/**/*`)
       .filter((path) => statSync(path).isFile())
       .toSorted()
   : [];
@@ -39,7 +38,7 @@ function forgotten(dataset: Dataset): Dataset {
   return { ...dataset, elements: new Map([...dataset.elements].map(([tag, one]) => [tag, strip(one)])) };
 }
 
-withData('files of ../shared/data', () => {
+withData('real files', () => {
   test('are read, or refused with a code, and the refused ones are those known', () => {
     const refused = Object.fromEntries(
       files

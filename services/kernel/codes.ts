@@ -194,12 +194,12 @@ const rows = {
   NOT_JUDGED_PIXELS: {
     kind: 'final',
     meaning: 'The pixels could not be looked at for drawn text: no decoder, or numbers that are no CT image.',
-    remedy: 'Send the study uncompressed, or in a lossless syntax of docs/services.',
+    remedy: 'Send the study uncompressed, or in a lossless syntax that services/assess/README.md lists.',
   },
   UNSUPPORTED_SYNTAX: {
     kind: 'final',
     meaning: 'No decoder for the transfer syntax.',
-    remedy: 'Send the study in a syntax of docs/services.',
+    remedy: 'Send the study in a syntax that services/assess/README.md lists.',
   },
   BAD_PIXELS: { kind: 'final', meaning: "The pixels can't be decoded.", remedy: 'Send the study again.' },
   LOSSY: { kind: 'final', meaning: 'The pixels went through lossy compression.', remedy: 'Send the original images.' },
@@ -234,11 +234,6 @@ const rows = {
   SPACING_TOO_WIDE: { kind: 'final', meaning: 'Slices are more than 10 mm apart.', remedy: 'Nothing.' },
   LUNGS_NOT_FOUND: { kind: 'final', meaning: 'No lungs were found in the volume.', remedy: 'Nothing; probably not a chest CT.' },
   LUNGS_CUT: { kind: 'final', meaning: 'The lungs reach the first or last slice.', remedy: 'Nothing.' },
-  HEAD_IN_FIELD: {
-    kind: 'final',
-    meaning: 'The scan goes more than 40 mm above the lung apex.',
-    remedy: 'Nothing; a face must not be released.',
-  },
   CONTRAST_UNCERTAIN: { kind: 'info', meaning: 'The signs of a contrast agent contradict each other.', remedy: 'The cohort file decides.' },
   NO_ELIGIBLE_SERIES: { kind: 'final', meaning: 'No series of the study passes the gates.', remedy: 'See the codes of its series.' },
   // select

@@ -34,7 +34,7 @@ export const releaseEnvSchema = z.object({
     .min(1)
     .default(join(tmpdir(), 'ctstream-release'))
     .describe('Folder with room for a whole dataset while it is built.'),
-  CODE_VERSION: z.string().min(1).default(packageVersion).describe('Version of the code, noted in release.json; the image sets it.'),
+  CODE_VERSION: z.string().min(1).default(packageVersion).describe('Version of the code, noted in release.json.'),
   RELEASE_TOKEN: z.string().min(16).optional().describe('Bearer token for POST /releases and approvals; without it both are refused.'),
   API_HOST: z.string().min(1).default('127.0.0.1').describe('Address of POST /releases; only callers on this machine may use it.'),
   API_PORT: z.coerce.number().int().min(0).max(65_535).default(0).describe('Port of POST /releases; 0 takes any free one.'),

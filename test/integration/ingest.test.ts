@@ -29,9 +29,10 @@ import {
   TOPICS,
   type Lab,
 } from './pacs-support.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
-const SYNTAXES = join(process.env['CTSTREAM_DATA'] ?? join(import.meta.dirname, '../../../shared/data'), 'edge/transfer-syntaxes');
+const SYNTAXES = join(REAL_FILES, 'edge/transfer-syntaxes');
 const A = `ia${process.pid}`;
 const WRONG = `iw${process.pid}`;
 let lab: Lab;
@@ -137,7 +138,7 @@ describe('bytes', () => {
 
   test('the files of each transfer syntax are stored byte for byte, each under a revision of its own', async () => {
     if (!existsSync(SYNTAXES)) {
-      process.stderr.write(`skipped: ${SYNTAXES} is not there; set CTSTREAM_DATA to the folder of the shared data\n`);
+      process.stderr.write(`skipped: ${SYNTAXES} is not there; set CTSTREAM_DATA to a folder that has edge/\n`);
       return;
     }
     const names = (await readdir(SYNTAXES)).sort();

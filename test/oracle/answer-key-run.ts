@@ -1,18 +1,17 @@
 // Makes the answer key's folder, de-identifies it as `ctstream deid` does, and has both read by pydicom.
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { openSqliteVault } from '../../services/adapters/sqlite-vault.ts';
 import { deidFolder } from '../../services/anonymise/deid-folder.ts';
 import type { DeidFolderResult } from '../../services/anonymise/deid-folder.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
 import { makeKey } from './answer-key.ts';
 import type { KeyFile } from './answer-key.ts';
 import { readWithPydicom } from './pydicom.ts';
 import type { PydicomFile } from './pydicom.ts';
 
-/** The folder of real files: CTSTREAM_DATA, else shared/data beside the checkout. */
-export const DATA = resolve(process.env['CTSTREAM_DATA'] ?? join(import.meta.dirname, '../../../shared/data'));
-export const hasChest = (): boolean => existsSync(join(DATA, 'chest'));
+export const hasChest = (): boolean => existsSync(join(REAL_FILES, 'chest'));
 
 /** De-identifies `inDir` into `outDir` with a vault of its own. */
 export const deidentified = async (inDir: string, outDir: string): Promise<DeidFolderResult> => {
@@ -36,7 +35,7 @@ export const runKey = async (slicesPerSeries?: number): Promise<KeyRun> => {
   const work = mkdtempSync(join(tmpdir(), 'ctstream-key-'));
   try {
     const [inDir, outDir] = [join(work, 'in'), join(work, 'out')];
-    const keys = makeKey(join(DATA, 'chest'), inDir, slicesPerSeries);
+    const keys = makeKey(join(REAL_FILES, 'chest'), inDir, slicesPerSeries);
     const { refused } = await deidentified(inDir, outDir);
     const [sources, results] = [await readWithPydicom(inDir), await readWithPydicom(outDir)];
     return { keys, sources, results, refused: new Set(refused.map(({ file }) => file)) };

@@ -14,7 +14,7 @@ import { readDicom } from '../../services/dicom/read.ts';
 import { element } from '../../services/dicom/values.ts';
 import { withElements, writeDicom } from '../../services/dicom/write.ts';
 import { centreId } from '../../services/kernel/ids.ts';
-import { DATA } from './answer-key-run.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
 
 export interface CleanedFile {
   /** Path of the original, or of the one that was given UIDs. */
@@ -28,9 +28,9 @@ const FOLDERS = ['chest', 'geometry', 'edge/transfer-syntaxes', 'edge/encapsulat
 
 /** Every file of the folders that hold CT, sorted. */
 export const ctSources = (): string[] =>
-  FOLDERS.filter((folder) => existsSync(join(DATA, folder)))
+  FOLDERS.filter((folder) => existsSync(join(REAL_FILES, folder)))
     .flatMap((folder) =>
-      readdirSync(join(DATA, folder), { recursive: true, withFileTypes: true })
+      readdirSync(join(REAL_FILES, folder), { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile())
         .map((entry) => join(entry.parentPath, entry.name)),
     )

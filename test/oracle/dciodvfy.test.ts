@@ -4,7 +4,8 @@ import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DATA, hasChest } from './answer-key-run.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
+import { hasChest } from './answer-key-run.ts';
 import { makeKey } from './answer-key.ts';
 import { cleanEach, ctSources } from './cleaned-files.ts';
 import type { CleanedFile } from './cleaned-files.ts';
@@ -66,7 +67,7 @@ real('dciodvfy', () => {
 
   test('nor in files full of planted elements', async () => {
     const folder = join(work, 'planted');
-    const keys = makeKey(join(DATA, 'chest'), folder, 1).filter(({ set }) => set.isDrawn !== true);
+    const keys = makeKey(join(REAL_FILES, 'chest'), folder, 1).filter(({ set }) => set.isDrawn !== true);
     const outDir = join(work, 'out-planted');
     mkdirSync(outDir);
     const files = cleanEach(

@@ -4,17 +4,17 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { readNifti, type NiftiImage } from '../../services/assess/nifti.ts';
 import { niftiFromFolder } from '../../services/assess/nifti-cli.ts';
 import { syntheticSeries, type SyntheticOptions } from '../../services/assess/synthetic-series.ts';
 import { TAG } from '../../services/dicom/dictionary.ts';
 import { element } from '../../services/dicom/values.ts';
 import { writeDicom } from '../../services/dicom/write.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
 
-const data = resolve(process.env['CTSTREAM_DATA'] ?? join(import.meta.dirname, '../../../shared/data'));
 const hasOracle = spawnSync('dcm2niix', ['--version']).error === undefined;
-const hasData = existsSync(join(data, 'chest'));
+const hasData = existsSync(join(REAL_FILES, 'chest'));
 if (!hasOracle) console.warn('skipped: dcm2niix is not installed (Debian: apt-get install dcm2niix)');
 if (!hasData) console.warn('skipped: no real CT series; set CTSTREAM_DATA to a folder that has chest/ and geometry/');
 
@@ -110,7 +110,7 @@ describe('real series equal dcm2niix', () => {
   (hasOracle && hasData ? test : test.skip).each(['philips-brilliance16', 'siemens-sensation10/b40f', 'siemens-sensation10/b70f'])(
     '%s',
     async (name) => {
-      await expectEqual(join(data, 'chest', name));
+      await expectEqual(join(REAL_FILES, 'chest', name));
     },
   );
 });
@@ -128,7 +128,7 @@ describe('series that dcm2niix would mislabel are refused', () => {
   ];
   (hasData ? test : test.skip).each(cases)('%s: %j', async (name, codes) => {
     const out = join(work, 'refused.nii.gz');
-    expect(await niftiFromFolder(join(data, name), out)).toMatchObject({ refused: true, codes: expect.arrayContaining([...codes]) });
+    expect(await niftiFromFolder(join(REAL_FILES, name), out)).toMatchObject({ refused: true, codes: expect.arrayContaining([...codes]) });
     expect(existsSync(out)).toBe(false);
   });
 });

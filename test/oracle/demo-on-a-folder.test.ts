@@ -11,11 +11,11 @@ import type { DemoReport } from '../../services/cli/demo/report.ts';
 import { generateStudy, type Defect } from '../../services/cli/phantom/generate.ts';
 import { readNifti } from '../../services/assess/nifti.ts';
 import { fromCsv } from '../../services/release/delimited.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
-const shared = process.env['CTSTREAM_DATA'] ?? join(root, '../shared/data');
-const realChest = join(shared, 'chest');
+const realChest = join(REAL_FILES, 'chest');
 const hasReal = existsSync(realChest);
 const hasOracle = spawnSync('dcm2niix', ['--version']).error === undefined;
 

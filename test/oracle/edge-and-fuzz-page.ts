@@ -3,7 +3,8 @@
 // The same files, count and seed give the same page; there are no times in it.
 import { globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { dataFolder, fuzz, judge, newRow, roundTrip, victims, workbench } from './edge-and-fuzz.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
+import { fuzz, judge, newRow, roundTrip, victims, workbench } from './edge-and-fuzz.ts';
 import type { FuzzRow, Workbench } from './edge-and-fuzz.ts';
 import { HOSTILE } from './edge-and-fuzz-hostile.ts';
 import { MUTATIONS } from './edge-and-fuzz-mutations.ts';
@@ -19,7 +20,7 @@ const ONE_A_SERIES = [
 ];
 
 /** Files of the table: all edge and geometry files, one of each chest series. */
-export const edgeFiles = (data = dataFolder()): string[] => [
+export const edgeFiles = (data = REAL_FILES): string[] => [
   ...ONE_A_SERIES.flatMap((pattern) => globSync(join(data, pattern)).toSorted().slice(0, 1)),
   ...EDGE.flatMap((pattern) => globSync(join(data, pattern)))
     .filter((path) => statSync(path).isFile())
@@ -31,7 +32,7 @@ const table = (head: readonly string[], rows: readonly (readonly (string | numbe
   [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
 
 /** One line of the table of a file. Throws on a crash. */
-export const edgeRow = async (bench: Workbench, path: string, data = dataFolder()): Promise<string> => {
+export const edgeRow = async (bench: Workbench, path: string, data = REAL_FILES): Promise<string> => {
   const bytes = readFileSync(path);
   const outcome = await bench.deid(bytes);
   if (outcome.kind === 'crashed') throw new Error(`${path}: ${outcome.reason}`);
@@ -45,7 +46,7 @@ export const edgeRow = async (bench: Workbench, path: string, data = dataFolder(
 };
 
 /** How many of all files come back byte for byte, and why the others are not read. */
-const roundTrips = (data = dataFolder()): string => {
+const roundTrips = (data = REAL_FILES): string => {
   const files = globSync(join(data, '**/*')).filter((path) => statSync(path).isFile());
   const results = files.map((path) => roundTrip(readFileSync(path)));
   const notRead = new Map<string, number>();

@@ -4,12 +4,13 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { dataFolder, fuzz, leaksIn, victims, workbench } from './edge-and-fuzz.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
+import { fuzz, leaksIn, victims, workbench } from './edge-and-fuzz.ts';
 import type { Workbench } from './edge-and-fuzz.ts';
 import { edgeFiles, edgeRow, PAGE } from './edge-and-fuzz-page.ts';
 import { MUTATIONS } from './edge-and-fuzz-mutations.ts';
 
-const hasData = existsSync(join(dataFolder(), 'edge'));
+const hasData = existsSync(join(REAL_FILES, 'edge'));
 if (!hasData) console.warn('skipped in part: no real edge files; set CTSTREAM_DATA to a folder that has edge/');
 
 const TIMEOUT_MS = 300_000;

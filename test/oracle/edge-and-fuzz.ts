@@ -1,7 +1,7 @@
 // What `ctstream deid` makes of one file alone, and whether what it wrote still holds a planted identity.
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { openSqliteVault } from '../../services/adapters/sqlite-vault.ts';
 import { deidFolder } from '../../services/anonymise/deid-folder.ts';
 import { ctFile, PLANTED, plantedElements } from '../../services/anonymise/test-support.ts';
@@ -9,12 +9,10 @@ import type { DicomFile } from '../../services/dicom/model.ts';
 import { DicomError, readDicom } from '../../services/dicom/read.ts';
 import { DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE } from '../../services/dicom/transfer-syntax.ts';
 import { withElements, writeDicom } from '../../services/dicom/write.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
 import type { Code } from '../../services/kernel/codes.ts';
 import { mutated, victimOf } from './edge-and-fuzz-mutations.ts';
 import type { Victim } from './edge-and-fuzz-mutations.ts';
-
-/** Folder of real files, which is not part of the project. */
-export const dataFolder = (): string => resolve(process.env['CTSTREAM_DATA'] ?? join(import.meta.dirname, '../../../shared/data'));
 
 export type Outcome = { kind: 'written'; bytes: Uint8Array } | { kind: 'refused'; code: Code } | { kind: 'crashed'; reason: string };
 
@@ -68,7 +66,7 @@ const REAL = [
 ];
 
 /** Files to damage, with identities planted in more than thirty places; synthetic ones alone when there is no data. */
-export const victims = (data = dataFolder()): readonly Victim[] => {
+export const victims = (data = REAL_FILES): readonly Victim[] => {
   const synthetic = [IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE].map((syntax) =>
     victimOf(`synthetic ${syntax}`, planted(ctFile({ syntax }))),
   );

@@ -4,15 +4,16 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { decodePixels } from '../../services/assess/pixels.ts';
 import { syntheticSeries, type SyntheticOptions } from '../../services/assess/synthetic-series.ts';
 import { TAG } from '../../services/dicom/dictionary.ts';
 import { readDicom } from '../../services/dicom/read.ts';
 import { element } from '../../services/dicom/values.ts';
 import { writeDicom } from '../../services/dicom/write.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
 
-const data = resolve(process.env['CTSTREAM_DATA'] ?? join(import.meta.dirname, '../../../shared/data'), 'edge');
+const data = join(REAL_FILES, 'edge');
 const hasData = existsSync(join(data, 'transfer-syntaxes'));
 if (!hasData) console.warn('skipped: no real files of each transfer syntax; set CTSTREAM_DATA to a folder that has edge/');
 

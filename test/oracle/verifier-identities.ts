@@ -16,7 +16,7 @@ import { element } from '../../services/dicom/values.ts';
 import { withElements, writeDicom } from '../../services/dicom/write.ts';
 import type { DicomFile, Element } from '../../services/dicom/model.ts';
 import { centreId } from '../../services/kernel/ids.ts';
-import { DATA } from './answer-key-run.ts';
+import { REAL_FILES } from '../shared/real-files.ts';
 import { bytesIn } from './answer-key-people.ts';
 
 export interface Identity {
@@ -111,7 +111,7 @@ const HEADERS = [
 
 /** A real header around small pixels: what is judged here are words. */
 const header = (path: string): DicomFile => {
-  const file = readDicom(readFileSync(join(DATA, path)));
+  const file = readDicom(readFileSync(join(REAL_FILES, path)));
   const size = 32;
   const pixels = new Uint8Array(size * size * 2).map((_, i) => (i % 2 === 0 ? (i * 7) % 256 : i % 4));
   return {

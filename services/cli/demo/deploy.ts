@@ -6,7 +6,7 @@ import { provision, type Provisioned } from '../../../deploy/local/provision.ts'
 import { endRecordedStages } from '../../../deploy/local/stage-records.ts';
 import { STAGE_NAMES, startStages, type RunningStages } from '../../../deploy/local/stages.ts';
 import type { Extra } from '../../../deploy/local/tools.ts';
-import { platformDir, secretsDir, stagesDir, writeDeployment } from '../deployment.ts';
+import { logMirrorDir, platformDir, secretsDir, stagesDir, writeDeployment } from '../deployment.ts';
 import type { Restarts } from './restarts.ts';
 
 export interface Running {
@@ -58,6 +58,8 @@ export async function deployLocal(o: DeployOptions): Promise<Running> {
     const left = await endRecordedStages(stagesDir(o.dir));
     if (left.length > 0) o.say(`ended what an earlier run left: ${left.join(', ')}`);
     await rm(stagesDir(o.dir), { recursive: true, force: true });
+    // The platform began empty: what an earlier log left would be read as this one's.
+    await rm(logMirrorDir(o.dir), { recursive: true, force: true });
     const provisioned = await timed('topics, users and buckets', () =>
       provision(platform, {
         centres: o.centres,
