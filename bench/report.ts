@@ -18,9 +18,12 @@ export interface BenchSummary {
 export const machine = (): string =>
   `${cpus()[0]?.model.trim() ?? 'unknown'}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GB, Node ${process.versions.node}`;
 
+/** The pages that runs write change nothing of what the next one measures. */
+const BUT_PAGES = ['--', ':(top)', ':(top,exclude)bench/results.md', ':(top,exclude)docs'];
+
 export const commit = (): string => {
   const head = firstLine('git', ['rev-parse', '--short', 'HEAD']);
-  return head === '' ? 'unknown' : head + (firstLine('git', ['status', '--porcelain']) === '' ? '' : ' with changes');
+  return head === '' ? 'unknown' : head + (firstLine('git', ['status', '--porcelain', ...BUT_PAGES]) === '' ? '' : ' with changes');
 };
 
 /** Processes that wanted a processor in the last minute before the bench: above 0.5 the figures are of a busy machine. */
