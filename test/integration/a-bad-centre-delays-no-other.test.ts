@@ -112,7 +112,7 @@ afterAll(async () => {
   await (lab as Lab | undefined)?.close();
   for (const pacs of [hung, slow] as (SmallPacs | undefined)[]) await pacs?.close();
   const platform = await testPlatform();
-  for (const centre of ORTHANCS) await platform.stopOrthanc(centre);
+  await Promise.all(ORTHANCS.map((centre) => platform.stopOrthanc(centre, 'SIGKILL')));
   await releasePlatform();
 }, 60_000);
 

@@ -48,6 +48,9 @@ export interface PipelineOptions {
 /** Small but whole: 40 slices of 7.5 mm, so that every gate is passed, and about 1.3 MB a series. */
 export const SMALL: Pick<PhantomOptions, 'rows' | 'slices'> = { rows: 128, slices: 40 };
 
+/** Rounds of selection close sooner than people want to see: most tests wait for some. */
+const OFTEN = { SELECT_EVERY_MS: '1000' };
+
 export async function startPipeline(o: PipelineOptions): Promise<Pipeline> {
   const platform = o.platform ?? (await testPlatform());
   const prefix = testPrefix(o.name);
@@ -66,7 +69,7 @@ export async function startPipeline(o: PipelineOptions): Promise<Pipeline> {
       o.onExit?.(e);
     },
     ...(o.only === undefined ? {} : { only: o.only }),
-    env: { ...o.env },
+    env: { ...o.env, select: { ...OFTEN, ...o.env?.select } },
   });
   const ports = await operatorPorts(localAccess(platform, provisioned));
   const abort = new AbortController();
@@ -87,7 +90,8 @@ export async function startPipeline(o: PipelineOptions): Promise<Pipeline> {
       await readers?.stop();
       await ports.close();
       await stages.stop();
-      for (const { centre } of pacs) await platform.stopOrthanc(centre);
+      // Nobody looks into them any more, and an orderly end takes Orthanc seconds.
+      await Promise.all(pacs.map(({ centre }) => platform.stopOrthanc(centre, 'SIGKILL')));
       if (o.dir !== undefined) return;
       await cp(join(dir, 'logs'), join(tmpdir(), 'ctstream-last-logs', o.name), { recursive: true, force: true });
       await rm(dir, { recursive: true, force: true });
