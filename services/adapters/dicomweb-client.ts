@@ -16,6 +16,8 @@ const STUDY_FIELDS = '00080061,00081030,00201208';
 const SERIES_PAGE = 1000;
 /** A server that ignores `offset` and one that never ends both stop here. */
 const MAX_PAGES = 20_000;
+/** A number beyond it counts no study's instances (an event's numbers end at 2^31): the server does not say. */
+const LARGEST_COUNT = 10_000_000;
 
 // The DICOM JSON model (PS3.18 F.2): an attribute has a list of values, or none.
 const attribute = z.looseObject({ vr: z.string().optional(), Value: z.array(z.unknown()).optional() });
@@ -33,7 +35,7 @@ function text(row: Row, tag: string): string {
 
 function count(row: Row, tag: string): number | undefined {
   const value = Number(text(row, tag));
-  return text(row, tag) !== '' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+  return text(row, tag) !== '' && Number.isInteger(value) && value >= 0 && value <= LARGEST_COUNT ? value : undefined;
 }
 
 function foundStudy(row: Row): FoundStudy {

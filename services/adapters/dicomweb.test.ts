@@ -90,6 +90,17 @@ describe('QIDO-RS', () => {
   });
 
   test.each([
+    ['10000000', 10_000_000],
+    ['4294967295', undefined],
+    ['-1', undefined],
+    ['1.5', undefined],
+    ['', undefined],
+  ])('a study that is said to have "%s" instances has %s', async (said, count) => {
+    const web = await serve((_request, response) => json(response, [{ ...row('1.2'), '00201208': { vr: 'IS', Value: [said] } }]));
+    expect((await web.study(study, signal)).map((s) => s.instanceCount)).toEqual([count]);
+  });
+
+  test.each([
     ['an error', 500, '', { code: 'PACS_ERROR', retryable: true }],
     ['a bad request', 400, '', { code: 'PACS_ERROR', retryable: false }],
     ['a redirect', 302, '', { code: 'PACS_ERROR', retryable: true }],

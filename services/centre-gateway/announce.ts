@@ -112,7 +112,13 @@ async function announce(
   });
 }
 
+/** The largest number that an event can tell. */
+export const LARGEST_INT = 2_147_483_647;
+
 /** Instances of a study over all its rows, 0 when the server does not say. */
 export function countOf(rows: readonly FoundStudy[]): number {
-  return rows.reduce((sum, r) => sum + (r.instanceCount ?? 0), 0);
+  return Math.min(
+    rows.reduce((sum, r) => sum + (r.instanceCount ?? 0), 0),
+    LARGEST_INT,
+  );
 }

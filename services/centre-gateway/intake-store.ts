@@ -3,6 +3,7 @@ import { createHmac } from 'node:crypto';
 import type { CentreId } from '../kernel/ids.ts';
 import type { Code } from '../kernel/codes.ts';
 import type { FoundStudy } from '../ports/dicomweb.ts';
+import { countOf } from './announce.ts';
 import type { State } from './state.ts';
 
 export interface Refusal {
@@ -39,7 +40,7 @@ export function refuseUnnamed(state: State, centre: CentreId, row: FoundStudy): 
     intakeId,
     unit: 'study',
     code: 'MISSING_UID',
-    files: row.instanceCount ?? 0,
+    files: countOf([row]),
     detail: 'the PACS lists a study without StudyInstanceUID (0020,000D): give it one there',
   });
 }

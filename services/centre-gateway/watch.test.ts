@@ -112,9 +112,9 @@ const eventsOf = (type: string) =>
     .filter((e) => e.type.endsWith(`.${type}`));
 
 /** Runs the watch until `done` holds or so much of its time went by. */
-async function watchUntil(done: () => boolean, forMs = 600_000): Promise<void> {
+async function watchUntil(done: () => boolean, forMs = 600_000, watched = link): Promise<void> {
   const until = now + forMs;
-  const running = watchCentre(state, link).run(stop.signal);
+  const running = watchCentre(state, watched).run(stop.signal);
   while (!done() && now < until) await new Promise(setImmediate);
   stop.abort();
   await running;
@@ -143,6 +143,23 @@ describe('a study that the PACS does not answer for', () => {
     expect(pacsCode()).toBe('PACS_UNREACHABLE');
     expect([...pacs].map((uid) => studyRow(state, centre, uid)?.tries)).toEqual([0, 0]);
   });
+});
+
+test('a study or an unnamed one with a number of instances that no event can tell keeps nothing from going on', async () => {
+  const absurd = { patientId: 'P', studyDate: '20200401', studyDescription: '', modalities: [], instanceCount: 2 ** 32 - 1 };
+  const listing: CentreLink = {
+    ...link,
+    web: {
+      ...web,
+      async *studies() {
+        for (const studyInstanceUid of [BAD, '' as StudyInstanceUid]) yield { ...absurd, studyInstanceUid };
+        yield found(GOOD);
+      },
+    },
+  };
+  await watchUntil(() => eventsOf('StudyAvailable').some((e) => e.key === `c1|${GOOD}`), 600_000, listing);
+  expect(eventsOf('Census')).toHaveLength(1);
+  expect(eventsOf('IntakeRefused').map((e) => (e.value as { files: number }).files)).toEqual([2 ** 31 - 1]);
 });
 
 describe('a PACS that does not list everything it has', () => {
