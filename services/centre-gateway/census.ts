@@ -136,10 +136,13 @@ function notePending(state: State, link: CentreLink, studies: readonly CensusStu
     if (s.state === 'pending') state.run('INSERT INTO census_pending (centre, uid) VALUES (?, ?)', link.centre, s.studyInstanceUid);
 }
 
-/** Studies that waited and are not in the PACS any more have nothing to wait for; of one that ingest found changed it is still to be told. */
+/**
+ * Studies that are not in the PACS any more have nothing to wait for; of one that ingest found changed it is still to be told, and
+ * one with a deadline is looked for then: a listing may miss what is there.
+ */
 function forgetUnlisted(state: State, link: CentreLink, listed: ReadonlySet<string>): void {
   for (const row of state.all<StudyRow>(
-    "SELECT * FROM study WHERE centre = ? AND state IN ('pending', 'outOfScope') AND status_code IS NOT 'STUDY_CHANGED'",
+    "SELECT * FROM study WHERE centre = ? AND state IN ('pending', 'outOfScope') AND deadline_ms IS NULL AND status_code IS NOT 'STUDY_CHANGED'",
     link.centre,
   )) {
     if (!listed.has(row.uid)) settle(state, link.centre, row, 'unlisted', null);

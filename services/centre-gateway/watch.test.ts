@@ -234,6 +234,55 @@ describe('a PACS without a change feed that does not list its last days', () => 
   });
 });
 
+describe('a study that the PACS does not show for a moment, and no change feed tells of', () => {
+  const announced = () => eventsOf('StudyAvailable').filter((e) => e.key === `c1|${BAD}`).length;
+  /** Studies that a question about them finds only from this time on. */
+  let shownMs: number;
+  const hiding = (): CentreLink => ({
+    ...link,
+    web: { ...web, study: async (uid) => (uid === BAD && now < shownMs ? [] : web.study(uid, signal)) },
+  });
+
+  test('is looked at at its own time, whatever a census did not list', async () => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    pacs.delete(BAD);
+    await takeCensus(state, link, signal);
+    pacs.add(BAD);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, link, row, signal);
+    expect(announced()).toBe(1);
+  });
+
+  test('is found by a poll with the number of instances that it had before', async () => {
+    shownMs = now + 3000;
+    await watchUntil(() => announced() > 0, 60_000, hiding());
+    expect([announced(), eventsOf('Census').length]).toEqual([1, 1]);
+  });
+
+  test('and that ingest said vanished, too; its deadline is left alone meanwhile', async () => {
+    shownMs = 0;
+    const deadlines = new Set<number | null | undefined>();
+    await watchUntil(
+      () => {
+        const row = studyRow(state, centre, BAD);
+        if (announced() === 1 && row?.revision != null)
+          applyStatus(
+            state,
+            centre,
+            { studyInstanceUid: BAD, revision: row.revision, state: 'rejected', code: 'STUDY_VANISHED' },
+            link.quiet,
+          );
+        else if (announced() === 1) deadlines.add(row?.deadline_ms);
+        return announced() > 1;
+      },
+      60_000,
+      { ...hiding(), quiet: { stableAfterMs: 10_000, stableSaidMs: 50 } },
+    );
+    expect(announced()).toBe(2);
+    expect([...deadlines].filter((ms) => ms !== null)).toHaveLength(1);
+  });
+});
+
 describe('studies that are to be announced again', () => {
   const announced = () =>
     eventsOf('StudyAvailable').map((e) => e.value as { studyInstanceUid: string; revision: string; sequence: number });

@@ -194,11 +194,16 @@ async function poll(state: State, link: CentreLink, signal: AbortSignal): Promis
       if (!link.inScope(rows)) continue;
       const known = studyRow(state, link.centre, uid);
       const count = countOf(rows);
-      if (known !== undefined && known.instance_count === count) continue;
+      if (known !== undefined && known.instance_count === count && !isForgotten(known)) continue;
       markTouched(state, link.centre, uid, 'poll', link.quiet);
       state.run('UPDATE study SET instance_count = ? WHERE centre = ? AND uid = ?', count, link.centre, uid);
     }
   });
+}
+
+/** It was gone when it was last looked for: its count from before tells nothing. */
+function isForgotten(known: StudyRow): boolean {
+  return known.state === 'unlisted' && known.deadline_ms === null;
 }
 
 /** What the status page says of a census that fails while the PACS answers; counted each time, logged when it changes. */
