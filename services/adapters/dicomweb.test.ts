@@ -75,6 +75,25 @@ describe('QIDO-RS', () => {
     expect(await uids(await serve((_request, response) => void response.writeHead(204).end()), 10)).toEqual([]);
   });
 
+  test('a server that ignores offset and not limit is not taken for one that has no more', async () => {
+    const having = (rows: readonly object[]): Promise<DicomWeb> =>
+      serve((request, response) => json(response, rows.slice(0, Number(new URL(request.url ?? '', 'http://x').searchParams.get('limit')))));
+    await expect(uids(await having(all), 10)).rejects.toMatchObject({ code: 'PACS_ERROR', retryable: true });
+    expect(await uids(await having(all.slice(0, 7)), 10)).toHaveLength(7);
+    const instances = Array.from({ length: 300 }, (_, i) => ({ '00080018': { vr: 'UI', Value: [`1.${i}`] } }));
+    await expect((await having(instances)).instances(study, signal)).rejects.toMatchObject({ code: 'PACS_ERROR' });
+    expect(await (await having(instances.slice(0, 200))).instances(study, signal)).toHaveLength(200);
+  });
+
+  test('a server that goes back to its last page at the end has paged all the same', async () => {
+    const web = await serve((request, response) => {
+      const query = new URL(request.url ?? '', 'http://x').searchParams;
+      const offset = Math.min(Number(query.get('offset')), 10);
+      json(response, all.slice(0, 20).slice(offset, offset + Number(query.get('limit'))));
+    });
+    expect(await uids(web, 10)).toHaveLength(20);
+  });
+
   test('rows are read as the DICOM JSON model says, and the search asks as the standard writes it', async () => {
     let asked: IncomingMessage | undefined;
     const web = await serve((request, response) => {

@@ -1,5 +1,6 @@
 // The census: every study that the PACS itself lists, with what the gateway makes of it. Every account starts here.
 import { digestOfParts } from '../kernel/digest.ts';
+import { Fault } from '../kernel/fault.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { FoundStudy } from '../ports/dicomweb.ts';
 import type { CensusStudy } from '../../schemas/events.gen.ts';
@@ -7,11 +8,13 @@ import { countOf } from './announce.ts';
 import { refuseUnnamed } from './intake-store.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
-import { isInconsistent, isToAnnounceAgain, markTouched, noteMissed, settle, studyRow } from './studies.ts';
+import { isInconsistent, isToAnnounceAgain, lastListed, markTouched, noteMissed, settle, studyRow } from './studies.ts';
 
 /** Studies of one census event: far below the broker's 1 MiB. */
 const PAGE = 500;
 const SEARCH_PAGE = 500;
+/** Most studies that are asked for one by one when a listing lacks them. */
+const LOOKED_FOR = 8;
 
 export interface CensusDone {
   readonly centre: string;
@@ -25,6 +28,7 @@ export interface CensusDone {
 export async function takeCensus(state: State, link: CentreLink, signal: AbortSignal): Promise<CensusDone> {
   const takenAtMs = state.nowMs();
   const found = await listAll(link, signal);
+  await addOverlooked(state, link, found, signal);
   const unnamed = found.get('' as StudyInstanceUid) ?? [];
   found.delete('' as StudyInstanceUid);
   const uids = [...found.keys()].sort();
@@ -76,6 +80,27 @@ async function listAll(link: CentreLink, signal: AbortSignal): Promise<Map<Study
     else rows.push(row);
   }
   return found;
+}
+
+/**
+ * Asks for a few of the studies that the last census still had and this listing lacks: pages shift when a study is deleted
+ * while they are read. Those that are there are added. @throws Fault when more are lacking than can be asked for and one of them
+ * is there: the listing is cut off, and a census of it would take the rest for gone.
+ */
+async function addOverlooked(
+  state: State,
+  link: CentreLink,
+  found: Map<StudyInstanceUid, readonly FoundStudy[]>,
+  signal: AbortSignal,
+): Promise<void> {
+  const lacking = lastListed(state, link.centre).filter((uid) => !found.has(uid));
+  for (const uid of lacking.slice(0, LOOKED_FOR)) {
+    const rows = await link.web.study(uid, signal);
+    if (rows.length === 0) continue;
+    if (lacking.length > LOOKED_FOR)
+      throw new Fault('PACS_ERROR', true, `QIDO-RS studies of centre ${link.centre}: the list lacks studies that the PACS has`);
+    found.set(uid, rows);
+  }
 }
 
 /** The study's line, after what the listing says of it was noted: new, changed, out of scope. */

@@ -185,6 +185,18 @@ export function noteMissed(state: State, centre: CentreId, listed: ReadonlySet<s
   for (const { uid } of announced) if (!listed.has(uid)) state.run('INSERT INTO census_missed (centre, uid) VALUES (?, ?)', centre, uid);
 }
 
+/** Studies that wait, or were announced and that the last census listed; the newest first, since a PACS forgets its oldest. */
+export function lastListed(state: State, centre: CentreId): StudyInstanceUid[] {
+  return state
+    .all<StudyRow>(
+      `SELECT uid FROM study WHERE centre = ? AND (state = 'pending' OR revision IS NOT NULL)
+       AND uid NOT IN (SELECT uid FROM census_missed WHERE centre = ?) ORDER BY first_seen_ms DESC`,
+      centre,
+      centre,
+    )
+    .map(({ uid }) => uid);
+}
+
 /** Known revisions of the centre whose last announcement is not older (a study's number is the time of it, or later). */
 const ANNOUNCED_SINCE = 'FROM study WHERE centre = ? AND revision IS NOT NULL AND sequence >= ?';
 

@@ -8,6 +8,7 @@ import { centreId } from '../kernel/ids.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { DicomWeb, FoundStudy } from '../ports/dicomweb.ts';
 import { announceDue } from './announce.ts';
+import type { Census } from '../../schemas/events.gen.ts';
 import { takeCensus } from './census.ts';
 import type { CentreLink } from './link.ts';
 import { reportOf, statusPage } from './report.ts';
@@ -206,6 +207,48 @@ describe('a PACS that does not list everything it has', () => {
   });
 });
 
+describe('a census whose listing lacks studies that were announced', () => {
+  const many = Array.from({ length: 20 }, (_, n) => `1.3.${n}` as StudyInstanceUid);
+  const listing = (uids: readonly StudyInstanceUid[]): CentreLink => ({
+    ...link,
+    web: {
+      ...web,
+      async *studies() {
+        for (const uid of uids) yield found(uid);
+      },
+    },
+  });
+  const listed = () => eventsOf('Census').map((e) => (e.value as Census).studies.length);
+  beforeEach(async () => {
+    pacs = new Set(many);
+    await takeCensus(state, link, signal);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 100)) await announceDue(state, link, row, signal);
+    asked = [];
+  });
+
+  test('of a few, has those that are there all the same, and none is announced again', async () => {
+    pacs.delete('1.3.1' as StudyInstanceUid);
+    await takeCensus(state, listing(many.slice(3)), signal);
+    expect(asked.toSorted()).toEqual(many.slice(0, 3));
+    await takeCensus(state, link, signal);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 100)) await announceDue(state, link, row, signal);
+    expect([listed(), eventsOf('StudyAvailable').length]).toEqual([[20, 19, 19], 20]);
+  });
+
+  test('of more than it asks for, is refused when one of them is there, and taken when none is', async () => {
+    const cutOff = listing(many.slice(0, 5));
+    await expect(takeCensus(state, cutOff, signal)).rejects.toMatchObject({ code: 'PACS_ERROR' });
+    pacs = new Set(many.slice(0, 5));
+    asked = [];
+    await takeCensus(state, cutOff, signal);
+    expect(asked.length).toBe(8);
+    await takeCensus(state, cutOff, signal);
+    expect([listed(), asked.length]).toEqual([[20, 5, 5], 8]);
+  });
+});
+
 describe('a PACS without a change feed that does not list its last days', () => {
   const refused = new Fault('PACS_ERROR', false, 'QIDO-RS studies of centre c1: HTTP 400');
   beforeEach(() => {
@@ -222,6 +265,23 @@ describe('a PACS without a change feed that does not list its last days', () => 
     ).toEqual([`c1|${BAD}`, `c1|${GOOD}`]);
     expect(eventsOf('Census')).toHaveLength(1);
     expect(reportOf(state, link).pacs).toMatchObject({ usable: false, code: 'PACS_ERROR', detail: refused.message });
+  });
+
+  test('has what it listed before it failed announced', async () => {
+    unpollable = undefined;
+    const cutOff: CentreLink = {
+      ...link,
+      web: {
+        ...web,
+        async *studies(filter) {
+          yield* web.studies(filter, signal);
+          throw refused;
+        },
+      },
+    };
+    await watchUntil(() => eventsOf('StudyAvailable').length >= 2, 60_000, cutOff);
+    expect(eventsOf('StudyAvailable')).toHaveLength(2);
+    expect([eventsOf('Census').length, reportOf(state, link).pacs.code]).toEqual([0, 'PACS_ERROR']);
   });
 
   test('is asked for nothing else when it answers nothing else either, and its studies keep their deadlines', async () => {

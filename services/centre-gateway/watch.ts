@@ -183,22 +183,29 @@ function lookBack(link: CentreLink, nowMs: number): string {
   return new Date(nowMs - link.lookBackDays * 86_400_000).toISOString().slice(0, 10).replaceAll('-', '');
 }
 
-/** A server without a change feed: studies of the last days whose count is new. Older ones are the census's. */
+/**
+ * A server without a change feed: studies of the last days whose count is new. Older ones are the census's. What a listing tells
+ * before it fails is taken in. @throws Fault
+ */
 async function poll(state: State, link: CentreLink, signal: AbortSignal): Promise<void> {
   const found = new Map<FoundStudy['studyInstanceUid'], FoundStudy[]>();
-  for await (const row of link.web.studies({ pageSize: CHANGES_PER_PAGE, studyDateFrom: lookBack(link, state.nowMs()) }, signal)) {
-    if (row.studyInstanceUid !== '') found.set(row.studyInstanceUid, [...(found.get(row.studyInstanceUid) ?? []), row]);
-  }
-  state.transaction(() => {
-    for (const [uid, rows] of found) {
-      if (!link.inScope(rows)) continue;
-      const known = studyRow(state, link.centre, uid);
-      const count = countOf(rows);
-      if (known !== undefined && known.instance_count === count && !isForgotten(known)) continue;
-      markTouched(state, link.centre, uid, 'poll', link.quiet);
-      state.run('UPDATE study SET instance_count = ? WHERE centre = ? AND uid = ?', count, link.centre, uid);
+  try {
+    for await (const row of link.web.studies({ pageSize: CHANGES_PER_PAGE, studyDateFrom: lookBack(link, state.nowMs()) }, signal)) {
+      if (row.studyInstanceUid !== '') found.set(row.studyInstanceUid, [...(found.get(row.studyInstanceUid) ?? []), row]);
     }
-  });
+  } finally {
+    state.transaction(() => {
+      for (const [uid, rows] of found) if (link.inScope(rows)) notePolled(state, link, uid, rows);
+    });
+  }
+}
+
+function notePolled(state: State, link: CentreLink, uid: StudyInstanceUid, rows: readonly FoundStudy[]): void {
+  const known = studyRow(state, link.centre, uid);
+  const count = countOf(rows);
+  if (known !== undefined && known.instance_count === count && !isForgotten(known)) return;
+  markTouched(state, link.centre, uid, 'poll', link.quiet);
+  state.run('UPDATE study SET instance_count = ? WHERE centre = ? AND uid = ?', count, link.centre, uid);
 }
 
 /** It was gone when it was last looked for: its count from before tells nothing. */
