@@ -163,6 +163,26 @@ test('a study or an unnamed one with a number of instances that no event can tel
   expect(eventsOf('IntakeRefused').map((e) => (e.value as { files: number }).files)).toEqual([2 ** 31 - 1]);
 });
 
+test('a study that is listed without its UID is refused by one census, and not again by the next when it has grown', async () => {
+  for (const instanceCount of [3, 4]) {
+    const unnamed = { ...found('' as StudyInstanceUid), instanceCount };
+    await takeCensus(
+      state,
+      {
+        ...link,
+        web: {
+          ...web,
+          studies: async function* () {
+            yield unnamed;
+          },
+        },
+      },
+      signal,
+    );
+  }
+  expect([eventsOf('Census').length, eventsOf('IntakeRefused').length]).toEqual([2, 1]);
+});
+
 describe('a PACS that does not list everything it has', () => {
   const tooLarge = new Fault('PACS_ERROR', false, 'QIDO-RS studies of centre c1: HTTP 413');
   const announced = () => eventsOf('StudyAvailable').map((e) => e.key);
