@@ -41,6 +41,17 @@ export function markStable(state: State, centre: CentreId, uid: StudyInstanceUid
   );
 }
 
+/** Deadlines that are later than any is set for are of a clock that was set back since: those studies start their quiet time anew. */
+export function bringNear(state: State, centre: CentreId, quiet: Quiet): void {
+  const now = state.nowMs();
+  state.run(
+    'UPDATE study SET deadline_ms = ? WHERE centre = ? AND deadline_ms > ?',
+    now + quiet.stableAfterMs,
+    centre,
+    now + Math.max(LONGEST_BACKOFF_MS, quiet.stableAfterMs),
+  );
+}
+
 /** Of the table `study`: somebody asked for it, or a census did not list the study since it was announced. */
 const IS_AGAIN = `(EXISTS (SELECT 1 FROM announce_again a WHERE a.centre = study.centre AND a.uid = study.uid)
   OR EXISTS (SELECT 1 FROM census_missed m WHERE m.centre = study.centre AND m.uid = study.uid))`;

@@ -14,7 +14,17 @@ import type { CentreLink } from './link.ts';
 import { reportOf, statusPage } from './report.ts';
 import { addCentre, openState } from './state.ts';
 import type { State } from './state.ts';
-import { announceAgain, announcedSince, applyStatus, dueStudies, markTouched, studyRow, toAnnounceAgain } from './studies.ts';
+import {
+  announceAgain,
+  announcedSince,
+  applyStatus,
+  bringNear,
+  dueStudies,
+  markTouched,
+  setBack,
+  studyRow,
+  toAnnounceAgain,
+} from './studies.ts';
 import { watchCentre } from './watch.ts';
 
 const centre = centreId('c1');
@@ -360,6 +370,53 @@ describe('a study that the PACS does not show for a moment, and no change feed t
     );
     expect(announced()).toBe(2);
     expect([...deadlines].filter((ms) => ms !== null)).toHaveLength(1);
+  });
+});
+
+describe('a clock that is set back by a year', () => {
+  const YEAR_MS = 365 * 86_400_000;
+  const MINUTE_MS = 60_000;
+  const announced = () => eventsOf('StudyAvailable').length;
+  const late = '1.3' as StudyInstanceUid;
+
+  test('keeps no study waiting, nor what comes then, nor the census', async () => {
+    now += YEAR_MS;
+    const watched = { ...link, censusEveryMs: MINUTE_MS };
+    const running = watchCentre(state, watched).run(stop.signal);
+    const until = async (done: () => boolean, ms: number): Promise<void> => {
+      while (!done() && now < ms) await new Promise(setImmediate);
+    };
+    await until(() => eventsOf('Census').length > 0, Infinity);
+    // Noticed, and none of them announced yet.
+    expect(announced()).toBe(0);
+    now -= YEAR_MS;
+    pacs.add(late);
+    const end = now + 3 * MINUTE_MS;
+    await until(() => announced() === 3 && eventsOf('Census').length > 2, end);
+    stop.abort();
+    await running;
+    expect(announced()).toBe(3);
+    expect(eventsOf('Census').length).toBeGreaterThan(2);
+    expect(now).toBeLessThan(end);
+  });
+
+  test('while the gateway is down: what waits in its database does not wait for the old time', async () => {
+    now += YEAR_MS;
+    for (const uid of pacs) markTouched(state, centre, uid, 'poll', link.quiet);
+    now -= YEAR_MS;
+    await watchUntil(() => announced() === 2, MINUTE_MS);
+    expect(announced()).toBe(2);
+  });
+
+  test('a deadline that is far off by its own backoff stays', () => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    for (let tries = 0; tries < 20; tries += 1) {
+      const row = studyRow(state, centre, BAD);
+      if (row !== undefined) setBack(state, centre, row, link.quiet);
+      const set = studyRow(state, centre, BAD)?.deadline_ms;
+      bringNear(state, centre, link.quiet);
+      expect(studyRow(state, centre, BAD)?.deadline_ms).toBe(set);
+    }
   });
 });
 

@@ -8,7 +8,7 @@ import type { CensusDone } from './census.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
 import type { State, StudyRow } from './state.ts';
-import { dueStudies, markStable, markTouched, setBack, studyRow } from './studies.ts';
+import { bringNear, dueStudies, markStable, markTouched, setBack, studyRow } from './studies.ts';
 const CHANGES_PER_PAGE = 500;
 const PAGES_PER_ROUND = 20;
 const STUDIES_PER_ROUND = 64;
@@ -81,6 +81,10 @@ export function watchCentre(state: State, link: CentreLink): Watch {
     // Full: the cursor stands still and nothing is dropped.
     if (outboxDepth(state, link.centre) >= link.outboxLimit)
       throw new Fault('BUS_UNAVAILABLE', true, 'the outbox is full: nothing more is taken in until Kafka answers');
+    // Later than they can have been set for: the clock was set back since.
+    if (polledMs > state.nowMs()) polledMs = 0;
+    if (censusDueMs > state.nowMs() + link.censusEveryMs) censusDueMs = 0;
+    bringNear(state, link.centre, link.quiet);
     const unlisted = await notice(signal);
     const due = dueStudies(state, link.centre, STUDIES_PER_ROUND);
     for (let i = 0; i < due.length; i += STUDIES_AT_A_TIME) {
