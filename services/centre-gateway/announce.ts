@@ -29,7 +29,7 @@ interface Look {
  * number may be out of date, or always 0, and the list cut off all the same.
  */
 async function lookTwice(link: CentreLink, rows: readonly FoundStudy[], row: StudyRow, signal: AbortSignal): Promise<Look> {
-  const said = rows.every((r) => r.instanceCount !== undefined) ? countOf(rows) : undefined;
+  const said = saidCount(rows);
   const first = said ?? (await link.web.instances(row.uid, signal)).length;
   await link.clock.sleep(link.countPauseMs, signal);
   const list = await link.web.instances(row.uid, signal);
@@ -121,4 +121,9 @@ export function countOf(rows: readonly FoundStudy[]): number {
     rows.reduce((sum, r) => sum + (r.instanceCount ?? 0), 0),
     LARGEST_INT,
   );
+}
+
+/** The same; undefined when the server does not say it of each row. */
+export function saidCount(rows: readonly FoundStudy[]): number | undefined {
+  return rows.every((r) => r.instanceCount !== undefined) ? countOf(rows) : undefined;
 }

@@ -4,8 +4,9 @@ import { Fault } from '../kernel/fault.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { FoundStudy } from '../ports/dicomweb.ts';
 import type { CensusStudy } from '../../schemas/events.gen.ts';
-import { countOf } from './announce.ts';
+import { countOf, saidCount } from './announce.ts';
 import { refuseUnnamed } from './intake-store.ts';
+import { lookBackFrom } from './link.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
 import { isInconsistent, isToAnnounceAgain, lastListed, markTouched, noteMissed, settle, studyRow } from './studies.ts';
@@ -112,7 +113,7 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
   }
   const known = studyRow(state, link.centre, uid);
   const isAgain = isToAnnounceAgain(state, link.centre, uid);
-  if (known === undefined || needsLook(known, rows, isAgain)) markTouched(state, link.centre, uid, 'census', link.quiet);
+  if (known === undefined || needsLook(state, link, known, rows, isAgain)) markTouched(state, link.centre, uid, 'census', link.quiet);
   const now = studyRow(state, link.centre, uid);
   // The log may have lost or forgotten the announcement: until the next one the study waits.
   if (now?.revision !== null && now?.revision !== undefined && !isAgain)
@@ -125,11 +126,16 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
   return { studyInstanceUid: uid, instanceCount, state: 'pending', code };
 }
 
-/** A study that waits already keeps its deadline; one that was announced is looked at when its count differs. */
-function needsLook(known: StudyRow, rows: readonly FoundStudy[], isAgain: boolean): boolean {
+/**
+ * A study that waits already keeps its deadline; one that was announced is looked at when its count differs. Where nothing tells
+ * that it grew, neither a count nor a change feed, one of the days that polls look at is looked at each time.
+ */
+function needsLook(state: State, link: CentreLink, known: StudyRow, rows: readonly FoundStudy[], isAgain: boolean): boolean {
   if (known.deadline_ms !== null) return false;
   if (known.revision === null || isAgain) return true;
-  return rows.every((r) => r.instanceCount !== undefined) && countOf(rows) !== known.instance_count;
+  const count = saidCount(rows);
+  if (count !== undefined) return count !== known.instance_count;
+  return link.changes === undefined && rows.some((r) => r.studyDate >= lookBackFrom(link, state.nowMs()));
 }
 
 function noteOutOfScope(state: State, link: CentreLink, uid: StudyInstanceUid, instanceCount: number): void {

@@ -373,6 +373,64 @@ describe('a study that the PACS does not show for a moment, and no change feed t
   });
 });
 
+describe('a PACS that has neither counts nor a change feed', () => {
+  const HOUR_MS = 3_600_000;
+  let lookedMs: number[];
+  let lists: number;
+  const uncounted = (): CentreLink => ({
+    ...link,
+    censusEveryMs: HOUR_MS,
+    // The studies' date is within.
+    lookBackDays: 36_500,
+    web: {
+      ...web,
+      async *studies() {
+        yield { ...found(BAD), instanceCount: undefined };
+      },
+      study: async () => (lookedMs.push(now), [{ ...found(BAD), instanceCount: undefined }]),
+      instances: async (uid) =>
+        Array.from({ length: lists }, (_, n) => ({
+          seriesInstanceUid: `${uid}.1`,
+          sopInstanceUid: `${uid}.1.${n}`,
+          sopClassUid: '',
+          modality: 'CT',
+          availableTransferSyntaxUids: [],
+        })),
+    },
+  });
+  const counts = () => eventsOf('StudyAvailable').map((e) => (e.value as { instanceCount: number }).instanceCount);
+  beforeEach(() => {
+    now = Date.parse('2020-04-02');
+    [lookedMs, lists] = [[], 3];
+  });
+
+  test('has a study looked at when it comes and once a census, which finds what came late', async () => {
+    await watchUntil(() => false, HOUR_MS / 2, uncounted());
+    expect([counts(), lookedMs.length]).toEqual([[3], 1]);
+    stop = new AbortController();
+    lists = 4;
+    await watchUntil(() => false, HOUR_MS * 1.5, uncounted());
+    expect([counts(), lookedMs.length]).toEqual([[3, 4], 3]);
+  });
+
+  test('has one that ingest finds changed looked at later each time', async () => {
+    await watchUntil(
+      () => {
+        const revision = studyRow(state, centre, BAD)?.revision;
+        if (revision != null)
+          applyStatus(state, centre, { studyInstanceUid: BAD, revision, state: 'waiting', code: 'STUDY_CHANGED' }, link.quiet);
+        return counts().length >= 6;
+      },
+      HOUR_MS / 2,
+      uncounted(),
+    );
+    const gaps = lookedMs.slice(1).map((ms, i) => (ms - (lookedMs[i] ?? NaN)) / 1000);
+    // 1, 2, 4, 8 and 16 seconds, and the pauses of the watch.
+    expect(gaps.map((s, n) => Math.max(0, Math.floor((s - 2 ** n) / 3)))).toEqual([0, 0, 0, 0, 0]);
+    expect(gaps.every((s, n) => s >= 2 ** n)).toBe(true);
+  });
+});
+
 describe('a clock that is set back by a year', () => {
   const YEAR_MS = 365 * 86_400_000;
   const MINUTE_MS = 60_000;
@@ -403,6 +461,8 @@ describe('a clock that is set back by a year', () => {
   test('while the gateway is down: what waits in its database does not wait for the old time', async () => {
     now += YEAR_MS;
     for (const uid of pacs) markTouched(state, centre, uid, 'poll', link.quiet);
+    // As the poll that found them left it.
+    state.run('UPDATE study SET instance_count = 1');
     now -= YEAR_MS;
     await watchUntil(() => announced() === 2, MINUTE_MS);
     expect(announced()).toBe(2);

@@ -2,9 +2,10 @@
 import { Fault } from '../kernel/fault.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { FoundStudy } from '../ports/dicomweb.ts';
-import { announceDue, countOf } from './announce.ts';
+import { announceDue, saidCount } from './announce.ts';
 import { takeCensus } from './census.ts';
 import type { CensusDone } from './census.ts';
+import { lookBackFrom } from './link.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
 import type { State, StudyRow } from './state.ts';
@@ -183,10 +184,6 @@ async function followChanges(
   return false;
 }
 
-function lookBack(link: CentreLink, nowMs: number): string {
-  return new Date(nowMs - link.lookBackDays * 86_400_000).toISOString().slice(0, 10).replaceAll('-', '');
-}
-
 /**
  * A server without a change feed: studies of the last days whose count is new. Older ones are the census's. What a listing tells
  * before it fails is taken in. @throws Fault
@@ -194,7 +191,7 @@ function lookBack(link: CentreLink, nowMs: number): string {
 async function poll(state: State, link: CentreLink, signal: AbortSignal): Promise<void> {
   const found = new Map<FoundStudy['studyInstanceUid'], FoundStudy[]>();
   try {
-    for await (const row of link.web.studies({ pageSize: CHANGES_PER_PAGE, studyDateFrom: lookBack(link, state.nowMs()) }, signal)) {
+    for await (const row of link.web.studies({ pageSize: CHANGES_PER_PAGE, studyDateFrom: lookBackFrom(link, state.nowMs()) }, signal)) {
       if (row.studyInstanceUid !== '') found.set(row.studyInstanceUid, [...(found.get(row.studyInstanceUid) ?? []), row]);
     }
   } finally {
@@ -206,10 +203,12 @@ async function poll(state: State, link: CentreLink, signal: AbortSignal): Promis
 
 function notePolled(state: State, link: CentreLink, uid: StudyInstanceUid, rows: readonly FoundStudy[]): void {
   const known = studyRow(state, link.centre, uid);
-  const count = countOf(rows);
-  if (known !== undefined && known.instance_count === count && !isForgotten(known)) return;
+  const count = saidCount(rows);
+  // Without a count a poll can't tell what is new of a study: that is the census's.
+  const isNew = count !== undefined && known?.instance_count !== count;
+  if (known !== undefined && !isNew && !isForgotten(known)) return;
   markTouched(state, link.centre, uid, 'poll', link.quiet);
-  state.run('UPDATE study SET instance_count = ? WHERE centre = ? AND uid = ?', count, link.centre, uid);
+  if (count !== undefined) state.run('UPDATE study SET instance_count = ? WHERE centre = ? AND uid = ?', count, link.centre, uid);
 }
 
 /** It was gone when it was last looked for: its count from before tells nothing. */
