@@ -14,6 +14,7 @@ import {
   postpone,
   setBack,
   settle,
+  studyRow,
 } from './studies.ts';
 
 /** What the PACS shows of a study. */
@@ -77,7 +78,9 @@ export async function announceDue(state: State, link: CentreLink, row: StudyRow,
   if (!link.inScope(rows)) return settle(state, centre, row, 'outOfScope', countOf(rows));
   const { list, revision, differs } = await lookTwice(link, rows, row, signal);
   if (differs !== undefined) return putOff(state, link, row, differs, revision);
-  if (revision === row.revision && !isToAnnounceAgain(state, centre, row.uid)) return settle(state, centre, row, 'announced', list.length);
+  // Read now: ingest may have said meanwhile that it vanished, which moves no deadline.
+  if (revision === studyRow(state, centre, row.uid)?.revision && !isToAnnounceAgain(state, centre, row.uid))
+    return settle(state, centre, row, 'announced', list.length);
   await announce(state, link, row, { rows, list, revision });
 }
 

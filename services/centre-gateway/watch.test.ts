@@ -741,6 +741,22 @@ describe('a study on which the PACS does not agree with itself', () => {
   });
 });
 
+test('a study of which ingest says that it vanished while it is looked at is announced all the same', async () => {
+  const look = async (instances: DicomWeb['instances']): Promise<void> => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, { ...link, web: { ...web, instances } }, row, signal);
+  };
+  await look(web.instances);
+  const revision = studyRow(state, centre, BAD)?.revision ?? '';
+  await look((uid) => {
+    applyStatus(state, centre, { studyInstanceUid: BAD, revision, state: 'rejected', code: 'STUDY_VANISHED' }, link.quiet);
+    return web.instances(uid, signal);
+  });
+  expect(eventsOf('StudyAvailable')).toHaveLength(2);
+  expect(studyRow(state, centre, BAD)).toMatchObject({ revision, state: 'announced', deadline_ms: null });
+});
+
 describe('a study that is taken out of the PACS', () => {
   const lineOf = (uid: string) =>
     eventsOf('Census')
