@@ -3,29 +3,36 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { DicomWeb, RetrievedPart } from '../ports/dicomweb.ts';
 import { dicomWebClient } from './dicomweb-client.ts';
+import { orthancChanges } from './dicomweb-orthanc.ts';
 
 const servers: Server[] = [];
 const signal = new AbortController().signal;
 const study = '1.2' as StudyInstanceUid;
 
-async function serve(handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<DicomWeb> {
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+async function listen(handler: Handler): Promise<string> {
   const server = createServer(handler);
   servers.push(server);
   await new Promise<void>((ready) => void server.listen(0, '127.0.0.1', ready));
-  const { port } = server.address() as AddressInfo;
-  return dicomWebClient({
-    centre: 'c1',
-    dicomWebUrl: `http://127.0.0.1:${port}/dicom-web`,
-    username: 'u',
-    password: 'p',
-    timeoutMs: 400,
-    idleTimeoutMs: 400,
-  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
+
+const optionsOf = (root: string) => ({
+  centre: 'c1',
+  dicomWebUrl: `${root}/dicom-web`,
+  username: 'u',
+  password: 'p',
+  timeoutMs: 400,
+  idleTimeoutMs: 400,
+});
+
+const serve = async (handler: Handler): Promise<DicomWeb> => dicomWebClient(optionsOf(await listen(handler)));
 
 afterEach(() => {
   for (const server of servers.splice(0)) {
@@ -136,6 +143,35 @@ describe('QIDO-RS', () => {
     await expect(web.study(study, signal)).rejects.toMatchObject({ code: 'PACS_UNREACHABLE', retryable: true });
     await expect(web.study(study, AbortSignal.abort(new Error('stopping')))).rejects.toThrow('stopping');
   });
+});
+
+test("an Orthanc's changes come in their order, those that follow each other with one question", async () => {
+  const changes = ['NewInstance i1', 'NewInstance i2', 'NewSeries s1', 'StableStudy t1', 'NewInstance i1'];
+  let questions = 0;
+  const root = await listen((request, response) => {
+    if (request.url?.startsWith('/changes') === true) {
+      const rows = changes.map((c, n) => ({ ChangeType: c.split(' ')[0], ID: c.split(' ')[1], Seq: n + 1 }));
+      return json(response, { Changes: rows, Done: true, Last: 5 });
+    }
+    questions += 1;
+    void text(request).then((body) => {
+      const { Resources } = JSON.parse(body) as { Resources: string[] };
+      json(
+        response,
+        [...new Set(Resources.map((id) => `1.${id.slice(1)}`))].map((uid) => ({ ID: uid, MainDicomTags: { StudyInstanceUID: uid } })),
+      );
+    });
+  });
+  expect(await orthancChanges({ ...optionsOf(root), orthancUrl: root }).since(0, 500, signal)).toEqual({
+    changes: [
+      { kind: 'touched', studies: ['1.1', '1.2'] },
+      { kind: 'stable', studies: ['1.1'] },
+      { kind: 'touched', studies: ['1.1'] },
+    ],
+    last: 5,
+    done: true,
+  });
+  expect(questions).toBe(3);
 });
 
 describe('WADO-RS', () => {

@@ -6,7 +6,7 @@ import { avroCodec } from '../adapters/avro-codec.ts';
 import { Fault } from '../kernel/fault.ts';
 import { centreId } from '../kernel/ids.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
-import type { DicomWeb, FoundStudy } from '../ports/dicomweb.ts';
+import type { ChangePage, DicomWeb, FoundStudy } from '../ports/dicomweb.ts';
 import { announceDue } from './announce.ts';
 import type { Census } from '../../schemas/events.gen.ts';
 import { takeCensus } from './census.ts';
@@ -429,6 +429,40 @@ describe('a PACS that has neither counts nor a change feed', () => {
     expect(gaps.map((s, n) => Math.max(0, Math.floor((s - 2 ** n) / 3)))).toEqual([0, 0, 0, 0, 0]);
     expect(gaps.every((s, n) => s >= 2 ** n)).toBe(true);
   });
+});
+
+test('an instance that the change feed tells behind the word that its study is stable starts the quiet time anew', async () => {
+  state.run('UPDATE centre SET cursor = 0');
+  const pages: ChangePage[] = [
+    {
+      changes: [
+        { kind: 'touched', studies: [BAD, GOOD] },
+        { kind: 'stable', studies: [BAD, GOOD] },
+        { kind: 'touched', studies: [BAD] },
+      ],
+      last: 3,
+      done: true,
+    },
+  ];
+  const fed: CentreLink = {
+    ...link,
+    quiet: { stableAfterMs: 60_000, stableSaidMs: 50 },
+    changes: {
+      since: async () => pages.shift() ?? { changes: [], last: 3, done: true },
+      hashes: async (uid) => new Map([[`${uid}.1.1`, 'a']]),
+    },
+  };
+  const announcedMs = new Map<string, number>();
+  await watchUntil(
+    () => {
+      for (const { key } of eventsOf('StudyAvailable')) announcedMs.set(key, announcedMs.get(key) ?? now - 1_000_000);
+      return announcedMs.size === 2;
+    },
+    600_000,
+    fed,
+  );
+  expect(announcedMs.get(`c1|${GOOD}`)).toBeLessThan(10_000);
+  expect(announcedMs.get(`c1|${BAD}`)).toBeGreaterThanOrEqual(60_000);
 });
 
 describe('a clock that is set back by a year', () => {

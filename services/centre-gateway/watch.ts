@@ -174,8 +174,10 @@ async function followChanges(
       return true;
     }
     state.transaction(() => {
-      for (const uid of page.touched) if (uid !== '') markTouched(state, centre, uid, 'change-feed', link.quiet);
-      for (const uid of page.stable) markStable(state, centre, uid, link.quiet);
+      for (const { kind, studies } of page.changes)
+        for (const uid of studies)
+          if (kind === 'stable') markStable(state, centre, uid, link.quiet);
+          else if (uid !== '') markTouched(state, centre, uid, 'change-feed', link.quiet);
       state.run('UPDATE centre SET cursor = ? WHERE centre = ?', page.last, centre);
     });
     cursor = page.last;
