@@ -9,7 +9,7 @@ import { refuseUnnamed } from './intake-store.ts';
 import { lookBackFrom } from './link.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
-import { isInconsistent, isToAnnounceAgain, lastListed, markTouched, noteMissed, settle, studyRow } from './studies.ts';
+import { forgetWait, isInconsistent, isToAnnounceAgain, lastListed, markTouched, noteMissed, settle, studyRow } from './studies.ts';
 
 /** Studies of one census event: far below the broker's 1 MiB. */
 const PAGE = 500;
@@ -147,6 +147,7 @@ function noteOutOfScope(state: State, link: CentreLink, uid: StudyInstanceUid, i
     state.nowMs(),
     instanceCount,
   );
+  forgetWait(state, link.centre, uid);
 }
 
 /**

@@ -139,9 +139,7 @@ export function settle(
     row.uid,
     row.deadline_ms,
   );
-  if (isSettled === 0) return;
-  forgetAnnounceAgain(state, centre, row.uid);
-  forgetInconsistent(state, centre, row.uid);
+  if (isSettled > 0) forgetWait(state, centre, row.uid);
 }
 
 /** True when nothing touched the study since `row` was read. */
@@ -177,8 +175,7 @@ export function markAnnounced(
     centre,
     row.uid,
   );
-  forgetAnnounceAgain(state, centre, row.uid);
-  forgetInconsistent(state, centre, row.uid);
+  forgetWait(state, centre, row.uid);
   state.run('DELETE FROM census_missed WHERE centre = ? AND uid = ?', centre, row.uid);
 }
 
@@ -246,8 +243,10 @@ export function toAnnounceAgain(state: State, centre: CentreId): number {
   return state.get<{ n: number }>('SELECT count(*) AS n FROM announce_again WHERE centre = ?', centre)?.n ?? 0;
 }
 
-function forgetAnnounceAgain(state: State, centre: CentreId, uid: StudyInstanceUid): void {
+/** What it waited for is over: that somebody asked for it, and that the PACS did not agree with itself. */
+export function forgetWait(state: State, centre: CentreId, uid: StudyInstanceUid): void {
   state.run('DELETE FROM announce_again WHERE centre = ? AND uid = ?', centre, uid);
+  forgetInconsistent(state, centre, uid);
 }
 
 export interface Told {

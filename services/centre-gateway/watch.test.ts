@@ -580,6 +580,14 @@ describe('studies that are to be announced again', () => {
     expect([toAnnounceAgain(state, centre), studyRow(state, centre, BAD)?.state]).toEqual([0, 'unlisted']);
   });
 
+  test('are not, and wait no more, when a census finds them out of scope before they are looked at', async () => {
+    announceAgain(state, centre, 0);
+    await takeCensus(state, { ...link, inScope: ([row]) => row?.studyInstanceUid !== BAD }, signal);
+    await look();
+    expect(announced().map((v) => v.studyInstanceUid)).toEqual([GOOD, BAD, GOOD]);
+    expect([toAnnounceAgain(state, centre), studyRow(state, centre, BAD)?.state]).toEqual([0, 'outOfScope']);
+  });
+
   test('are looked at by the next census when the gateway ended between the look and its note', async () => {
     announceAgain(state, centre, 0);
     state.run('UPDATE study SET deadline_ms = NULL');
