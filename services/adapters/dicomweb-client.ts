@@ -14,8 +14,10 @@ const LIMIT_BYTES = 128 * 1024 * 1024;
 const INSTANCE_PAGE = 250;
 const STUDY_FIELDS = '00080061,00081030,00201208';
 const SERIES_PAGE = 1000;
-/** A server that ignores `offset` and one that never ends both stop here. */
+/** A server that never ends stops here. */
 const MAX_PAGES = 20_000;
+/** A number beyond it counts no study's instances (an event's numbers end at 2^31): the server does not say. */
+const LARGEST_COUNT = 10_000_000;
 
 // The DICOM JSON model (PS3.18 F.2): an attribute has a list of values, or none.
 const attribute = z.looseObject({ vr: z.string().optional(), Value: z.array(z.unknown()).optional() });
@@ -33,7 +35,7 @@ function text(row: Row, tag: string): string {
 
 function count(row: Row, tag: string): number | undefined {
   const value = Number(text(row, tag));
-  return text(row, tag) !== '' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+  return text(row, tag) !== '' && Number.isInteger(value) && value >= 0 && value <= LARGEST_COUNT ? value : undefined;
 }
 
 function foundStudy(row: Row): FoundStudy {
@@ -105,11 +107,19 @@ async function search(o: PacsOptions, query: Query, signal: AbortSignal, run: Se
   return rows.data;
 }
 
+interface Paging {
+  readonly what: string;
+  readonly limit: number;
+  page(offset: number): Promise<readonly Row[]>;
+  keyOf(row: Row): string;
+}
+
 /**
  * All pages of a search. A server may send fewer rows than asked for (PS3.18 8.3.4.4), so only an empty
- * page, or one with nothing new (a server that ignores `offset`), is the end.
+ * page, or one with nothing new, is the end. One that ignores `offset` gives everything at once, or as much as `limit` lets
+ * through: then the rest can't be asked for, and whether there is any can't be known. @throws Fault
  */
-async function* paged(page: (offset: number) => Promise<readonly Row[]>, keyOf: (row: Row) => string): AsyncGenerator<Row> {
+async function* paged({ what, limit, page, keyOf }: Paging): AsyncGenerator<Row> {
   const seen = new Set<string>();
   let offset = 0;
   for (let n = 0; n < MAX_PAGES; n += 1) {
@@ -119,9 +129,12 @@ async function* paged(page: (offset: number) => Promise<readonly Row[]>, keyOf: 
       return seen.has(key) ? false : (seen.add(key), true);
     });
     yield* fresh;
+    if (fresh.length === 0 && rows.length === limit && offset === limit)
+      throw new Fault('PACS_ERROR', true, `${what}: the server gives the same ${limit} rows whatever the offset, so there may be more`);
     if (fresh.length === 0) return;
     offset += rows.length;
   }
+  throw new Fault('PACS_ERROR', true, `${what}: no end after ${MAX_PAGES} pages`);
 }
 
 const studyKey = (row: Row): string => `${text(row, '0020000D')}|${text(row, '00100020')}|${text(row, '00100021')}`;
@@ -157,13 +170,14 @@ export function dicomWebClient(o: PacsOptions): DicomWeb {
     const page = (offset: number): Promise<Row[]> =>
       search(o, { what: name(`QIDO-RS ${of}`), study, params: { includefield, limit, offset } }, signal, run);
     const found: Row[] = [];
-    for await (const row of paged(page, keyOf)) found.push(row);
+    for await (const row of paged({ what: name(`QIDO-RS ${of}`), limit, page, keyOf })) found.push(row);
     return found;
   };
   return {
     async *studies(filter, signal) {
       const page = (offset: number): Promise<Row[]> => studies({ ...dateRange(filter), limit: filter.pageSize, offset }, signal);
-      for await (const row of paged(page, studyKey)) yield foundStudy(row);
+      const paging = { what: name('QIDO-RS studies'), limit: filter.pageSize, page, keyOf: studyKey };
+      for await (const row of paged(paging)) yield foundStudy(row);
     },
     async study(study, signal) {
       const rows = await studies({ StudyInstanceUID: study }, signal);

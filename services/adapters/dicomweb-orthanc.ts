@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { Fault } from '../kernel/fault.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
-import type { ChangePage, PacsChanges } from '../ports/dicomweb.ts';
+import type { Change, ChangePage, PacsChanges } from '../ports/dicomweb.ts';
 import { basicAuth, PACS_TIMEOUT_MS, pacsFetch, rootOf, wholeBody } from './dicomweb-http.ts';
 import type { PacsOptions } from './dicomweb-http.ts';
 
@@ -54,6 +54,21 @@ function parsed<T>(shape: z.ZodType<T>, bytes: Buffer | undefined, what: string)
   return result.data;
 }
 
+// A changed header is an update of metadata in Orthanc only; new bytes are always a NewInstance.
+const KINDS: Readonly<Record<string, Change['kind']>> = { NewInstance: 'touched', StableStudy: 'stable' };
+
+/** Changes of one kind that follow each other, together: to ask for the study of each is slow, and their order counts. */
+function runsOf(changes: z.output<typeof changesShape>['Changes']): { kind: Change['kind']; ids: string[] }[] {
+  const runs: { kind: Change['kind']; ids: string[] }[] = [];
+  for (const { ChangeType, ID } of changes) {
+    const kind = KINDS[ChangeType];
+    if (kind === undefined) continue;
+    if (runs.at(-1)?.kind === kind) runs.at(-1)?.ids.push(ID);
+    else runs.push({ kind, ids: [ID] });
+  }
+  return runs;
+}
+
 /** Change feed and hashes of the Orthanc at `orthancUrl` (its REST root, not its DICOMweb root). */
 export function orthancChanges(o: PacsOptions & { orthancUrl: string }): PacsChanges {
   const api = rest(o);
@@ -73,10 +88,9 @@ export function orthancChanges(o: PacsOptions & { orthancUrl: string }): PacsCha
   return {
     async since(sequence, limit, signal): Promise<ChangePage> {
       const page = parsed(changesShape, await api.get(`/changes?since=${sequence}&limit=${limit}`, signal), what);
-      // A changed header is an update of metadata in Orthanc only; new bytes are always a NewInstance.
-      const touched = page.Changes.filter((c) => c.ChangeType === 'NewInstance').map((c) => c.ID);
-      const stable = page.Changes.filter((c) => c.ChangeType === 'StableStudy').map((c) => c.ID);
-      return { touched: await studiesOf(touched, signal), stable: await studiesOf(stable, signal), last: page.Last, done: page.Done };
+      const changes: Change[] = [];
+      for (const { kind, ids } of runsOf(page.Changes)) changes.push({ kind, studies: await studiesOf(ids, signal) });
+      return { changes, last: page.Last, done: page.Done };
     },
 
     async hashes(study, signal) {

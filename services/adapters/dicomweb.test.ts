@@ -3,29 +3,36 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { DicomWeb, RetrievedPart } from '../ports/dicomweb.ts';
 import { dicomWebClient } from './dicomweb-client.ts';
+import { orthancChanges } from './dicomweb-orthanc.ts';
 
 const servers: Server[] = [];
 const signal = new AbortController().signal;
 const study = '1.2' as StudyInstanceUid;
 
-async function serve(handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<DicomWeb> {
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+async function listen(handler: Handler): Promise<string> {
   const server = createServer(handler);
   servers.push(server);
   await new Promise<void>((ready) => void server.listen(0, '127.0.0.1', ready));
-  const { port } = server.address() as AddressInfo;
-  return dicomWebClient({
-    centre: 'c1',
-    dicomWebUrl: `http://127.0.0.1:${port}/dicom-web`,
-    username: 'u',
-    password: 'p',
-    timeoutMs: 400,
-    idleTimeoutMs: 400,
-  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
+
+const optionsOf = (root: string) => ({
+  centre: 'c1',
+  dicomWebUrl: `${root}/dicom-web`,
+  username: 'u',
+  password: 'p',
+  timeoutMs: 400,
+  idleTimeoutMs: 400,
+});
+
+const serve = async (handler: Handler): Promise<DicomWeb> => dicomWebClient(optionsOf(await listen(handler)));
 
 afterEach(() => {
   for (const server of servers.splice(0)) {
@@ -75,6 +82,25 @@ describe('QIDO-RS', () => {
     expect(await uids(await serve((_request, response) => void response.writeHead(204).end()), 10)).toEqual([]);
   });
 
+  test('a server that ignores offset and not limit is not taken for one that has no more', async () => {
+    const having = (rows: readonly object[]): Promise<DicomWeb> =>
+      serve((request, response) => json(response, rows.slice(0, Number(new URL(request.url ?? '', 'http://x').searchParams.get('limit')))));
+    await expect(uids(await having(all), 10)).rejects.toMatchObject({ code: 'PACS_ERROR', retryable: true });
+    expect(await uids(await having(all.slice(0, 7)), 10)).toHaveLength(7);
+    const instances = Array.from({ length: 300 }, (_, i) => ({ '00080018': { vr: 'UI', Value: [`1.${i}`] } }));
+    await expect((await having(instances)).instances(study, signal)).rejects.toMatchObject({ code: 'PACS_ERROR' });
+    expect(await (await having(instances.slice(0, 200))).instances(study, signal)).toHaveLength(200);
+  });
+
+  test('a server that goes back to its last page at the end has paged all the same', async () => {
+    const web = await serve((request, response) => {
+      const query = new URL(request.url ?? '', 'http://x').searchParams;
+      const offset = Math.min(Number(query.get('offset')), 10);
+      json(response, all.slice(0, 20).slice(offset, offset + Number(query.get('limit'))));
+    });
+    expect(await uids(web, 10)).toHaveLength(20);
+  });
+
   test('rows are read as the DICOM JSON model says, and the search asks as the standard writes it', async () => {
     let asked: IncomingMessage | undefined;
     const web = await serve((request, response) => {
@@ -87,6 +113,17 @@ describe('QIDO-RS', () => {
     expect(asked?.url).toBe('/dicom-web/studies?includefield=00080061,00081030,00201208&StudyInstanceUID=1.2');
     expect(asked?.headers.authorization).toBe(`Basic ${Buffer.from('u:p').toString('base64')}`);
     expect(asked?.headers.accept).toBe('application/dicom+json');
+  });
+
+  test.each([
+    ['10000000', 10_000_000],
+    ['4294967295', undefined],
+    ['-1', undefined],
+    ['1.5', undefined],
+    ['', undefined],
+  ])('a study that is said to have "%s" instances has %s', async (said, count) => {
+    const web = await serve((_request, response) => json(response, [{ ...row('1.2'), '00201208': { vr: 'IS', Value: [said] } }]));
+    expect((await web.study(study, signal)).map((s) => s.instanceCount)).toEqual([count]);
   });
 
   test.each([
@@ -106,6 +143,35 @@ describe('QIDO-RS', () => {
     await expect(web.study(study, signal)).rejects.toMatchObject({ code: 'PACS_UNREACHABLE', retryable: true });
     await expect(web.study(study, AbortSignal.abort(new Error('stopping')))).rejects.toThrow('stopping');
   });
+});
+
+test("an Orthanc's changes come in their order, those that follow each other with one question", async () => {
+  const changes = ['NewInstance i1', 'NewInstance i2', 'NewSeries s1', 'StableStudy t1', 'NewInstance i1'];
+  let questions = 0;
+  const root = await listen((request, response) => {
+    if (request.url?.startsWith('/changes') === true) {
+      const rows = changes.map((c, n) => ({ ChangeType: c.split(' ')[0], ID: c.split(' ')[1], Seq: n + 1 }));
+      return json(response, { Changes: rows, Done: true, Last: 5 });
+    }
+    questions += 1;
+    void text(request).then((body) => {
+      const { Resources } = JSON.parse(body) as { Resources: string[] };
+      json(
+        response,
+        [...new Set(Resources.map((id) => `1.${id.slice(1)}`))].map((uid) => ({ ID: uid, MainDicomTags: { StudyInstanceUID: uid } })),
+      );
+    });
+  });
+  expect(await orthancChanges({ ...optionsOf(root), orthancUrl: root }).since(0, 500, signal)).toEqual({
+    changes: [
+      { kind: 'touched', studies: ['1.1', '1.2'] },
+      { kind: 'stable', studies: ['1.1'] },
+      { kind: 'touched', studies: ['1.1'] },
+    ],
+    last: 5,
+    done: true,
+  });
+  expect(questions).toBe(3);
 });
 
 describe('WADO-RS', () => {

@@ -14,6 +14,7 @@ import {
   postpone,
   setBack,
   settle,
+  studyRow,
 } from './studies.ts';
 
 /** What the PACS shows of a study. */
@@ -29,7 +30,7 @@ interface Look {
  * number may be out of date, or always 0, and the list cut off all the same.
  */
 async function lookTwice(link: CentreLink, rows: readonly FoundStudy[], row: StudyRow, signal: AbortSignal): Promise<Look> {
-  const said = rows.every((r) => r.instanceCount !== undefined) ? countOf(rows) : undefined;
+  const said = saidCount(rows);
   const first = said ?? (await link.web.instances(row.uid, signal)).length;
   await link.clock.sleep(link.countPauseMs, signal);
   const list = await link.web.instances(row.uid, signal);
@@ -77,7 +78,9 @@ export async function announceDue(state: State, link: CentreLink, row: StudyRow,
   if (!link.inScope(rows)) return settle(state, centre, row, 'outOfScope', countOf(rows));
   const { list, revision, differs } = await lookTwice(link, rows, row, signal);
   if (differs !== undefined) return putOff(state, link, row, differs, revision);
-  if (revision === row.revision && !isToAnnounceAgain(state, centre, row.uid)) return settle(state, centre, row, 'announced', list.length);
+  // Read now: ingest may have said meanwhile that it vanished, which moves no deadline.
+  if (revision === studyRow(state, centre, row.uid)?.revision && !isToAnnounceAgain(state, centre, row.uid))
+    return settle(state, centre, row, 'announced', list.length);
   await announce(state, link, row, { rows, list, revision });
 }
 
@@ -112,7 +115,18 @@ async function announce(
   });
 }
 
+/** The largest number that an event can tell. */
+export const LARGEST_INT = 2_147_483_647;
+
 /** Instances of a study over all its rows, 0 when the server does not say. */
 export function countOf(rows: readonly FoundStudy[]): number {
-  return rows.reduce((sum, r) => sum + (r.instanceCount ?? 0), 0);
+  return Math.min(
+    rows.reduce((sum, r) => sum + (r.instanceCount ?? 0), 0),
+    LARGEST_INT,
+  );
+}
+
+/** The same; undefined when the server does not say it of each row. */
+export function saidCount(rows: readonly FoundStudy[]): number | undefined {
+  return rows.every((r) => r.instanceCount !== undefined) ? countOf(rows) : undefined;
 }

@@ -5,6 +5,7 @@ import { knowsToken, mayChange } from '../kernel/bearer.ts';
 import { isCode } from '../kernel/codes.ts';
 import type { Code } from '../kernel/codes.ts';
 import { Fault } from '../kernel/fault.ts';
+import { LARGEST_INT } from './announce.ts';
 import { enqueueRefusal } from './intake-store.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
@@ -36,7 +37,7 @@ const refusalsShape = z.object({
         intakeId: z.string().regex(/^[0-9a-f]{16,64}$/),
         unit: z.enum(['study', 'file']),
         code: z.string().refine((text): text is Code => isCode(text), 'is no code'),
-        files: z.number().int().min(0),
+        files: z.number().int().min(0).max(LARGEST_INT),
         detail: z.string().max(500),
       }),
     )

@@ -1,17 +1,21 @@
 // The census: every study that the PACS itself lists, with what the gateway makes of it. Every account starts here.
 import { digestOfParts } from '../kernel/digest.ts';
+import { Fault } from '../kernel/fault.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { FoundStudy } from '../ports/dicomweb.ts';
 import type { CensusStudy } from '../../schemas/events.gen.ts';
-import { countOf } from './announce.ts';
+import { countOf, saidCount } from './announce.ts';
 import { refuseUnnamed } from './intake-store.ts';
+import { lookBackFrom } from './link.ts';
 import type { CentreLink } from './link.ts';
 import type { State, StudyRow } from './state.ts';
-import { isInconsistent, isToAnnounceAgain, markTouched, noteMissed, settle, studyRow } from './studies.ts';
+import { forgetWait, isInconsistent, isToAnnounceAgain, lastListed, markTouched, noteMissed, settle, studyRow } from './studies.ts';
 
 /** Studies of one census event: far below the broker's 1 MiB. */
 const PAGE = 500;
 const SEARCH_PAGE = 500;
+/** Most studies that are asked for one by one when a listing lacks them. */
+const LOOKED_FOR = 8;
 
 export interface CensusDone {
   readonly centre: string;
@@ -25,6 +29,7 @@ export interface CensusDone {
 export async function takeCensus(state: State, link: CentreLink, signal: AbortSignal): Promise<CensusDone> {
   const takenAtMs = state.nowMs();
   const found = await listAll(link, signal);
+  await addOverlooked(state, link, found, signal);
   const unnamed = found.get('' as StudyInstanceUid) ?? [];
   found.delete('' as StudyInstanceUid);
   const uids = [...found.keys()].sort();
@@ -78,6 +83,27 @@ async function listAll(link: CentreLink, signal: AbortSignal): Promise<Map<Study
   return found;
 }
 
+/**
+ * Asks for a few of the studies that the last census still had and this listing lacks: pages shift when a study is deleted
+ * while they are read. Those that are there are added. @throws Fault when more are lacking than can be asked for and one of them
+ * is there: the listing is cut off, and a census of it would take the rest for gone.
+ */
+async function addOverlooked(
+  state: State,
+  link: CentreLink,
+  found: Map<StudyInstanceUid, readonly FoundStudy[]>,
+  signal: AbortSignal,
+): Promise<void> {
+  const lacking = lastListed(state, link.centre).filter((uid) => !found.has(uid));
+  for (const uid of lacking.slice(0, LOOKED_FOR)) {
+    const rows = await link.web.study(uid, signal);
+    if (rows.length === 0) continue;
+    if (lacking.length > LOOKED_FOR)
+      throw new Fault('PACS_ERROR', true, `QIDO-RS studies of centre ${link.centre}: the list lacks studies that the PACS has`);
+    found.set(uid, rows);
+  }
+}
+
 /** The study's line, after what the listing says of it was noted: new, changed, out of scope. */
 function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows: readonly FoundStudy[]): CensusStudy {
   const instanceCount = countOf(rows);
@@ -87,7 +113,7 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
   }
   const known = studyRow(state, link.centre, uid);
   const isAgain = isToAnnounceAgain(state, link.centre, uid);
-  if (known === undefined || needsLook(known, rows, isAgain)) markTouched(state, link.centre, uid, 'census', link.quiet);
+  if (known === undefined || needsLook(state, link, known, rows, isAgain)) markTouched(state, link.centre, uid, 'census', link.quiet);
   const now = studyRow(state, link.centre, uid);
   // The log may have lost or forgotten the announcement: until the next one the study waits.
   if (now?.revision !== null && now?.revision !== undefined && !isAgain)
@@ -100,11 +126,16 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
   return { studyInstanceUid: uid, instanceCount, state: 'pending', code };
 }
 
-/** A study that waits already keeps its deadline; one that was announced is looked at when its count differs. */
-function needsLook(known: StudyRow, rows: readonly FoundStudy[], isAgain: boolean): boolean {
+/**
+ * A study that waits already keeps its deadline; one that was announced is looked at when its count differs. Where nothing tells
+ * that it grew, neither a count nor a change feed, one of the days that polls look at is looked at each time.
+ */
+function needsLook(state: State, link: CentreLink, known: StudyRow, rows: readonly FoundStudy[], isAgain: boolean): boolean {
   if (known.deadline_ms !== null) return false;
   if (known.revision === null || isAgain) return true;
-  return rows.every((r) => r.instanceCount !== undefined) && countOf(rows) !== known.instance_count;
+  const count = saidCount(rows);
+  if (count !== undefined) return count !== known.instance_count;
+  return link.changes === undefined && rows.some((r) => r.studyDate >= lookBackFrom(link, state.nowMs()));
 }
 
 function noteOutOfScope(state: State, link: CentreLink, uid: StudyInstanceUid, instanceCount: number): void {
@@ -116,6 +147,7 @@ function noteOutOfScope(state: State, link: CentreLink, uid: StudyInstanceUid, i
     state.nowMs(),
     instanceCount,
   );
+  forgetWait(state, link.centre, uid);
 }
 
 /**
@@ -136,10 +168,13 @@ function notePending(state: State, link: CentreLink, studies: readonly CensusStu
     if (s.state === 'pending') state.run('INSERT INTO census_pending (centre, uid) VALUES (?, ?)', link.centre, s.studyInstanceUid);
 }
 
-/** Studies that waited and are not in the PACS any more have nothing to wait for; of one that ingest found changed it is still to be told. */
+/**
+ * Studies that are not in the PACS any more have nothing to wait for; of one that ingest found changed it is still to be told, and
+ * one with a deadline is looked for then: a listing may miss what is there.
+ */
 function forgetUnlisted(state: State, link: CentreLink, listed: ReadonlySet<string>): void {
   for (const row of state.all<StudyRow>(
-    "SELECT * FROM study WHERE centre = ? AND state IN ('pending', 'outOfScope') AND status_code IS NOT 'STUDY_CHANGED'",
+    "SELECT * FROM study WHERE centre = ? AND state IN ('pending', 'outOfScope') AND deadline_ms IS NULL AND status_code IS NOT 'STUDY_CHANGED'",
     link.centre,
   )) {
     if (!listed.has(row.uid)) settle(state, link.centre, row, 'unlisted', null);

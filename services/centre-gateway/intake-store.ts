@@ -3,6 +3,7 @@ import { createHmac } from 'node:crypto';
 import type { CentreId } from '../kernel/ids.ts';
 import type { Code } from '../kernel/codes.ts';
 import type { FoundStudy } from '../ports/dicomweb.ts';
+import { countOf } from './announce.ts';
 import type { State } from './state.ts';
 
 export interface Refusal {
@@ -31,15 +32,24 @@ export function enqueueRefusal(state: State, centre: CentreId, refusal: Refusal)
   return isNew;
 }
 
-/** A study that the PACS lists without a StudyInstanceUID: nothing can ask for it. */
+/**
+ * A study that the PACS lists without a StudyInstanceUID: nothing can ask for it. Refused once, whatever else its row says later.
+ */
 export function refuseUnnamed(state: State, centre: CentreId, row: FoundStudy): void {
-  // Keyed by this database's own random name, so that the digest can't be computed from what is known of the patient.
-  const intakeId = createHmac('sha256', `unnamed|${state.generation}`).update(JSON.stringify(row)).digest('hex').slice(0, 32);
+  const intakeId = unnamedId(`unnamed|${state.secret}`, [row.patientId, row.studyDate]);
+  // As it was named under a key that every record tells.
+  const former = unnamedId(`unnamed|${state.generation}`, row);
+  state.run('UPDATE OR IGNORE intake SET intake_id = ? WHERE centre = ? AND intake_id = ?', intakeId, centre, former);
   enqueueRefusal(state, centre, {
     intakeId,
     unit: 'study',
     code: 'MISSING_UID',
-    files: row.instanceCount ?? 0,
+    files: countOf([row]),
     detail: 'the PACS lists a study without StudyInstanceUID (0020,000D): give it one there',
   });
+}
+
+/** Keyed by what only this database knows, so that the digest can't be computed from what is known of the patient. */
+function unnamedId(key: string, of: object): string {
+  return createHmac('sha256', key).update(JSON.stringify(of)).digest('hex').slice(0, 32);
 }

@@ -29,3 +29,8 @@ export interface CentreLink {
   count(name: string): void;
   log(level: 'info' | 'warn', fields: Readonly<Record<string, unknown>>, text: string): void;
 }
+
+/** First StudyDate (YYYYMMDD) of what a poll looks at. */
+export function lookBackFrom(link: CentreLink, nowMs: number): string {
+  return new Date(nowMs - link.lookBackDays * 86_400_000).toISOString().slice(0, 10).replaceAll('-', '');
+}

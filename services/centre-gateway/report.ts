@@ -150,9 +150,9 @@ function openStudies(state: State, centre: string, withUids: boolean): StudyRepo
   }));
 }
 
-/** Under this database's own random name: who knows a UID and not the gateway can't find it in the page. */
+/** Under this database's own secret: who knows a UID and not the gateway can't find it in the page. */
 function referenceOf(state: State, uid: string): string {
-  return createHmac('sha256', `reference|${state.generation}`).update(uid).digest('hex').slice(-6);
+  return createHmac('sha256', `reference|${state.secret}`).update(uid).digest('hex').slice(-6);
 }
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };

@@ -1,12 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { createHmac } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { avroCodec } from '../adapters/avro-codec.ts';
 import { centreId } from '../kernel/ids.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
-import { enqueueRefusal } from './intake-store.ts';
+import { enqueueRefusal, refuseUnnamed } from './intake-store.ts';
+import type { CentreLink } from './link.ts';
 import { outboxDepth, outboxOf } from './outbox.ts';
+import { reportOf } from './report.ts';
 import { addCentre, openState, sourceOf } from './state.ts';
 import type { State } from './state.ts';
 import {
@@ -137,6 +140,46 @@ describe('deadlines', () => {
     addCentre(other, centre);
     expect(nextStudySequence(other, centre)).toBeGreaterThan(nextStudySequence(state, centre) - 1);
     other.close();
+  });
+});
+
+describe('what is shown of UIDs and patients', () => {
+  const references = () => reportOf(state, { centre, name: 'c1' } as CentreLink).studies.map((s) => s.reference);
+  const hmac = (key: string, of: string): string => createHmac('sha256', key).update(of).digest('hex');
+  const unnamed = {
+    studyInstanceUid: '' as StudyInstanceUid,
+    patientId: 'P',
+    studyDate: '20200401',
+    studyDescription: '',
+    modalities: ['CT'],
+  };
+  const refuse = (instanceCount: number): void => state.transaction(() => refuseUnnamed(state, centre, { ...unnamed, instanceCount }));
+  const refusals = () => state.all<{ intake_id: string }>('SELECT intake_id FROM intake').map((r) => r.intake_id);
+
+  test("can't be computed from what the records tell, and outlives a restart", () => {
+    markTouched(state, centre, uid, 'poll', quiet);
+    refuse(3);
+    const [reference] = references();
+    expect(reference).not.toBe(hmac(`reference|${state.generation}`, uid).slice(-6));
+    const [intakeId] = refusals();
+    for (const named of [[unnamed.patientId, unnamed.studyDate], { ...unnamed, instanceCount: 3 }])
+      expect(intakeId).not.toBe(hmac(`unnamed|${state.generation}`, JSON.stringify(named)).slice(0, 32));
+    const sources = state.all<{ headers: string }>('SELECT headers FROM outbox').map((r) => r.headers);
+    expect(sources.join('')).toContain(state.generation);
+    expect(sources.join('')).not.toContain(state.secret.slice(0, 8));
+    state.close();
+    state = open();
+    refuse(3);
+    expect([references(), refusals()]).toEqual([[reference], [intakeId]]);
+  });
+
+  test('a study without a UID is refused once, however its row changes; also when that was under its former id', () => {
+    const former = hmac(`unnamed|${state.generation}`, JSON.stringify({ ...unnamed, instanceCount: 3 })).slice(0, 32);
+    state.transaction(() => enqueueRefusal(state, centre, { ...refusal(1), intakeId: former, unit: 'study', code: 'MISSING_UID' }));
+    for (const count of [3, 4, 5]) refuse(count);
+    expect([refusals().length, outboxDepth(state, centre)]).toEqual([1, 1]);
+    state.transaction(() => refuseUnnamed(state, centre, { ...unnamed, studyDate: '20200402', instanceCount: 3 }));
+    expect([refusals().length, outboxDepth(state, centre)]).toEqual([2, 2]);
   });
 });
 

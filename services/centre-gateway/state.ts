@@ -69,8 +69,10 @@ export interface StateOptions {
 /** The open database with the two things that everything else is made of: transactions and the outbox. */
 export interface State {
   readonly db: DatabaseSync;
-  /** Random name of this database: sequences of a lost and remade one are told apart by it. */
+  /** Random name of this database, in every record's source: sequences of a lost and remade one are told apart by it. */
   readonly generation: string;
+  /** Key of the digests that are shown of UIDs and patients. Never leaves the database. */
+  readonly secret: string;
   readonly nowMs: () => number;
   /** All or nothing; on disk when it returns. */
   transaction<T>(work: () => T): T;
@@ -103,13 +105,19 @@ export function sourceOf(state: State, centre: string): string {
   return `centre-gateway/${centre}/${state.generation}`;
 }
 
+/** A random value that the database keeps from its first opening on. */
+function madeOnce(db: DatabaseSync, name: string, fresh: Uint8Array): string {
+  db.prepare('INSERT OR IGNORE INTO gateway VALUES (?, ?)').run(name, Buffer.from(fresh).toString('hex'));
+  return (db.prepare('SELECT value FROM gateway WHERE name = ?').get(name) as { value: string }).value;
+}
+
 /** Opens or makes the database. Every commit is on disk before it returns (synchronous=FULL). */
 export function openState(o: StateOptions): State {
   const db = new DatabaseSync(o.file);
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
   db.exec(SCHEMA);
-  db.prepare("INSERT OR IGNORE INTO gateway VALUES ('generation', ?)").run(randomBytes(4).toString('hex'));
-  const generation = (db.prepare("SELECT value FROM gateway WHERE name = 'generation'").get() as { value: string }).value;
+  const generation = madeOnce(db, 'generation', randomBytes(4));
+  const secret = madeOnce(db, 'secret', randomBytes(32));
   const statements = new Map<string, ReturnType<DatabaseSync['prepare']>>();
   const prepare = (sql: string): ReturnType<DatabaseSync['prepare']> => {
     let statement = statements.get(sql);
@@ -120,6 +128,7 @@ export function openState(o: StateOptions): State {
   const state: State = {
     db,
     generation,
+    secret,
     nowMs: o.nowMs,
     transaction(work) {
       if (open) throw new Error('transactions do not nest');

@@ -120,3 +120,16 @@ test('studies are announced again for who shows the token, on this machine', asy
   expect([toAnnounceAgain(state, centre), reportOf(state, link).toAnnounceAgain]).toEqual([2, 2]);
   await server.close();
 });
+
+test('a refusal of more files than an event can tell is refused itself', async () => {
+  const token = 'a token that is long enough';
+  const server = Fastify();
+  gatewayRoutes(server, { state, centres: [{ link, watch: {} as never }], token });
+  const ask = async (files: number): Promise<number> => {
+    const refusals = [{ intakeId: '0123456789abcdef', unit: 'study', code: 'MISSING_UID', files, detail: '' }];
+    const headers = { authorization: `Bearer ${token}` };
+    return (await server.inject({ method: 'POST', url: '/intake-refused', headers, payload: { centre, refusals } })).statusCode;
+  };
+  expect([await ask(2 ** 31), await ask(2 ** 31 - 1)]).toEqual([400, 200]);
+  await server.close();
+});

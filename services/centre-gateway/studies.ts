@@ -41,6 +41,17 @@ export function markStable(state: State, centre: CentreId, uid: StudyInstanceUid
   );
 }
 
+/** Deadlines that are later than any is set for are of a clock that was set back since: those studies start their quiet time anew. */
+export function bringNear(state: State, centre: CentreId, quiet: Quiet): void {
+  const now = state.nowMs();
+  state.run(
+    'UPDATE study SET deadline_ms = ? WHERE centre = ? AND deadline_ms > ?',
+    now + quiet.stableAfterMs,
+    centre,
+    now + Math.max(LONGEST_BACKOFF_MS, quiet.stableAfterMs),
+  );
+}
+
 /** Of the table `study`: somebody asked for it, or a census did not list the study since it was announced. */
 const IS_AGAIN = `(EXISTS (SELECT 1 FROM announce_again a WHERE a.centre = study.centre AND a.uid = study.uid)
   OR EXISTS (SELECT 1 FROM census_missed m WHERE m.centre = study.centre AND m.uid = study.uid))`;
@@ -128,9 +139,7 @@ export function settle(
     row.uid,
     row.deadline_ms,
   );
-  if (isSettled === 0) return;
-  forgetAnnounceAgain(state, centre, row.uid);
-  forgetInconsistent(state, centre, row.uid);
+  if (isSettled > 0) forgetWait(state, centre, row.uid);
 }
 
 /** True when nothing touched the study since `row` was read. */
@@ -166,8 +175,7 @@ export function markAnnounced(
     centre,
     row.uid,
   );
-  forgetAnnounceAgain(state, centre, row.uid);
-  forgetInconsistent(state, centre, row.uid);
+  forgetWait(state, centre, row.uid);
   state.run('DELETE FROM census_missed WHERE centre = ? AND uid = ?', centre, row.uid);
 }
 
@@ -183,6 +191,18 @@ export function noteMissed(state: State, centre: CentreId, listed: ReadonlySet<s
     centre,
   );
   for (const { uid } of announced) if (!listed.has(uid)) state.run('INSERT INTO census_missed (centre, uid) VALUES (?, ?)', centre, uid);
+}
+
+/** Studies that wait, or were announced and that the last census listed; the newest first, since a PACS forgets its oldest. */
+export function lastListed(state: State, centre: CentreId): StudyInstanceUid[] {
+  return state
+    .all<StudyRow>(
+      `SELECT uid FROM study WHERE centre = ? AND (state = 'pending' OR revision IS NOT NULL)
+       AND uid NOT IN (SELECT uid FROM census_missed WHERE centre = ?) ORDER BY first_seen_ms DESC`,
+      centre,
+      centre,
+    )
+    .map(({ uid }) => uid);
 }
 
 /** Known revisions of the centre whose last announcement is not older (a study's number is the time of it, or later). */
@@ -223,8 +243,10 @@ export function toAnnounceAgain(state: State, centre: CentreId): number {
   return state.get<{ n: number }>('SELECT count(*) AS n FROM announce_again WHERE centre = ?', centre)?.n ?? 0;
 }
 
-function forgetAnnounceAgain(state: State, centre: CentreId, uid: StudyInstanceUid): void {
+/** What it waited for is over: that somebody asked for it, and that the PACS did not agree with itself. */
+export function forgetWait(state: State, centre: CentreId, uid: StudyInstanceUid): void {
   state.run('DELETE FROM announce_again WHERE centre = ? AND uid = ?', centre, uid);
+  forgetInconsistent(state, centre, uid);
 }
 
 export interface Told {

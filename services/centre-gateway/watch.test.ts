@@ -6,14 +6,25 @@ import { avroCodec } from '../adapters/avro-codec.ts';
 import { Fault } from '../kernel/fault.ts';
 import { centreId } from '../kernel/ids.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
-import type { DicomWeb, FoundStudy } from '../ports/dicomweb.ts';
+import type { ChangePage, DicomWeb, FoundStudy } from '../ports/dicomweb.ts';
 import { announceDue } from './announce.ts';
+import type { Census } from '../../schemas/events.gen.ts';
 import { takeCensus } from './census.ts';
 import type { CentreLink } from './link.ts';
 import { reportOf, statusPage } from './report.ts';
 import { addCentre, openState } from './state.ts';
 import type { State } from './state.ts';
-import { announceAgain, announcedSince, applyStatus, dueStudies, markTouched, studyRow, toAnnounceAgain } from './studies.ts';
+import {
+  announceAgain,
+  announcedSince,
+  applyStatus,
+  bringNear,
+  dueStudies,
+  markTouched,
+  setBack,
+  studyRow,
+  toAnnounceAgain,
+} from './studies.ts';
 import { watchCentre } from './watch.ts';
 
 const centre = centreId('c1');
@@ -112,9 +123,9 @@ const eventsOf = (type: string) =>
     .filter((e) => e.type.endsWith(`.${type}`));
 
 /** Runs the watch until `done` holds or so much of its time went by. */
-async function watchUntil(done: () => boolean, forMs = 600_000): Promise<void> {
+async function watchUntil(done: () => boolean, forMs = 600_000, watched = link): Promise<void> {
   const until = now + forMs;
-  const running = watchCentre(state, link).run(stop.signal);
+  const running = watchCentre(state, watched).run(stop.signal);
   while (!done() && now < until) await new Promise(setImmediate);
   stop.abort();
   await running;
@@ -143,6 +154,43 @@ describe('a study that the PACS does not answer for', () => {
     expect(pacsCode()).toBe('PACS_UNREACHABLE');
     expect([...pacs].map((uid) => studyRow(state, centre, uid)?.tries)).toEqual([0, 0]);
   });
+});
+
+test('a study or an unnamed one with a number of instances that no event can tell keeps nothing from going on', async () => {
+  const absurd = { patientId: 'P', studyDate: '20200401', studyDescription: '', modalities: [], instanceCount: 2 ** 32 - 1 };
+  const listing: CentreLink = {
+    ...link,
+    web: {
+      ...web,
+      async *studies() {
+        for (const studyInstanceUid of [BAD, '' as StudyInstanceUid]) yield { ...absurd, studyInstanceUid };
+        yield found(GOOD);
+      },
+    },
+  };
+  await watchUntil(() => eventsOf('StudyAvailable').some((e) => e.key === `c1|${GOOD}`), 600_000, listing);
+  expect(eventsOf('Census')).toHaveLength(1);
+  expect(eventsOf('IntakeRefused').map((e) => (e.value as { files: number }).files)).toEqual([2 ** 31 - 1]);
+});
+
+test('a study that is listed without its UID is refused by one census, and not again by the next when it has grown', async () => {
+  for (const instanceCount of [3, 4]) {
+    const unnamed = { ...found('' as StudyInstanceUid), instanceCount };
+    await takeCensus(
+      state,
+      {
+        ...link,
+        web: {
+          ...web,
+          studies: async function* () {
+            yield unnamed;
+          },
+        },
+      },
+      signal,
+    );
+  }
+  expect([eventsOf('Census').length, eventsOf('IntakeRefused').length]).toEqual([2, 1]);
 });
 
 describe('a PACS that does not list everything it has', () => {
@@ -189,6 +237,48 @@ describe('a PACS that does not list everything it has', () => {
   });
 });
 
+describe('a census whose listing lacks studies that were announced', () => {
+  const many = Array.from({ length: 20 }, (_, n) => `1.3.${n}` as StudyInstanceUid);
+  const listing = (uids: readonly StudyInstanceUid[]): CentreLink => ({
+    ...link,
+    web: {
+      ...web,
+      async *studies() {
+        for (const uid of uids) yield found(uid);
+      },
+    },
+  });
+  const listed = () => eventsOf('Census').map((e) => (e.value as Census).studies.length);
+  beforeEach(async () => {
+    pacs = new Set(many);
+    await takeCensus(state, link, signal);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 100)) await announceDue(state, link, row, signal);
+    asked = [];
+  });
+
+  test('of a few, has those that are there all the same, and none is announced again', async () => {
+    pacs.delete('1.3.1' as StudyInstanceUid);
+    await takeCensus(state, listing(many.slice(3)), signal);
+    expect(asked.toSorted()).toEqual(many.slice(0, 3));
+    await takeCensus(state, link, signal);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 100)) await announceDue(state, link, row, signal);
+    expect([listed(), eventsOf('StudyAvailable').length]).toEqual([[20, 19, 19], 20]);
+  });
+
+  test('of more than it asks for, is refused when one of them is there, and taken when none is', async () => {
+    const cutOff = listing(many.slice(0, 5));
+    await expect(takeCensus(state, cutOff, signal)).rejects.toMatchObject({ code: 'PACS_ERROR' });
+    pacs = new Set(many.slice(0, 5));
+    asked = [];
+    await takeCensus(state, cutOff, signal);
+    expect(asked.length).toBe(8);
+    await takeCensus(state, cutOff, signal);
+    expect([listed(), asked.length]).toEqual([[20, 5, 5], 8]);
+  });
+});
+
 describe('a PACS without a change feed that does not list its last days', () => {
   const refused = new Fault('PACS_ERROR', false, 'QIDO-RS studies of centre c1: HTTP 400');
   beforeEach(() => {
@@ -207,6 +297,23 @@ describe('a PACS without a change feed that does not list its last days', () => 
     expect(reportOf(state, link).pacs).toMatchObject({ usable: false, code: 'PACS_ERROR', detail: refused.message });
   });
 
+  test('has what it listed before it failed announced', async () => {
+    unpollable = undefined;
+    const cutOff: CentreLink = {
+      ...link,
+      web: {
+        ...web,
+        async *studies(filter) {
+          yield* web.studies(filter, signal);
+          throw refused;
+        },
+      },
+    };
+    await watchUntil(() => eventsOf('StudyAvailable').length >= 2, 60_000, cutOff);
+    expect(eventsOf('StudyAvailable')).toHaveLength(2);
+    expect([eventsOf('Census').length, reportOf(state, link).pacs.code]).toEqual([0, 'PACS_ERROR']);
+  });
+
   test('is asked for nothing else when it answers nothing else either, and its studies keep their deadlines', async () => {
     markTouched(state, centre, BAD, 'poll', link.quiet);
     now += 1000;
@@ -214,6 +321,196 @@ describe('a PACS without a change feed that does not list its last days', () => 
     await watchUntil(() => pacsCode() !== null);
     expect(pacsCode()).toBe('PACS_UNREACHABLE');
     expect([asked.includes(BAD), listings, studyRow(state, centre, BAD)?.tries]).toEqual([false, 0, 0]);
+  });
+});
+
+describe('a study that the PACS does not show for a moment, and no change feed tells of', () => {
+  const announced = () => eventsOf('StudyAvailable').filter((e) => e.key === `c1|${BAD}`).length;
+  /** Studies that a question about them finds only from this time on. */
+  let shownMs: number;
+  const hiding = (): CentreLink => ({
+    ...link,
+    web: { ...web, study: async (uid) => (uid === BAD && now < shownMs ? [] : web.study(uid, signal)) },
+  });
+
+  test('is looked at at its own time, whatever a census did not list', async () => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    pacs.delete(BAD);
+    await takeCensus(state, link, signal);
+    pacs.add(BAD);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, link, row, signal);
+    expect(announced()).toBe(1);
+  });
+
+  test('is found by a poll with the number of instances that it had before', async () => {
+    shownMs = now + 3000;
+    await watchUntil(() => announced() > 0, 60_000, hiding());
+    expect([announced(), eventsOf('Census').length]).toEqual([1, 1]);
+  });
+
+  test('and that ingest said vanished, too; its deadline is left alone meanwhile', async () => {
+    shownMs = 0;
+    const deadlines = new Set<number | null | undefined>();
+    await watchUntil(
+      () => {
+        const row = studyRow(state, centre, BAD);
+        if (announced() === 1 && row?.revision != null)
+          applyStatus(
+            state,
+            centre,
+            { studyInstanceUid: BAD, revision: row.revision, state: 'rejected', code: 'STUDY_VANISHED' },
+            link.quiet,
+          );
+        else if (announced() === 1) deadlines.add(row?.deadline_ms);
+        return announced() > 1;
+      },
+      60_000,
+      { ...hiding(), quiet: { stableAfterMs: 10_000, stableSaidMs: 50 } },
+    );
+    expect(announced()).toBe(2);
+    expect([...deadlines].filter((ms) => ms !== null)).toHaveLength(1);
+  });
+});
+
+describe('a PACS that has neither counts nor a change feed', () => {
+  const HOUR_MS = 3_600_000;
+  let lookedMs: number[];
+  let lists: number;
+  const uncounted = (): CentreLink => ({
+    ...link,
+    censusEveryMs: HOUR_MS,
+    // The studies' date is within.
+    lookBackDays: 36_500,
+    web: {
+      ...web,
+      async *studies() {
+        yield { ...found(BAD), instanceCount: undefined };
+      },
+      study: async () => (lookedMs.push(now), [{ ...found(BAD), instanceCount: undefined }]),
+      instances: async (uid) =>
+        Array.from({ length: lists }, (_, n) => ({
+          seriesInstanceUid: `${uid}.1`,
+          sopInstanceUid: `${uid}.1.${n}`,
+          sopClassUid: '',
+          modality: 'CT',
+          availableTransferSyntaxUids: [],
+        })),
+    },
+  });
+  const counts = () => eventsOf('StudyAvailable').map((e) => (e.value as { instanceCount: number }).instanceCount);
+  beforeEach(() => {
+    now = Date.parse('2020-04-02');
+    [lookedMs, lists] = [[], 3];
+  });
+
+  test('has a study looked at when it comes and once a census, which finds what came late', async () => {
+    await watchUntil(() => false, HOUR_MS / 2, uncounted());
+    expect([counts(), lookedMs.length]).toEqual([[3], 1]);
+    stop = new AbortController();
+    lists = 4;
+    await watchUntil(() => false, HOUR_MS * 1.5, uncounted());
+    expect([counts(), lookedMs.length]).toEqual([[3, 4], 3]);
+  });
+
+  test('has one that ingest finds changed looked at later each time', async () => {
+    await watchUntil(
+      () => {
+        const revision = studyRow(state, centre, BAD)?.revision;
+        if (revision != null)
+          applyStatus(state, centre, { studyInstanceUid: BAD, revision, state: 'waiting', code: 'STUDY_CHANGED' }, link.quiet);
+        return counts().length >= 6;
+      },
+      HOUR_MS / 2,
+      uncounted(),
+    );
+    const gaps = lookedMs.slice(1).map((ms, i) => (ms - (lookedMs[i] ?? NaN)) / 1000);
+    // 1, 2, 4, 8 and 16 seconds, and the pauses of the watch.
+    expect(gaps.map((s, n) => Math.max(0, Math.floor((s - 2 ** n) / 3)))).toEqual([0, 0, 0, 0, 0]);
+    expect(gaps.every((s, n) => s >= 2 ** n)).toBe(true);
+  });
+});
+
+test('an instance that the change feed tells behind the word that its study is stable starts the quiet time anew', async () => {
+  state.run('UPDATE centre SET cursor = 0');
+  const pages: ChangePage[] = [
+    {
+      changes: [
+        { kind: 'touched', studies: [BAD, GOOD] },
+        { kind: 'stable', studies: [BAD, GOOD] },
+        { kind: 'touched', studies: [BAD] },
+      ],
+      last: 3,
+      done: true,
+    },
+  ];
+  const fed: CentreLink = {
+    ...link,
+    quiet: { stableAfterMs: 60_000, stableSaidMs: 50 },
+    changes: {
+      since: async () => pages.shift() ?? { changes: [], last: 3, done: true },
+      hashes: async (uid) => new Map([[`${uid}.1.1`, 'a']]),
+    },
+  };
+  const announcedMs = new Map<string, number>();
+  await watchUntil(
+    () => {
+      for (const { key } of eventsOf('StudyAvailable')) announcedMs.set(key, announcedMs.get(key) ?? now - 1_000_000);
+      return announcedMs.size === 2;
+    },
+    600_000,
+    fed,
+  );
+  expect(announcedMs.get(`c1|${GOOD}`)).toBeLessThan(10_000);
+  expect(announcedMs.get(`c1|${BAD}`)).toBeGreaterThanOrEqual(60_000);
+});
+
+describe('a clock that is set back by a year', () => {
+  const YEAR_MS = 365 * 86_400_000;
+  const MINUTE_MS = 60_000;
+  const announced = () => eventsOf('StudyAvailable').length;
+  const late = '1.3' as StudyInstanceUid;
+
+  test('keeps no study waiting, nor what comes then, nor the census', async () => {
+    now += YEAR_MS;
+    const watched = { ...link, censusEveryMs: MINUTE_MS };
+    const running = watchCentre(state, watched).run(stop.signal);
+    const until = async (done: () => boolean, ms: number): Promise<void> => {
+      while (!done() && now < ms) await new Promise(setImmediate);
+    };
+    await until(() => eventsOf('Census').length > 0, Infinity);
+    // Noticed, and none of them announced yet.
+    expect(announced()).toBe(0);
+    now -= YEAR_MS;
+    pacs.add(late);
+    const end = now + 3 * MINUTE_MS;
+    await until(() => announced() === 3 && eventsOf('Census').length > 2, end);
+    stop.abort();
+    await running;
+    expect(announced()).toBe(3);
+    expect(eventsOf('Census').length).toBeGreaterThan(2);
+    expect(now).toBeLessThan(end);
+  });
+
+  test('while the gateway is down: what waits in its database does not wait for the old time', async () => {
+    now += YEAR_MS;
+    for (const uid of pacs) markTouched(state, centre, uid, 'poll', link.quiet);
+    // As the poll that found them left it.
+    state.run('UPDATE study SET instance_count = 1');
+    now -= YEAR_MS;
+    await watchUntil(() => announced() === 2, MINUTE_MS);
+    expect(announced()).toBe(2);
+  });
+
+  test('a deadline that is far off by its own backoff stays', () => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    for (let tries = 0; tries < 20; tries += 1) {
+      const row = studyRow(state, centre, BAD);
+      if (row !== undefined) setBack(state, centre, row, link.quiet);
+      const set = studyRow(state, centre, BAD)?.deadline_ms;
+      bringNear(state, centre, link.quiet);
+      expect(studyRow(state, centre, BAD)?.deadline_ms).toBe(set);
+    }
   });
 });
 
@@ -281,6 +578,14 @@ describe('studies that are to be announced again', () => {
     await look();
     expect(announced().map((v) => v.studyInstanceUid)).toEqual([GOOD, BAD, GOOD]);
     expect([toAnnounceAgain(state, centre), studyRow(state, centre, BAD)?.state]).toEqual([0, 'unlisted']);
+  });
+
+  test('are not, and wait no more, when a census finds them out of scope before they are looked at', async () => {
+    announceAgain(state, centre, 0);
+    await takeCensus(state, { ...link, inScope: ([row]) => row?.studyInstanceUid !== BAD }, signal);
+    await look();
+    expect(announced().map((v) => v.studyInstanceUid)).toEqual([GOOD, BAD, GOOD]);
+    expect([toAnnounceAgain(state, centre), studyRow(state, centre, BAD)?.state]).toEqual([0, 'outOfScope']);
   });
 
   test('are looked at by the next census when the gateway ended between the look and its note', async () => {
@@ -476,6 +781,22 @@ describe('a study on which the PACS does not agree with itself', () => {
     announceAgain(state, centre, 0);
     expect(reportOf(state, link)).toMatchObject({ acknowledged: 1, waiting: 0, reasons: {} });
   });
+});
+
+test('a study of which ingest says that it vanished while it is looked at is announced all the same', async () => {
+  const look = async (instances: DicomWeb['instances']): Promise<void> => {
+    markTouched(state, centre, BAD, 'poll', link.quiet);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, { ...link, web: { ...web, instances } }, row, signal);
+  };
+  await look(web.instances);
+  const revision = studyRow(state, centre, BAD)?.revision ?? '';
+  await look((uid) => {
+    applyStatus(state, centre, { studyInstanceUid: BAD, revision, state: 'rejected', code: 'STUDY_VANISHED' }, link.quiet);
+    return web.instances(uid, signal);
+  });
+  expect(eventsOf('StudyAvailable')).toHaveLength(2);
+  expect(studyRow(state, centre, BAD)).toMatchObject({ revision, state: 'announced', deadline_ms: null });
 });
 
 describe('a study that is taken out of the PACS', () => {

@@ -2,13 +2,14 @@
 import { Fault } from '../kernel/fault.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { FoundStudy } from '../ports/dicomweb.ts';
-import { announceDue, countOf } from './announce.ts';
+import { announceDue, saidCount } from './announce.ts';
 import { takeCensus } from './census.ts';
 import type { CensusDone } from './census.ts';
+import { lookBackFrom } from './link.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
 import type { State, StudyRow } from './state.ts';
-import { dueStudies, markStable, markTouched, setBack, studyRow } from './studies.ts';
+import { bringNear, dueStudies, markStable, markTouched, setBack, studyRow } from './studies.ts';
 const CHANGES_PER_PAGE = 500;
 const PAGES_PER_ROUND = 20;
 const STUDIES_PER_ROUND = 64;
@@ -81,6 +82,10 @@ export function watchCentre(state: State, link: CentreLink): Watch {
     // Full: the cursor stands still and nothing is dropped.
     if (outboxDepth(state, link.centre) >= link.outboxLimit)
       throw new Fault('BUS_UNAVAILABLE', true, 'the outbox is full: nothing more is taken in until Kafka answers');
+    // Later than they can have been set for: the clock was set back since.
+    if (polledMs > state.nowMs()) polledMs = 0;
+    if (censusDueMs > state.nowMs() + link.censusEveryMs) censusDueMs = 0;
+    bringNear(state, link.centre, link.quiet);
     const unlisted = await notice(signal);
     const due = dueStudies(state, link.centre, STUDIES_PER_ROUND);
     for (let i = 0; i < due.length; i += STUDIES_AT_A_TIME) {
@@ -169,8 +174,10 @@ async function followChanges(
       return true;
     }
     state.transaction(() => {
-      for (const uid of page.touched) if (uid !== '') markTouched(state, centre, uid, 'change-feed', link.quiet);
-      for (const uid of page.stable) markStable(state, centre, uid, link.quiet);
+      for (const { kind, studies } of page.changes)
+        for (const uid of studies)
+          if (kind === 'stable') markStable(state, centre, uid, link.quiet);
+          else if (uid !== '') markTouched(state, centre, uid, 'change-feed', link.quiet);
       state.run('UPDATE centre SET cursor = ? WHERE centre = ?', page.last, centre);
     });
     cursor = page.last;
@@ -179,26 +186,36 @@ async function followChanges(
   return false;
 }
 
-function lookBack(link: CentreLink, nowMs: number): string {
-  return new Date(nowMs - link.lookBackDays * 86_400_000).toISOString().slice(0, 10).replaceAll('-', '');
-}
-
-/** A server without a change feed: studies of the last days whose count is new. Older ones are the census's. */
+/**
+ * A server without a change feed: studies of the last days whose count is new. Older ones are the census's. What a listing tells
+ * before it fails is taken in. @throws Fault
+ */
 async function poll(state: State, link: CentreLink, signal: AbortSignal): Promise<void> {
   const found = new Map<FoundStudy['studyInstanceUid'], FoundStudy[]>();
-  for await (const row of link.web.studies({ pageSize: CHANGES_PER_PAGE, studyDateFrom: lookBack(link, state.nowMs()) }, signal)) {
-    if (row.studyInstanceUid !== '') found.set(row.studyInstanceUid, [...(found.get(row.studyInstanceUid) ?? []), row]);
-  }
-  state.transaction(() => {
-    for (const [uid, rows] of found) {
-      if (!link.inScope(rows)) continue;
-      const known = studyRow(state, link.centre, uid);
-      const count = countOf(rows);
-      if (known !== undefined && known.instance_count === count) continue;
-      markTouched(state, link.centre, uid, 'poll', link.quiet);
-      state.run('UPDATE study SET instance_count = ? WHERE centre = ? AND uid = ?', count, link.centre, uid);
+  try {
+    for await (const row of link.web.studies({ pageSize: CHANGES_PER_PAGE, studyDateFrom: lookBackFrom(link, state.nowMs()) }, signal)) {
+      if (row.studyInstanceUid !== '') found.set(row.studyInstanceUid, [...(found.get(row.studyInstanceUid) ?? []), row]);
     }
-  });
+  } finally {
+    state.transaction(() => {
+      for (const [uid, rows] of found) if (link.inScope(rows)) notePolled(state, link, uid, rows);
+    });
+  }
+}
+
+function notePolled(state: State, link: CentreLink, uid: StudyInstanceUid, rows: readonly FoundStudy[]): void {
+  const known = studyRow(state, link.centre, uid);
+  const count = saidCount(rows);
+  // Without a count a poll can't tell what is new of a study: that is the census's.
+  const isNew = count !== undefined && known?.instance_count !== count;
+  if (known !== undefined && !isNew && !isForgotten(known)) return;
+  markTouched(state, link.centre, uid, 'poll', link.quiet);
+  if (count !== undefined) state.run('UPDATE study SET instance_count = ? WHERE centre = ? AND uid = ?', count, link.centre, uid);
+}
+
+/** It was gone when it was last looked for: its count from before tells nothing. */
+function isForgotten(known: StudyRow): boolean {
+  return known.state === 'unlisted' && known.deadline_ms === null;
 }
 
 /** What the status page says of a census that fails while the PACS answers; counted each time, logged when it changes. */

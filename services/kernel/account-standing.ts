@@ -111,14 +111,15 @@ export function verdictState(verdicts: readonly AnyVerdict[] | undefined, reache
 const LEFT_TO_ANOTHER: readonly StandingCode[] = ['SUPERSEDED', 'STUDY_CHANGED', 'EXPIRED'];
 
 /**
- * Where a study stands, from its revisions, the newest first. The newest counts. When it was rejected, an earlier one
- * that went on does, with the newest's code noted. A loss is never hidden by another revision.
+ * Where a study stands, from its revisions, the newest first. The newest counts. When it was rejected or is left out of scope, an
+ * earlier one that went on does, with the newest's code noted. A loss is never hidden by another revision.
  */
 export function foremost(revisions: readonly (() => Standing)[]): Standing | undefined {
   const [first, ...earlier] = revisions;
   const own = first?.();
   // Readers judge the study that was selected, whichever revision they were shown.
-  if (own?.state !== 'rejected' || own.reached === 'selected' || own.reached === 'labelled') return own;
+  if (own === undefined || !['rejected', 'outOfScope'].includes(own.state) || own.reached === 'selected' || own.reached === 'labelled')
+    return own;
   for (const standingOf of earlier) {
     const standing = standingOf();
     if (standing.state === 'rejected' || LEFT_TO_ANOTHER.includes(standing.code)) continue;

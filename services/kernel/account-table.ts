@@ -43,7 +43,7 @@ const BY_SELECT: readonly Code[] = [
 const FINAL = ofKind('final').filter((code) => ![...BY_SELECT, ...WITHDRAWN, 'STUDY_VANISHED'].includes(code));
 
 /** From a wait, a study can go anywhere: the log tells later what became of it. */
-const ANYWHERE: readonly StudyState[] = ['waiting', 'released', 'excluded', 'rejected', 'withdrawn', 'unaccounted'];
+const ANYWHERE: readonly StudyState[] = ['waiting', 'released', 'excluded', 'rejected', 'withdrawn', 'unaccounted', 'outOfScope'];
 /** An end of this revision; a newer one starts the way again. */
 const BY_A_NEW_REVISION: readonly StudyState[] = ['waiting', 'released', 'excluded', 'rejected', 'withdrawn', 'unaccounted'];
 
@@ -51,7 +51,8 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
   {
     state: 'outOfScope',
     codes: ['OUT_OF_SCOPE'],
-    putBy: "`census` lists it as outOfScope by the centre's rule, and it was never announced",
+    putBy:
+      "`census` lists it as outOfScope by the centre's rule, and it was never announced, or ingest found it changed since (STUDY_CHANGED)",
     takenOutBy: 'a census that lists it otherwise, or its announcement',
     acts: 'centre (its rule)',
     next: ANYWHERE,
@@ -63,7 +64,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
       '`census` lists it as pending: images may still come, it came back after it had vanished or a census was without it, or it is to be announced again',
     takenOutBy: '`study-available`; or a whole census without it (rejected, STUDY_VANISHED)',
     acts: 'gateway',
-    next: [...ANYWHERE, 'outOfScope'],
+    next: ANYWHERE,
   },
   {
     state: 'waiting',
@@ -71,7 +72,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
     putBy: '`census` lists it as pending: it stands still, and what the PACS says of it does not agree',
     takenOutBy: '`study-available`; or a whole census without it (rejected, STUDY_VANISHED)',
     acts: "centre (its PACS): the code's remedy; the gateway looks again within the hour",
-    next: [...ANYWHERE, 'outOfScope'],
+    next: ANYWHERE,
   },
   {
     state: 'waiting',
@@ -80,7 +81,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
       '`census` lists it as pending without a time to look; or with another number of instances than was announced, for longer than two hours',
     takenOutBy: '`study-available`',
     acts: "gateway; operator: the gateway's status page",
-    next: [...ANYWHERE, 'outOfScope'],
+    next: ANYWHERE,
   },
   {
     state: 'waiting',
@@ -120,7 +121,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
     state: 'waiting',
     codes: ['STUDY_CHANGED'],
     putBy: '`study-skipped` by ingest: the PACS held something else than was announced',
-    takenOutBy: '`study-available` of what is there now',
+    takenOutBy: '`study-available` of what is there now; or a census that lists it as outOfScope',
     acts: 'gateway',
     next: ANYWHERE,
   },
@@ -228,7 +229,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
     putBy: '`census` says that it was announced, and no announcement is in the log',
     takenOutBy: 'the announcement; a restored log',
     acts: "operator: the gateway's outbox",
-    next: [...ANYWHERE, 'outOfScope'],
+    next: ANYWHERE,
   },
   {
     state: 'unaccounted',

@@ -278,6 +278,38 @@ test('a skip is about one announcement: the same revision announced again and lo
   expect(stateOf([first, skipped, again, rejected], finished)).toEqual(['rejected', 'STUDY_VANISHED']);
 });
 
+test('a study that changed out of scope waits for no announcement; what went on of it, or comes again, does', () => {
+  const [first] = way(1, 1) as [EventIn];
+  const changed = skipOf(first, 'STUDY_CHANGED');
+  const listed = (takenAtMs: number, state: string, code: string | null): EventIn =>
+    event('ctstream.clinical.v1.Census', {
+      centre: C,
+      censusId: `n${takenAtMs}`,
+      takenAtMs,
+      page: 1,
+      pages: 1,
+      outboxSequence: 0,
+      studies: [{ studyInstanceUid: U(1), instanceCount: 3, state, code }],
+    });
+  const out = listed(2, 'outOfScope', 'OUT_OF_SCOPE');
+  expect(stateOf([first, changed, out], finished)).toEqual(['outOfScope', 'OUT_OF_SCOPE']);
+  expect(stateOf([first, changed, out, listed(3, 'pending', null)], finished)).toEqual(['waiting', 'STUDY_CHANGED']);
+  // A gateway that lost its database saw it come and go.
+  expect(stateOf([first, changed, listed(2, 'outOfScope', 'STUDY_VANISHED')], finished)).toEqual(['rejected', 'STUDY_VANISHED']);
+  // Ingest has not looked yet, or the census is older than the announcement.
+  expect(stateOf([first, out])).toEqual(['waiting', 'IN_QUEUE']);
+  const again = event('ctstream.clinical.v1.StudyAvailable', clinical(1, { revision: 'r2', sequence: 9 }), { offset: 1n, timeMs: 9 });
+  expect(stateOf([first, changed, out, again])).toEqual(['waiting', 'IN_QUEUE']);
+  const type = 'ctstream.clinical.v1.StudySkipped';
+  const verdict = clinical(1, { revision: 'r2', stage: 'ingest', code: 'STUDY_CHANGED' });
+  const changedAgain = event(type, verdict, { id: outgoingId('ingest', again.id, type, 0) });
+  expect(stateOf([first, changed, out, again, changedAgain], finished)).toEqual(['waiting', 'STUDY_CHANGED']);
+  const stored = event('ctstream.clinical.v1.StudyStored', clinical(1));
+  const later = [again, changedAgain, listed(10, 'outOfScope', null)];
+  expect(stateOf([first, changed, ...later], finished)).toEqual(['outOfScope', 'OUT_OF_SCOPE']);
+  expect(only([first, stored, ...later])).toMatchObject({ state: 'waiting', code: 'IN_QUEUE', note: 'OUT_OF_SCOPE' });
+});
+
 const AVAILABLE = 'ct.clinical.c01.study-available.v1/0';
 const expired = { ...finished, moved: new Map([[AVAILABLE, 1000]]) };
 

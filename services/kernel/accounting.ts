@@ -11,6 +11,7 @@ import {
   type Facts,
   type Status,
   type Stored,
+  type Listed,
 } from './account-facts.ts';
 import {
   foremost,
@@ -191,6 +192,13 @@ function mayHaveExpired({ input, facts }: Fold, key: ClinicalKey): boolean {
   return ![...(facts.censusesMs.get(centre) ?? [])].some((ms) => ms >= kept && ms < first);
 }
 
+const VANISHED: Standing = { state: 'rejected', code: 'STUDY_VANISHED', reached: 'sent' };
+
+/** What a census lists and nothing is announced of: by the rule, or since it is gone. */
+function leftOut({ code }: Listed): Standing {
+  return code === 'STUDY_VANISHED' ? VANISHED : { state: 'outOfScope', code: code ?? 'OUT_OF_SCOPE', reached: 'sent' };
+}
+
 /** A study that was never announced: what the newest census says of it. */
 function unannounced(fold: Fold, key: ClinicalKey): Standing {
   const known = remembered(fold, key);
@@ -198,9 +206,8 @@ function unannounced(fold: Fold, key: ClinicalKey): Standing {
   const listed = fold.facts.census.get(key);
   const isGone = listed !== undefined && listed.takenAtMs < (fold.facts.wholeCensusMs.get(parseClinicalKey(key).centre) ?? -Infinity);
   // It came and went before its time to be announced.
-  if (listed?.code === 'STUDY_VANISHED' || (isGone && listed.state === 'pending'))
-    return { state: 'rejected', code: 'STUDY_VANISHED', reached: 'sent' };
-  if (listed?.state === 'outOfScope') return { state: 'outOfScope', code: listed.code ?? 'OUT_OF_SCOPE', reached: 'sent' };
+  if (isGone && listed.state === 'pending') return VANISHED;
+  if (listed?.state === 'outOfScope') return leftOut(listed);
   if (listed?.state === 'pending') return { state: 'waiting', code: listed.code ?? 'NOT_YET_STABLE', reached: 'sent' };
   if (mayHaveExpired(fold, key)) return { state: 'waiting', code: 'EXPIRED', reached: 'sent' };
   return { state: 'unaccounted', code: 'NOT_ANNOUNCED', reached: 'sent' };
@@ -231,12 +238,16 @@ function announcedStanding(fold: Fold, key: ClinicalKey, e: Available, all: read
 /** A gateway looks at a study at least so often: what its PACS lists otherwise for longer should have been announced. */
 export const SETTLE_MS = 2 * 3_600_000;
 
-/** What the newest census says against the announcement: other instances for too long, or waiting anew after it vanished. */
+/**
+ * What the newest census says against the announcement: other instances for too long; waiting anew after it vanished; or out of
+ * scope after it changed, so that what it changed to is not announced.
+ */
 function listedOtherwise({ facts }: Fold, key: ClinicalKey, e: Available, standing: Standing): Standing | undefined {
   const listed = facts.census.get(key);
   if (listed === undefined || listed.takenAtMs < e.timeMs) return undefined;
   if (standing.code === 'STUDY_VANISHED' && listed.state === 'pending')
     return { state: 'waiting', code: listed.code ?? 'NOT_YET_STABLE', reached: 'sent' };
+  if (standing.code === 'STUDY_CHANGED' && listed.state === 'outOfScope') return leftOut(listed);
   const isOther = listed.instanceCount > 0 && listed.instanceCount !== e.value.instanceCount && listed.state !== 'outOfScope';
   const sinceMs = Math.max(listed.countSinceMs, e.timeMs);
   if (!isOther || listed.takenAtMs - sinceMs <= SETTLE_MS) return undefined;

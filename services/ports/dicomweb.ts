@@ -77,11 +77,15 @@ export interface PacsChanges {
   hashes(study: StudyInstanceUid, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
 }
 
+/** What came of studies: they got an instance, or the server calls them stable. */
+export interface Change {
+  readonly kind: 'touched' | 'stable';
+  readonly studies: readonly StudyInstanceUid[];
+}
+
 export interface ChangePage {
-  /** Studies that got an instance or changed. */
-  readonly touched: readonly StudyInstanceUid[];
-  /** Studies that the server calls stable. */
-  readonly stable: readonly StudyInstanceUid[];
+  /** In the order in which they happened. */
+  readonly changes: readonly Change[];
   /** Number of the last change in this page; the server's own last one when there is none. */
   readonly last: number;
   /** No more changes behind this page. */

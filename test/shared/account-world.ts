@@ -367,7 +367,7 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
               ? loseGateway(s.centre, luck * 2 - 2)
               : luck < 8
                 ? void (s.listed = false)
-                : void (s.inScope = true),
+                : void (s.inScope = luck === 8 || !s.inScope),
         () => void (now += 3 * 60 * MINUTE),
         () => age(luck),
       ];
