@@ -480,6 +480,8 @@ export interface ResearchStudySkipped {
 export interface SubjectWithdrawn {
   /** Pseudonym of the patient: HMAC under a secret that only the vault has. */
   readonly subjectId: SubjectId;
+  /** Research ids of the studies that were the subject's in the vault. Each goes whole, with revisions of other subjects. Null: not told. */
+  readonly studies: null | readonly ResearchStudyId[];
 }
 
 /** Every event: the full name of its Avro record (also its `ce_type`) and its value. */

@@ -20,7 +20,7 @@ export const releaseStage: Stage<FactType | 'ctstream.research.v1.SubjectWithdra
   jobTimeoutMs: 10 * 60_000,
 
   async handle(event, ports, signal) {
-    if (event.type === 'ctstream.research.v1.SubjectWithdrawn') await eraseSubject(ports, event.value.subjectId, event.id, signal);
+    if (event.type === 'ctstream.research.v1.SubjectWithdrawn') await eraseSubject(ports, event.value, event.id, signal);
     else await keepFact(event, ports, signal);
     return emit([]);
   },

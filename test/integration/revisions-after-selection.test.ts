@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createHmac } from 'node:crypto';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { EventRecord, StudyAssessed, StudySelected } from '../../schemas/events.gen.ts';
+import type { EventRecord, StudyAssessed, StudySelected, SubjectWithdrawn } from '../../schemas/events.gen.ts';
 import type { ResearchRevision, ResearchStudyId, SubjectId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { claim } from '../../services/label-queue/leases.ts';
@@ -265,7 +265,7 @@ test('a candidate that comes back late is superseded at select, and reaches no r
 test('a withdrawal erases what is known of every revision', async () => {
   await comes(7, 1, 'one');
   await comes(7, 2, 'two');
-  const gone = { type: 'ctstream.research.v1.SubjectWithdrawn' as const, value: { subjectId: assessed(7).value.subjectId } };
+  const gone = { type: 'ctstream.research.v1.SubjectWithdrawn' as const, value: { subjectId: assessed(7).value.subjectId, studies: null } };
   await labelQueueStage
     .handle(
       eventIn(gone, 'ct.research.subject-withdrawn.v1'),
@@ -295,9 +295,17 @@ async function inRelease(record: EventRecord): Promise<void> {
   await releaseStage.handle(event, { ...release, outDir, clock: systemClock, eraseAgainAfterMs: 0 }, signal());
 }
 
-/** The subject withdraws: at the reading room and release. What the outboxes hold counts as published. */
-async function withdraws(subject: string): Promise<void> {
-  const value = { subjectId: subject as SubjectId };
+const withdrawalOf = (subject: string, named: readonly number[] | null): SubjectWithdrawn => ({
+  subjectId: subject as SubjectId,
+  studies: named === null ? null : named.map((n) => `study-${n}` as ResearchStudyId),
+});
+
+/**
+ * The subject withdraws: at the reading room and release. What the outboxes hold counts as published. `named` are the studies
+ * that the withdrawal names; one of an earlier version names none.
+ */
+async function withdraws(subject: string, named: readonly number[] | null = null): Promise<void> {
+  const value = withdrawalOf(subject, named);
   for (const database of [queue, release.database])
     await database.query('UPDATE outbox SET sent_at = clock_timestamp() WHERE sent_at IS NULL');
   await labelQueueStage.handle(
@@ -309,9 +317,13 @@ async function withdraws(subject: string): Promise<void> {
 }
 
 /** The subject withdraws: at select. What it still has of the study, and of which revisions it tells so. */
-async function withdrawsFromSelect(subject: string, n: number): Promise<{ candidates: string[]; decisions: string[]; told: string[] }> {
+async function withdrawsFromSelect(
+  subject: string,
+  n: number,
+  named: readonly number[] | null = null,
+): Promise<{ candidates: string[]; decisions: string[]; told: string[] }> {
   await select.query('UPDATE outbox SET sent_at = clock_timestamp() WHERE sent_at IS NULL');
-  const value = { subjectId: subject as SubjectId };
+  const value = withdrawalOf(subject, named);
   await selectStage
     .handle(
       eventIn({ type: 'ctstream.research.v1.SubjectWithdrawn' as const, value }, 'ct.research.subject-withdrawn.v1'),
@@ -463,4 +475,67 @@ test('the other subject withdraws after a merge: nothing of the images stays, an
   });
   for (const event of [...(selection === undefined ? [] : [selection]), ...late]) await inRelease(event);
   expect(await factsOf(16)).toEqual([]);
+}, 60_000);
+
+/** What anonymise does first when a study's patient withdraws. */
+async function erasesImages(n: number): Promise<void> {
+  const store = kit.store('anonymise');
+  const keys: string[] = [];
+  for await (const { key } of store.list('ct-research', `study-${n}/`)) keys.push(key);
+  expect(keys.length).toBeGreaterThan(0);
+  await store.remove('ct-research', keys);
+}
+
+test('the other subject withdraws, whose revision never left anonymise: the study goes whole, from what was released too', async () => {
+  const first = await comes(17, 1, 'one');
+  await comes(18, 1, 'one');
+  for (let n = 0; n < 4; n += 1) await grades(n % 2 === 0 ? 'anna' : 'boris', 1);
+  for (const n of [17, 18]) await releaseLearns(n);
+  const told = await outboxOf(queue, 'study-17');
+  const [selection] = await outboxOf(select, 'study-17');
+  if (selection?.type !== 'ctstream.research.v1.StudySelected') throw new Error('not selected');
+  await publishes('v3.0.0');
+  const { studies } = await verifyRelease(join(outDir, 'v3.0.0'));
+  await erasesImages(17);
+  expect(await withdrawsFromSelect('other-17', 17, [17])).toEqual({ candidates: [], decisions: [], told: ['revision-17-1'] });
+  await withdraws('other-17', [17]);
+  expect([await rowsOfQueue(17), await factsOf(17)]).toEqual([0, []]);
+  expect(await verifyRelease(join(outDir, 'v3.0.0'))).toMatchObject({ ok: true, studies: studies - 1, withdrawn: 1 });
+  await publishes('v4.0.0');
+  expect(await verifyRelease(join(outDir, 'v4.0.0'))).toMatchObject({ ok: true, studies: studies - 1, withdrawn: 0 });
+  // What comes late, of the former subject or of anybody: a candidate, a selection by another cohort, and what release keeps.
+  for (const [ordinal, subjectId] of [
+    [1, first.subjectId],
+    [2, 'other-17'],
+    [3, 'third-17'],
+  ] as const) {
+    const names = { subjectId: subjectId as SubjectId, revision: `revision-17-${ordinal}` as ResearchRevision };
+    const late = { ...names, ordinal };
+    await enters({ ...selection.value, ...late });
+    const record = assessed(17, late);
+    await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
+    for (const event of [selection, ...told])
+      await inRelease({ ...event, value: { ...event.value, ...('ordinal' in event.value ? late : names) } } as EventRecord);
+  }
+  expect([await rowsOfQueue(17), await factsOf(17)]).toEqual([0, []]);
+  expect(await rowsOf(select, "SELECT 1 FROM candidate WHERE study_id = 'study-17'")).toEqual([]);
+}, 120_000);
+
+test("the other subject's withdrawal overtakes the former's revision: it opens nothing and is no candidate", async () => {
+  // With the studies named, and of an earlier version that names none: then by the revisions that went.
+  for (const [n, named] of [
+    [19, [19]],
+    [20, null],
+  ] as const) {
+    const before = await chosen(n, 1, 'one');
+    const after = await chosen(n, 2, 'one', `other-${n}`);
+    for (const value of after.selected) await enters(value);
+    await withdraws(`other-${n}`, named);
+    await withdrawsFromSelect(`other-${n}`, n, named);
+    for (const value of before.selected) await enters(value);
+    expect([n, await rowsOfQueue(n)]).toEqual([n, 0]);
+    const record = { type: 'ctstream.research.v1.StudyAssessed' as const, value: before.assessed };
+    await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
+    expect([n, await rowsOf(select, 'SELECT 1 FROM candidate WHERE study_id = $1', [`study-${n}`])]).toEqual([n, []]);
+  }
 }, 60_000);
