@@ -410,6 +410,8 @@ export interface ResearchStudyRejected {
   readonly code: Code;
   /** Series codes, count and remedy. */
   readonly detail: string;
+  /** Pseudonym of who withdrew, when PATIENT_WITHDRAWN is said of this revision alone; else null. */
+  readonly subjectId: null | SubjectId;
 }
 
 /** A selection round chose the study. Final except for withdrawal or a reader's rejection. */

@@ -145,6 +145,8 @@ export async function eraseSubject(
         stage: 'assess',
         code: 'PATIENT_WITHDRAWN',
         detail: 'erased',
+        // Named studies are told whole already; else release must take this for the whole study.
+        subjectId: studies === null ? null : subjectId,
       },
     })),
   ];

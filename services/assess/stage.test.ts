@@ -310,7 +310,10 @@ describe('withdrawal', () => {
       kind: 'emit',
       events: [
         { type: 'ctstream.research.v1.ErasureDone', value: { subjectId: 'subject1', stage: 'assess', objects: before + 2, rows: 0 } },
-        { type: 'ctstream.research.v1.StudyRejected', value: { studyId: 'study1', revision: 'r1', code: 'PATIENT_WITHDRAWN' } },
+        {
+          type: 'ctstream.research.v1.StudyRejected',
+          value: { studyId: 'study1', revision: 'r1', code: 'PATIENT_WITHDRAWN', subjectId: null },
+        },
         { type: 'ctstream.research.v1.StudyRejected', value: { studyId: 'study1', revision: 'r2', code: 'PATIENT_WITHDRAWN' } },
       ],
     });
@@ -352,7 +355,7 @@ describe('withdrawal', () => {
     const told = await run(objects, withdrawal('subject2', ['study1']));
     expect(told.events.map((e) => e.value)).toMatchObject([
       { subjectId: 'subject2', stage: 'assess' },
-      { studyId: 'study1', revision: 'r1', code: 'PATIENT_WITHDRAWN' },
+      { studyId: 'study1', revision: 'r1', code: 'PATIENT_WITHDRAWN', subjectId: 'subject2' },
     ]);
     expect(await run(objects, withdrawal('subject2', ['study1']))).toEqual(told);
   });

@@ -19,11 +19,14 @@ export interface ErasePorts extends ReleaseDeps {
   readonly eraseAgainAfterMs: number;
 }
 
-/** What a fact says of whose study it is: an exclusion or rejection names no subject, only a selection has an ordinal. */
+/**
+ * What a fact says of whose study it is: an exclusion names no subject, a rejection only when it tells of a withdrawal that
+ * named its studies; only a selection has an ordinal.
+ */
 export interface Named {
   readonly studyId: string;
   readonly revision: string;
-  readonly subjectId?: string;
+  readonly subjectId?: string | null;
   readonly ordinal?: number;
 }
 
@@ -42,7 +45,7 @@ export async function isWithdrawn(tx: Transaction, fact: Named): Promise<boolean
   if (study.ordinal === WHOLE || study.revisions.includes(fact.revision)) return true;
   if (fact.ordinal !== undefined) return fact.ordinal <= study.ordinal;
   // Another subject's study again: a newer selection stands, or this grade names who has it.
-  return fact.subjectId === undefined && selectedOf(await factsOfStudy(tx, fact.studyId)).length === 0;
+  return (fact.subjectId ?? undefined) === undefined && selectedOf(await factsOfStudy(tx, fact.studyId)).length === 0;
 }
 
 /** Ordinal of a study that is withdrawn whole: above every revision's. */
@@ -50,6 +53,7 @@ const WHOLE = 2_147_483_647;
 
 interface Kept extends Named {
   readonly eventId: string;
+  readonly subjectId?: string;
 }
 
 async function factsOfStudy(tx: Transaction, studyId: string): Promise<Kept[]> {
@@ -60,7 +64,7 @@ async function factsOfStudy(tx: Transaction, studyId: string): Promise<Kept[]> {
     eventId,
     studyId,
     revision,
-    ...(subjectId === undefined ? {} : { subjectId }),
+    ...(typeof subjectId === 'string' ? { subjectId } : {}),
     ...(ordinal === undefined ? {} : { ordinal }),
   }));
 }
@@ -70,15 +74,32 @@ const selectedOf = (facts: readonly Kept[]): (Kept & { readonly ordinal: number 
 
 /**
  * Notes a withdrawn study and deletes what is known of it; versions that may hold it are marked. Was it merged to another
- * subject, by whom its newest selection is, only the withdrawn subject's revisions go. `said` is the subject's fact or
- * what told that its revision is withdrawn. Answers the facts deleted.
+ * subject, by whom its newest selection is, only the withdrawn subject's revisions go. `said` is the subject's fact.
+ * Answers the facts deleted.
  */
-export async function forgetStudy(tx: Transaction, said: Omit<Named, 'revision'> & { readonly revision?: string }): Promise<number> {
+export async function forgetStudy(tx: Transaction, said: Said): Promise<number> {
+  return await forgetSaid(tx, said, false);
+}
+
+/**
+ * The same when a stage told that it erased a revision. Does it name the subject, their studies are named by the withdrawal
+ * itself, so no more goes than is known as theirs: a revision that was never selected says nothing of the others. In events of
+ * an earlier version it names nobody, and all goes where it is not known whose the revision was.
+ */
+export async function forgetTold(tx: Transaction, said: Named): Promise<number> {
+  return await forgetSaid(tx, said, typeof said.subjectId === 'string');
+}
+
+type Said = Omit<Named, 'revision'> & { readonly revision?: string };
+
+async function forgetSaid(tx: Transaction, said: Said, isExact: boolean): Promise<number> {
   const facts = await factsOfStudy(tx, said.studyId);
   const subjectId = said.subjectId ?? facts.find((f) => f.revision === said.revision && f.subjectId !== undefined)?.subjectId;
   if (subjectId === undefined && (await isForgotten(tx, said))) return 0;
   const newest = newestOf(selectedOf(facts)).get(said.studyId);
-  const leaving = facts.filter(leavesWith({ subjectId, ordinal: said.ordinal ?? -Infinity }, facts, newest));
+  const leaving = facts.filter(
+    leavesWith({ subjectId, revision: said.revision, ordinal: said.ordinal ?? -Infinity, isExact }, facts, newest),
+  );
   const ordinal = Math.max(0, said.ordinal ?? 0, ...selectedOf(leaving).map((f) => f.ordinal));
   return await forget(tx, { studyId: said.studyId, ordinal, told: said.revision === undefined ? [] : [said.revision] }, leaving);
 }
@@ -105,17 +126,25 @@ async function forget(
   return gone.length;
 }
 
+interface Gone {
+  readonly subjectId: string | undefined;
+  readonly revision: string | undefined;
+  readonly ordinal: number;
+  /** Of facts that name no subject, only the revision's own are the subject's. */
+  readonly isExact: boolean;
+}
+
 function leavesWith(
-  gone: { readonly subjectId: string | undefined; readonly ordinal: number },
+  gone: Gone,
   facts: readonly Kept[],
   newest: (Kept & { readonly ordinal: number }) | undefined,
 ): (fact: Kept) => boolean {
   // Of a revision that nobody selected it is not known whether it is the newest: then all goes.
   if (gone.subjectId === undefined) return () => true;
+  const theirs = new Set([gone.revision, ...facts.filter((f) => f.subjectId === gone.subjectId).map((f) => f.revision)]);
   // A grade may come before its selection: that tells whose the study is.
-  if (newest === undefined) return (f) => f.subjectId === undefined || f.subjectId === gone.subjectId;
+  if (newest === undefined) return (f) => theirs.has(f.revision) || (f.subjectId === undefined && !gone.isExact);
   if (newest.subjectId === gone.subjectId || newest.ordinal <= gone.ordinal) return () => true;
-  const theirs = new Set(facts.filter((f) => f.subjectId === gone.subjectId).map((f) => f.revision));
   return (f) => theirs.has(f.revision);
 }
 

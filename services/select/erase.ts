@@ -104,7 +104,15 @@ async function erase(tx: Transaction, { subjectId, studies }: SubjectWithdrawn, 
   await tx.enqueue(
     gone.map(({ study_id: studyId, revision }) => ({
       type: 'ctstream.research.v1.StudyRejected',
-      value: { studyId, revision, stage: 'select', code: 'PATIENT_WITHDRAWN', detail: 'erased' },
+      value: {
+        studyId,
+        revision,
+        stage: 'select',
+        code: 'PATIENT_WITHDRAWN',
+        detail: 'erased',
+        // Named studies are told whole already; else release must take this for the whole study.
+        subjectId: studies === null ? null : subjectId,
+      },
       cause: `${cause}|${studyId}|${revision}`,
     })),
   );

@@ -86,6 +86,7 @@ const refuse = (n: number): EventRecord => ({
     stage: 'label-queue',
     code: 'READER_REJECTED',
     detail: 'UNGRADABLE',
+    subjectId: null,
   },
 });
 

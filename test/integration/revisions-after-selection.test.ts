@@ -81,13 +81,8 @@ async function outboxOf(database: StageDatabase, studyId: string): Promise<Event
   return rows.map((r) => codec.decode({ ...r, partition: 0, offset: 0n, timestampMs: 0 }));
 }
 
-/** Revision `ordinal` of study `n` with a volume of these bytes is assessed, and a round is closed. What select tells of it. */
-async function chosen(
-  n: number,
-  ordinal: number,
-  volume: string,
-  subject?: string,
-): Promise<{ readonly assessed: StudyAssessed; readonly selected: readonly StudySelected[] }> {
+/** Revision `ordinal` of study `n` with a volume of these bytes is assessed: a candidate. */
+async function waits(n: number, ordinal: number, volume: string, subject?: string): Promise<StudyAssessed> {
   const names = { revision: `revision-${n}-${ordinal}` as ResearchRevision, volumeKey: `study-${n}/${ordinal}/volume.nii.gz` };
   // As assess does: the event's digest of equal volumes is another one in each revision.
   const salt = sha256Hex(`${n}|${ordinal}`);
@@ -101,11 +96,19 @@ async function chosen(
   await kit.store('assess').put('ct-research', names.volumeKey, gzipSync(volume));
   await kit.store('assess').put('ct-research', `study-${n}/${names.revision}/assessment.json`, Buffer.from(JSON.stringify(assessment)));
   await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
+  return record.value;
+}
+
+/** As `waits`, and a round is closed. What select tells of it. */
+async function chosen(
+  ...of: Parameters<typeof waits>
+): Promise<{ readonly assessed: StudyAssessed; readonly selected: readonly StudySelected[] }> {
+  const value = await waits(...of);
   await closeRound(select, COHORT, 0);
-  const selected = (await outboxOf(select, record.value.studyId)).flatMap((told) =>
-    told.type === 'ctstream.research.v1.StudySelected' && told.value.revision === record.value.revision ? [told.value] : [],
+  const selected = (await outboxOf(select, value.studyId)).flatMap((told) =>
+    told.type === 'ctstream.research.v1.StudySelected' && told.value.revision === value.revision ? [told.value] : [],
   );
-  return { assessed: record.value, selected };
+  return { assessed: value, selected };
 }
 
 /** As `chosen`, and what select tells goes on to the reading room. */
@@ -342,9 +345,10 @@ async function withdrawsFromSelect(
   return { candidates: await of('candidate'), decisions: await of('decision'), told: told.sort() };
 }
 
-async function tellsWithdrawn(n: number, ordinal: number, stage: string): Promise<void> {
+/** A stage tells that it has erased the revision; whose it was, when the withdrawal named its studies. */
+async function tellsWithdrawn(n: number, ordinal: number, stage: string, subject: string | null = null): Promise<void> {
   const ids = { studyId: `study-${n}` as ResearchStudyId, revision: `revision-${n}-${ordinal}` as ResearchRevision };
-  const value = { ...ids, stage, code: 'PATIENT_WITHDRAWN' as const, detail: 'erased' };
+  const value = { ...ids, stage, code: 'PATIENT_WITHDRAWN' as const, detail: 'erased', subjectId: subject as SubjectId | null };
   await inRelease({ type: 'ctstream.research.v1.StudyRejected', value });
 }
 
@@ -538,4 +542,47 @@ test("the other subject's withdrawal overtakes the former's revision: it opens n
     await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
     expect([n, await rowsOf(select, 'SELECT 1 FROM candidate WHERE study_id = $1', [`study-${n}`])]).toEqual([n, []]);
   }
+}, 60_000);
+
+test("the former subject withdraws, whose revision was never selected: that revision alone goes, and the other's stays published", async () => {
+  await waits(21, 1, 'one');
+  await comes(21, 2, 'one', 'other-21');
+  await gradedBy(1);
+  await releaseLearns(21);
+  const facts = ['StudyLabelled revision-21-2 other-21', 'StudySelected revision-21-2 other-21'];
+  expect(await factsOf(21)).toEqual(facts);
+  await publishes('v5.0.0');
+  const { studies } = await verifyRelease(join(outDir, 'v5.0.0'));
+  expect(await withdrawsFromSelect('subject-21', 21, [])).toMatchObject({ candidates: ['revision-21-2'], told: ['revision-21-1'] });
+  // Select's word comes before the withdrawal, assess's after it.
+  await releaseLearns(21);
+  expect(await factsOf(21)).toEqual(facts);
+  await withdraws('subject-21', []);
+  await tellsWithdrawn(21, 1, 'assess', 'subject-21');
+  expect(await factsOf(21)).toEqual(facts);
+  expect(await studiesOf(21)).toEqual(['revision-21-2 labelled']);
+  expect(await verifyRelease(join(outDir, 'v5.0.0'))).toMatchObject({ ok: true, studies, withdrawn: 0 });
+  await publishes('v6.0.0');
+  expect(await verifyRelease(join(outDir, 'v6.0.0'))).toMatchObject({ ok: true, studies, withdrawn: 0 });
+  // An event of an earlier version does not say whose the revision was: then it may be the newest, of the one who withdrew.
+  await tellsWithdrawn(21, 3, 'assess');
+  expect(await factsOf(21)).toEqual([]);
+  expect(await verifyRelease(join(outDir, 'v6.0.0'))).toMatchObject({ ok: true, studies: studies - 1, withdrawn: 1 });
+}, 120_000);
+
+test('of exclusions, which name no subject, those of the revision that was told go', async () => {
+  for (const ordinal of [1, 2])
+    await inRelease({
+      type: 'ctstream.research.v1.StudyExcluded',
+      value: {
+        studyId: 'study-22' as ResearchStudyId,
+        revision: `revision-22-${ordinal}` as ResearchRevision,
+        cohort: 'test',
+        round: ordinal,
+        code: 'COHORT_FULL',
+        detail: '',
+      },
+    });
+  await tellsWithdrawn(22, 1, 'select', 'subject-22');
+  expect(await factsOf(22)).toEqual(['StudyExcluded revision-22-2']);
 }, 60_000);

@@ -120,12 +120,11 @@ export interface Withdrawn {
 export function withdrawnIn(events: readonly EventIn[]): Withdrawn {
   const subjects = new Set<string>(events.flatMap((e) => (e.type === WITHDRAWN ? [e.value.subjectId] : [])));
   const named = new Set<string>(events.flatMap((e) => (e.type === WITHDRAWN ? (e.value.studies ?? []) : [])));
-  // A rejection names its study only.
-  const theirs = events.flatMap(({ value: v }) => ('subjectId' in v && 'studyId' in v && subjects.has(v.subjectId) ? [v.studyId] : []));
+  const isTheirs = (v: EventIn['value']): boolean => 'subjectId' in v && v.subjectId !== null && subjects.has(v.subjectId);
+  // Most rejections name their study only.
+  const theirs = events.flatMap(({ value: v }) => ('studyId' in v && isTheirs(v) ? [v.studyId] : []));
   const studies = new Set<string>([...named, ...theirs]);
   const concerns = ({ value: v }: EventIn): boolean =>
-    ('subjectId' in v && subjects.has(v.subjectId)) ||
-    ('studyId' in v && studies.has(v.studyId)) ||
-    ('code' in v && v.code === 'PATIENT_WITHDRAWN');
+    isTheirs(v) || ('studyId' in v && studies.has(v.studyId)) || ('code' in v && v.code === 'PATIENT_WITHDRAWN');
   return { subjects, named, concerns };
 }

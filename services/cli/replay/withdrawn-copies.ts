@@ -30,7 +30,8 @@ async function eraseRevisions(
   const theirs = new Set([...named].map((study) => `${study}/`));
   const notes = new Set([...subjects].map((subject) => `subjects/${subject}/`));
   for (const { value: v } of events)
-    if ('subjectId' in v && 'studyId' in v && 'revision' in v && subjects.has(v.subjectId)) theirs.add(`${v.studyId}/${v.revision}/`);
+    if ('subjectId' in v && v.subjectId !== null && 'studyId' in v && 'revision' in v && subjects.has(v.subjectId))
+      theirs.add(`${v.studyId}/${v.revision}/`);
   // What only the replay has made stands in no event: other code may publish what the deployment refused.
   for await (const { key } of target.list(RESEARCH_BUCKET, '', signal)) {
     const [first = '', subject = '', study = '', revision = ''] = key.split('/');
