@@ -67,16 +67,13 @@ async function openStudy(event: Selected, { database, random, store }: LabelQueu
       case 'new':
       case 'stale': {
         const [, tasks] = await Promise.all([insertStudy(tx, event), openTasks(tx, random, v, ['grade-1', 'grade-2'])]);
+        if (place.before !== undefined) {
+          await markStale(tx, v, place.before);
+          const why = 'a newer revision has another volume or is of another subject, and is read anew';
+          await tell(tx, event, place.before, 'READING_STALE', why);
+        }
+        // Behind the outbox, as in a submission: the two take turns at its counter and at the audit in one order.
         await audit(tx, 'label-queue', 'opened', { tasks: tasks.join(' ') });
-        if (place.before === undefined) return;
-        await markStale(tx, v, place.before);
-        await tell(
-          tx,
-          event,
-          place.before,
-          'READING_STALE',
-          'a newer revision has another volume or is of another subject, and is read anew',
-        );
       }
     }
   }, signal);

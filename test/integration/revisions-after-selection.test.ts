@@ -7,6 +7,7 @@ import { gzipSync } from 'node:zlib';
 import type { EventRecord, StudyAssessed, StudySelected, SubjectWithdrawn } from '../../schemas/events.gen.ts';
 import type { ResearchRevision, ResearchStudyId, SubjectId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
+import { AUDIT_LOCK } from '../../services/label-queue/audit.ts';
 import { claim } from '../../services/label-queue/leases.ts';
 import { type Reader, registerReaders } from '../../services/label-queue/readers.ts';
 import { queueState } from '../../services/label-queue/state.ts';
@@ -21,7 +22,7 @@ import { systemClock, systemRandom } from '../../services/runtime/system.ts';
 import { type CohortFile, parseCohort } from '../../services/select/cohort.ts';
 import { closeRound } from '../../services/select/round.ts';
 import { selectStage } from '../../services/select/stage.ts';
-import { assessed, codec, type Kit, openKit, type StageDatabase } from './research-kit.ts';
+import { assessed, codec, eventually, type Kit, openKit, type StageDatabase } from './research-kit.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 
 const COHORT: CohortFile = {
@@ -239,6 +240,26 @@ test('graded, another volume: grade and readings stay, are stale, and the next v
   expect(await memberOf(4)).toBe('revision-4-2');
   expect(await toldOf(4)).toEqual(['StudyLabelled', 'revision-4-1 READING_STALE', 'StudyLabelled']);
   expect(await rowsOf(queue, "SELECT 1 FROM reading r JOIN task t USING (task_id) WHERE t.study_id = 'study-4'")).toHaveLength(4);
+}, 60_000);
+
+test('a newer revision of what was graded waits for the outbox before it takes the audit, as a submission does', async () => {
+  await comes(8, 1, 'one');
+  await grades('anna', 1);
+  await grades('boris', 1);
+  const { selected } = await chosen(8, 2, 'two');
+  let entering: Promise<unknown> = Promise.resolve();
+  await queue.transaction(async (outbox) => {
+    await outbox.query('SELECT last FROM outbox_counter FOR UPDATE');
+    entering = Promise.all(selected.map(enters));
+    const waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    await eventually('the selection to wait', async () => (await rowsOf(queue, waiting)).length > 0);
+    const audit = `SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                   WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid = ${AUDIT_LOCK}`;
+    expect(await rowsOf(queue, audit)).toEqual([]);
+  });
+  await entering;
+  expect(await studiesOf(8)).toEqual(['revision-8-1 labelled stale by revision-8-2', 'revision-8-2 reading']);
+  await close(8);
 }, 60_000);
 
 test('a selection that comes back late does not move the task back', async () => {
