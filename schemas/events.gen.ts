@@ -410,6 +410,8 @@ export interface ResearchStudyRejected {
   readonly code: Code;
   /** Series codes, count and remedy. */
   readonly detail: string;
+  /** Pseudonym of who withdrew, when PATIENT_WITHDRAWN is said of this revision alone; else null. */
+  readonly subjectId: null | SubjectId;
 }
 
 /** A selection round chose the study. Final except for withdrawal or a reader's rejection. */
@@ -480,6 +482,8 @@ export interface ResearchStudySkipped {
 export interface SubjectWithdrawn {
   /** Pseudonym of the patient: HMAC under a secret that only the vault has. */
   readonly subjectId: SubjectId;
+  /** Research ids of the studies that were the subject's in the vault. Each goes whole, with revisions of other subjects. Null: not told. */
+  readonly studies: null | readonly ResearchStudyId[];
 }
 
 /** Every event: the full name of its Avro record (also its `ce_type`) and its value. */

@@ -40,6 +40,20 @@ export function schemaFiles(): string[] {
   );
 }
 
+const MINOR = /\.v\d+(?:\.(\d+))?\.avsc$/;
+const minorOf = (file: string): number => Number(MINOR.exec(file)?.[1] ?? 0);
+
+/** Of every event and major version the newest file: `x.v1.1.avsc` adds fields to `x.v1.avsc`. */
+function newestFiles(files: readonly string[]): string[] {
+  const newest = new Map<string, string>();
+  for (const file of files) {
+    const event = file.replace(/(\.v\d+)\..*$/, '$1');
+    const known = newest.get(event);
+    if (known === undefined || minorOf(file) > minorOf(known)) newest.set(event, file);
+  }
+  return [...newest.values()];
+}
+
 function typeOf(type: AvroType, nested: string[], brand?: string): string {
   if (typeof type === 'string') {
     const primitive = PRIMITIVES[type];
@@ -97,18 +111,18 @@ function generateTypes(records: AvroRecord[]): string {
   ].join('\n');
 }
 
-/** Ids never change and never go: a new file gets the next number. */
+/** Ids never change and never go: a new file gets the next number, so that a newer minor version has the higher one. */
 function generateIds(files: string[], known: Record<string, number>): Record<string, number> {
   const ids = { ...known };
   let next = Math.max(0, ...Object.values(ids)) + 1;
-  for (const file of files) ids[file] ??= next++;
+  for (const file of files.toSorted((a, b) => minorOf(a) - minorOf(b))) ids[file] ??= next++;
   return ids;
 }
 
 /** The generated files' texts by path under schemas/. */
 export function generate(): Record<string, string> {
   const files = schemaFiles();
-  const records = files.map((f) => JSON.parse(readFileSync(join(here, f), 'utf8')) as AvroRecord);
+  const records = newestFiles(files).map((f) => JSON.parse(readFileSync(join(here, f), 'utf8')) as AvroRecord);
   let known: Record<string, number> = {};
   try {
     known = JSON.parse(readFileSync(join(here, 'ids.json'), 'utf8')) as Record<string, number>;

@@ -10,7 +10,7 @@ import type { BusRecord } from '../ports/event-bus.ts';
 import { avroCodec, ownSchemas } from './avro-codec.ts';
 
 const codec = avroCodec();
-const event: NewEvent = { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p1' as never } };
+const event: NewEvent = { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p1' as never, studies: null } };
 const envelope = {
   id: 'e1',
   source: 'anonymise',
@@ -34,8 +34,8 @@ function received(change: Partial<BusRecord> = {}, headers: Record<string, strin
 
 test('a record is framed as Confluent tools expect, under CloudEvents headers in binary mode', () => {
   const out = codec.encode(event, envelope);
-  expect([...out.value.subarray(0, 5)]).toEqual([0, 0, 0, 0, ids['research/subject-withdrawn.v1.avsc']]);
-  expect([...out.value.subarray(5)]).toEqual([4, 0x70, 0x31]);
+  expect([...out.value.subarray(0, 5)]).toEqual([0, 0, 0, 0, ids['research/subject-withdrawn.v1.1.avsc']]);
+  expect([...out.value.subarray(5)]).toEqual([4, 0x70, 0x31, 0]);
   expect(out).toMatchObject({ topic: 'ct.research.subject-withdrawn.v1', key: 'p1' });
   expect(out.headers).toEqual({
     ce_specversion: '1.0',
@@ -126,7 +126,7 @@ test('ids of a registry replace those of the file', () => {
   const registry = new Map(Object.keys(ids).map((file, i) => [file, 1000 + i]));
   const other = avroCodec({ registryIds: registry });
   const out = other.encode(event, envelope);
-  expect(Buffer.from(out.value).readUInt32BE(1)).toBe(registry.get('research/subject-withdrawn.v1.avsc'));
+  expect(Buffer.from(out.value).readUInt32BE(1)).toBe(registry.get('research/subject-withdrawn.v1.1.avsc'));
   expect(() => codec.decode({ ...out, partition: 0, offset: 0n, timestampMs: 0 })).toThrow(
     expect.objectContaining({ code: 'SCHEMA_AHEAD' }),
   );
@@ -151,16 +151,28 @@ test('a record whose id means another schema since the registry restarted waits 
 });
 
 test('a newer version of a schema is read with the older one, and the older with its defaults', () => {
-  const file = 'research/subject-withdrawn.v1.avsc';
+  const file = 'research/subject-withdrawn.v1.1.avsc';
   const own = ownSchemas();
   const text = own.get(file)?.text ?? '';
   const record = JSON.parse(text) as { fields: object[] };
   const wider = JSON.stringify({ ...record, fields: [...record.fields, { name: 'reason', type: 'string', default: 'asked', doc: 'd' }] });
-  const newer = avroCodec({ schemas: new Map([...own, ['research/subject-withdrawn.v1.1.avsc', { text: wider, id: 99 }]]) });
+  const newer = avroCodec({ schemas: new Map([...own, ['research/subject-withdrawn.v1.2.avsc', { text: wider, id: 99 }]]) });
   const place = { partition: 0, offset: 0n, timestampMs: 0 };
-  expect(newer.decode({ ...codec.encode(event, envelope), ...place }).value).toEqual({ subjectId: 'p1', reason: 'asked' });
-  const written = newer.encode({ ...event, value: { subjectId: 'p1', reason: 'moved' } } as unknown as NewEvent, envelope);
+  expect(newer.decode({ ...codec.encode(event, envelope), ...place }).value).toEqual({
+    subjectId: 'p1',
+    studies: null,
+    reason: 'asked',
+  });
+  const written = newer.encode({ ...event, value: { subjectId: 'p1', studies: null, reason: 'moved' } } as unknown as NewEvent, envelope);
   expect(Buffer.from(written.value).readUInt32BE(1)).toBe(99);
-  expect(newer.decode({ ...written, ...place }).value).toEqual({ subjectId: 'p1', reason: 'moved' });
+  expect(newer.decode({ ...written, ...place }).value).toEqual({ subjectId: 'p1', studies: null, reason: 'moved' });
   expect(() => codec.decode({ ...written, ...place })).toThrow(expect.objectContaining({ code: 'SCHEMA_AHEAD', retryable: true }));
+});
+
+test('what the log holds of an event before a field was added is read, with the default', () => {
+  const first = 'research/subject-withdrawn.v1.avsc';
+  const text = ownSchemas().get(first)?.text ?? '';
+  const before = avroCodec({ schemas: new Map([[first, { text, id: ids[first] }]]) });
+  const written = before.encode({ ...event, value: { subjectId: 'p1' } } as unknown as NewEvent, envelope);
+  expect(codec.decode({ ...written, partition: 0, offset: 0n, timestampMs: 0 }).value).toEqual({ subjectId: 'p1', studies: null });
 });

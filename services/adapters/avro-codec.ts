@@ -54,6 +54,8 @@ function loadSchemas({ registryIds, schemas = ownSchemas() }: CodecOptions): Kno
 interface Readable extends KnownSchema {
   /** From an earlier version's bytes to the newest one's value. */
   readonly resolver: ReturnType<avro.Type['createResolver']> | undefined;
+  /** The type's other versions. */
+  readonly others: readonly avro.Type[];
 }
 
 /** The codec: writes each type's newest version, reads every version that it knows as the newest. */
@@ -64,7 +66,9 @@ export function avroCodec(o: CodecOptions = {}): EventCodec {
   const byId = new Map(
     schemas.map((s): [number, Readable] => {
       const newest = byType.get(s.type);
-      return [s.id, { ...s, resolver: newest === undefined || newest === s ? undefined : newest.avro.createResolver(s.avro) }];
+      const resolver = newest === undefined || newest === s ? undefined : newest.avro.createResolver(s.avro);
+      const others = schemas.filter((o) => o.type === s.type && o !== s).map((o) => o.avro);
+      return [s.id, { ...s, resolver, others }];
     }),
   );
   const idsOfRegistry = o.registryIds !== undefined;
@@ -103,6 +107,15 @@ function encode(byType: ReadonlyMap<EventType, KnownSchema>, event: NewEvent, en
   };
 }
 
+const fits = (type: avro.Type, bytes: Buffer): boolean => {
+  try {
+    type.fromBuffer(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
 function bad(what: string): Fault {
   return new Fault('BAD_EVENT', false, what);
 }
@@ -129,10 +142,13 @@ function decode(
   if (Number.isNaN(timeMs)) throw bad('ce_time is no time');
   if (ce_sequence !== undefined && !/^\d{1,19}$/.test(ce_sequence)) throw bad('ce_sequence is no number');
   let decoded: unknown;
+  // Without the frame; fromBuffer also refuses bytes that are left over.
+  const body = value.subarray(FRAME_BYTES);
   try {
-    // Without the frame; fromBuffer also refuses bytes that are left over.
-    decoded = newestOf(schema).fromBuffer(value.subarray(FRAME_BYTES), schema.resolver);
+    decoded = newestOf(schema).fromBuffer(body, schema.resolver);
   } catch {
+    if (idsOfRegistry && schema.others.some((other) => fits(other, body)))
+      throw new Fault('SCHEMA_ID_MISMATCH', true, `schema id ${id} is another version of ${schema.type} in the registry`);
     throw bad(`the bytes are no ${schema.type}`);
   }
   // The registered type's own schema gave the value, so the pair is an EventRecord.

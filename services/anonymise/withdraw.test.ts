@@ -81,7 +81,7 @@ describe('a withdrawn patient', () => {
     expect(noted).toEqual([['anonymise', 4, 0, false]]);
   });
 
-  test('each study is told to be withdrawn; the research zone hears the pseudonym alone, from no clinical cause', async () => {
+  test('each study is told to be withdrawn; the research zone hears the pseudonym and its own ids of them, from no clinical cause', async () => {
     const { handle } = await world();
     const outcome = await handle(WITHDRAWN, { requestId: 'q1', subjectRow: 's' });
     const [first, second, research, ...rest] = outcome.events;
@@ -95,7 +95,17 @@ describe('a withdrawn patient', () => {
         code: 'PATIENT_WITHDRAWN',
       })),
     );
-    expect(research).toEqual({ type: AGAIN, value: { subjectId: SUBJECT }, cause: SUBJECT });
+    expect(research).toEqual({ type: AGAIN, value: { subjectId: SUBJECT, studies: ['RA', 'RB'] }, cause: SUBJECT });
+  });
+
+  test('after a merge or split in the vault the retired studies are named, and none is told to be withdrawn', async () => {
+    const toErase = { subjectId: SUBJECT, studies: [], heldIds: [], retiredStudies: ['RB', 'RA'] as ResearchStudyId[] };
+    const { handle, left } = await world({ toErase });
+    expect((await handle(WITHDRAWN, { requestId: 'q1', subjectRow: 's' })).events).toEqual([
+      { type: AGAIN, value: { subjectId: SUBJECT, studies: ['RA', 'RB'] }, cause: SUBJECT },
+    ]);
+    expect(left()).not.toContain('ct-research/RA/r/manifest.json');
+    expect(left()).toContain('ct-clinical/c01/1.2.3/r/a/s.tar');
   });
 
   test('is erased again when the longest job is over, not before, and then reported', async () => {

@@ -1,6 +1,7 @@
 // Withdrawals: the clinical half. The vault has already cut the links; what they led to is erased here, at once and
 // again after the longest job, and the reports of the research stages are noted for the receipt.
 import { clinicalKey } from '../kernel/ids.ts';
+import type { ResearchStudyId } from '../kernel/ids.ts';
 import { Fault } from '../kernel/fault.ts';
 import { emit } from '../kernel/outcome.ts';
 import type { NewEvent, Outcome } from '../kernel/outcome.ts';
@@ -66,7 +67,7 @@ async function handleAnew(event: EventIn<Stored>, ports: AnonymisePorts, signal:
   return await anonymiseStage.handle(event, ports, signal, job);
 }
 
-/** Erases, then says of each study that it is withdrawn, and tells the research stages, by pseudonym only. */
+/** Erases, then says of each study that it is withdrawn, and tells the research stages, by research ids only. */
 async function eraseAndTell({ value }: EventIn<PatientWithdrawn>, ports: WithdrawPorts, signal: AbortSignal): Promise<Outcome> {
   const toErase = await ports.withdrawals.toErase(value.requestId);
   // The receipt is complete, so all of this was told: an event that comes again long after.
@@ -74,10 +75,17 @@ async function eraseAndTell({ value }: EventIn<PatientWithdrawn>, ports: Withdra
   const objects = await erase(toErase, ports.store, signal);
   await ports.withdrawals.note(value.requestId, 'anonymise', { objects, rows: 0 }, false);
   const { subjectId } = toErase;
+  // Named, because a stage may know a study by another subject's revisions alone: those of before a merge in the PACS.
+  const studies = researchStudies(toErase).sort();
   // The pseudonym is the cause: no clinical id is an ancestor of the event's id, and every attempt gives the same.
-  const told: NewEvent = { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId }, cause: subjectId };
+  const told: NewEvent = { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId, studies }, cause: subjectId };
   return emit([...toErase.studies.map(rejection), told]);
 }
+
+const researchStudies = ({ studies, retiredStudies = [] }: ToErase): ResearchStudyId[] => [
+  ...studies.map(({ studyId }) => studyId),
+  ...retiredStudies,
+];
 
 const rejection = ({ centre, studyInstanceUid, revision }: WithdrawnStudy): NewEvent => ({
   type: 'ctstream.clinical.v1.StudyRejected',
@@ -115,11 +123,9 @@ async function noteReport({ value }: EventIn<ErasureDone>, { withdrawals }: With
 /** Everything of the patient in ct-clinical, ct-quarantine and ct-research. How many objects there were. */
 async function erase(toErase: ToErase, store: ObjectStore, signal: AbortSignal): Promise<number> {
   let objects = 0;
-  for (const { centre, studyInstanceUid, studyId } of toErase.studies) {
+  for (const { centre, studyInstanceUid } of toErase.studies)
     objects += await eraseOriginals(store, clinicalKey(centre, studyInstanceUid), signal);
-    objects += await eraseByPrefix(store, RESEARCH_BUCKET, `${studyId}/`, signal);
-  }
-  for (const studyId of toErase.retiredStudies ?? []) objects += await eraseByPrefix(store, RESEARCH_BUCKET, `${studyId}/`, signal);
+  for (const studyId of researchStudies(toErase)) objects += await eraseByPrefix(store, RESEARCH_BUCKET, `${studyId}/`, signal);
   for (const heldId of toErase.heldIds) objects += await eraseByPrefix(store, QUARANTINE_BUCKET, `${heldId}/`, signal);
   return objects;
 }

@@ -1,5 +1,5 @@
 // Erasure in ct-research: which studies a subject has, who withdrew, and the removal of all that is theirs.
-import type { EventRecord } from '../../schemas/events.gen.ts';
+import type { EventRecord, SubjectWithdrawn } from '../../schemas/events.gen.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { ResearchRevision, ResearchStudyId, SubjectId } from '../kernel/ids.ts';
 import { canonicalJson, MANIFEST_LIMIT_BYTES } from '../kernel/manifest.ts';
@@ -32,18 +32,22 @@ interface Marker {
 }
 
 const markerKey = (subjectId: string): string => `withdrawn/${subjectId}`;
+/** Of a study that its withdrawal named: stays for ever too, and refuses every revision of it. */
+const studyMarkerKey = (studyId: string): string => `withdrawn/studies/${studyId}`;
 const indexKey = (s: StudyOfSubject): string => `subjects/${s.subjectId}/${s.studyId}/${s.revision}`;
 
 /**
- * Notes that the subject has this study. Must come before `isWithdrawn` is asked: an erasure sets its marker and then
- * lists the notes, so either it finds this one or the asker finds the marker.
+ * Notes that the subject has this study. Must come before `isWithdrawn` is asked: an erasure sets its markers and then
+ * lists the notes, so either it finds this one or the asker finds a marker.
  */
 export async function noteStudy(store: ObjectStore, study: StudyOfSubject, signal: AbortSignal): Promise<void> {
   await store.put(BUCKET, indexKey(study), canonicalJson({}), { contentType: 'application/json', signal });
 }
 
-export async function isWithdrawn(store: ObjectStore, subjectId: SubjectId, signal: AbortSignal): Promise<boolean> {
-  return (await store.head(BUCKET, markerKey(subjectId), signal)) !== undefined;
+/** Whether the subject withdrew, or the study was withdrawn whole, under whatever subject this revision names. */
+export async function isWithdrawn(store: ObjectStore, { subjectId, studyId }: StudyOfSubject, signal: AbortSignal): Promise<boolean> {
+  const markers = await Promise.all([markerKey(subjectId), studyMarkerKey(studyId)].map((key) => store.head(BUCKET, key, signal)));
+  return markers.some((marker) => marker !== undefined);
 }
 
 /** Removes all objects of the prefixes; answers how many there were. */
@@ -77,36 +81,57 @@ async function writeMarker(store: ObjectStore, subjectId: SubjectId, marker: Mar
   return marker;
 }
 
-/** Revisions of the subject that were noted, as [study, revision], besides those that the marker knows. */
-async function notedRevisions(store: ObjectStore, subjectId: SubjectId, marker: Marker, signal: AbortSignal): Promise<[string, string][]> {
-  const known = new Set(marker.revisions.map((r) => r.join('/')));
-  const found: [string, string][] = [];
-  for await (const { key } of store.list(BUCKET, `subjects/${subjectId}/`, signal)) {
-    const [study = '', revision = ''] = key.split('/').slice(2);
-    if (study !== '' && !known.has(`${study}/${revision}`)) found.push([study, revision]);
+interface Note {
+  readonly key: string;
+  readonly study: string;
+  readonly revision: string;
+}
+
+/** Notes of the subject, and of the named studies under any: whose earlier revisions were stands in the notes' keys alone. */
+async function notesOf(store: ObjectStore, subjectId: SubjectId, named: ReadonlySet<string>, signal: AbortSignal): Promise<Note[]> {
+  const found: Note[] = [];
+  for await (const { key } of store.list(BUCKET, named.size > 0 ? 'subjects/' : `subjects/${subjectId}/`, signal)) {
+    const [, subject = '', study = '', revision = ''] = key.split('/');
+    if (study !== '' && (subject === subjectId || named.has(study))) found.push({ key, study, revision });
   }
   return found;
 }
 
+/** Revisions that were noted, as [study, revision], besides those that the marker knows. */
+function newRevisions(notes: readonly Note[], marker: Marker): (readonly [string, string])[] {
+  const known = new Set(marker.revisions.map((r) => r.join('/')));
+  const found = new Map(notes.map(({ study, revision }) => [`${study}/${revision}`, [study, revision] as const]));
+  return [...found].flatMap(([name, revision]) => (known.has(name) ? [] : [revision]));
+}
+
 /**
- * Erases the subject, and again after the longest job; then tells so, and of each study that it is withdrawn.
+ * Erases the subject's revisions, and the studies that are named whole; again after the longest job; then tells so, and of
+ * each revision that it is withdrawn.
  * @throws Fault ERASURE_PENDING until the second erasure may be the last
  */
 export async function eraseSubject(
   { store, clock, eraseAgainAfterMs }: ErasePorts,
-  subjectId: SubjectId,
+  { subjectId, studies }: SubjectWithdrawn,
   signal: AbortSignal,
 ): Promise<EventRecord[]> {
+  const named = new Set<string>(studies);
   let marker =
     (await readMarker(store, subjectId, signal)) ??
     (await writeMarker(store, subjectId, { format: 'ctstream-withdrawn/1', sinceMs: clock.nowMs(), objects: 0, revisions: [] }, signal));
-  const noted = await notedRevisions(store, subjectId, marker, signal);
+  for (const study of named) await store.put(BUCKET, studyMarkerKey(study), canonicalJson({}), { contentType: 'application/json', signal });
+  const notes = await notesOf(store, subjectId, named, signal);
+  const noted = newRevisions(notes, marker);
   // The marker knows a study before its note goes, so that no crash can make it forgotten.
   if (noted.length > 0)
     marker = await writeMarker(store, subjectId, { ...marker, revisions: [...marker.revisions, ...noted].sort() }, signal);
   const theirs = marker.revisions.map(([study, revision]) => `${study}/${revision}/`);
-  const removed = await removeAll(store, theirs, signal);
-  await removeAll(store, [`subjects/${subjectId}/`], signal);
+  const removed = await removeAll(store, [...theirs, ...[...named].map((study) => `${study}/`)], signal);
+  if (notes.length > 0)
+    await store.remove(
+      BUCKET,
+      notes.map(({ key }) => key),
+      signal,
+    );
   if (removed > 0) marker = await writeMarker(store, subjectId, { ...marker, objects: marker.objects + removed }, signal);
   if (clock.nowMs() < marker.sinceMs + eraseAgainAfterMs)
     throw new Fault('ERASURE_PENDING', true, `${removed} objects erased; again when no job can be running that began before`);
@@ -120,6 +145,8 @@ export async function eraseSubject(
         stage: 'assess',
         code: 'PATIENT_WITHDRAWN',
         detail: 'erased',
+        // Named studies are told whole already; else release must take this for the whole study.
+        subjectId: studies === null ? null : subjectId,
       },
     })),
   ];

@@ -148,9 +148,9 @@ const run = (
     },
     signal,
   );
-const withdrawal = (subject = 'subject1'): EventIn<'ctstream.research.v1.SubjectWithdrawn'> => ({
+const withdrawal = (subject = 'subject1', studies: string[] | null = null): EventIn<'ctstream.research.v1.SubjectWithdrawn'> => ({
   type: 'ctstream.research.v1.SubjectWithdrawn',
-  value: { subjectId: subject as SubjectId },
+  value: { subjectId: subject as SubjectId, studies: studies as ResearchStudyId[] | null },
   id: `w-${subject}`,
   source: 's',
   timeMs: 0,
@@ -310,7 +310,10 @@ describe('withdrawal', () => {
       kind: 'emit',
       events: [
         { type: 'ctstream.research.v1.ErasureDone', value: { subjectId: 'subject1', stage: 'assess', objects: before + 2, rows: 0 } },
-        { type: 'ctstream.research.v1.StudyRejected', value: { studyId: 'study1', revision: 'r1', code: 'PATIENT_WITHDRAWN' } },
+        {
+          type: 'ctstream.research.v1.StudyRejected',
+          value: { studyId: 'study1', revision: 'r1', code: 'PATIENT_WITHDRAWN', subjectId: null },
+        },
         { type: 'ctstream.research.v1.StudyRejected', value: { studyId: 'study1', revision: 'r2', code: 'PATIENT_WITHDRAWN' } },
       ],
     });
@@ -334,6 +337,27 @@ describe('withdrawal', () => {
     ]);
     await expect(run(objects, withdrawal())).rejects.toMatchObject({ code: 'ERASURE_PENDING' });
     expect([...objects.keys()].sort()).toEqual(['study1/r2/manifest.json', 'subjects/subject2/study1/r2', 'withdrawn/subject1']);
+  });
+
+  test('a study that the withdrawal names goes whole, though assess knows it by another subject alone, and does not come back', async () => {
+    const objects = new Map<string, Uint8Array>([
+      ['subjects/subject1/study2/r1', Buffer.from('{}')],
+      ['study2/r1/manifest.json', Buffer.from('{}')],
+    ]);
+    assessed(await run(objects, putStudy(objects, [soft])));
+    objects.set('study1/r2/manifest.json', Buffer.from('never told'));
+    await expect(run(objects, withdrawal('subject2', ['study1']))).rejects.toMatchObject({ code: 'ERASURE_PENDING' });
+    const left = ['study2/r1/manifest.json', 'subjects/subject1/study2/r1', 'withdrawn/studies/study1', 'withdrawn/subject2'];
+    expect([...objects.keys()].sort()).toEqual(left);
+    expect(await run(objects, putStudy(objects, [soft]))).toMatchObject({ kind: 'skip', code: 'PATIENT_WITHDRAWN' });
+    expect([...objects.keys()].sort()).toEqual(left);
+    nowMs += ERASE_AGAIN_AFTER_MS;
+    const told = await run(objects, withdrawal('subject2', ['study1']));
+    expect(told.events.map((e) => e.value)).toMatchObject([
+      { subjectId: 'subject2', stage: 'assess' },
+      { studyId: 'study1', revision: 'r1', code: 'PATIENT_WITHDRAWN', subjectId: 'subject2' },
+    ]);
+    expect(await run(objects, withdrawal('subject2', ['study1']))).toEqual(told);
   });
 
   test('a study in hand when its subject withdraws is not published, and the volume that it wrote goes', async () => {

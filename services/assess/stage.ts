@@ -98,7 +98,7 @@ async function refuseWithdrawn(store: ObjectStore, value: Anonymised['value'], s
 
 async function assessOne({ value }: Anonymised, { store, random, limits }: AssessPorts, signal: AbortSignal): Promise<Outcome> {
   await noteStudy(store, value, signal);
-  if (await isWithdrawn(store, value.subjectId, signal)) return await refuseWithdrawn(store, value, signal);
+  if (await isWithdrawn(store, value, signal)) return await refuseWithdrawn(store, value, signal);
   const key = assessmentKey(value);
   const standing = await readManifest<Assessment>(store, BUCKET, key, signal);
   if (standing !== undefined) return eventOf(key, standing);
@@ -119,7 +119,7 @@ async function assessOne({ value }: Anonymised, { store, random, limits }: Asses
   const study = await assessStudy(series, keep, limits, signal);
   if (!study.eligible) return reject(study.code, describe(study.verdicts));
   if (await isSuperseded(store, value, signal)) return skip('SUPERSEDED', 'a later revision of the study is assessed');
-  if (await isWithdrawn(store, value.subjectId, signal)) return await refuseWithdrawn(store, value, signal);
+  if (await isWithdrawn(store, value, signal)) return await refuseWithdrawn(store, value, signal);
   return eventOf(key, await publishManifest(store, BUCKET, key, assessmentOf(value, attempt, study), signal, began));
 }
 
@@ -132,6 +132,6 @@ export const assess: Stage<Anonymised['type'] | 'ctstream.research.v1.SubjectWit
 
   async handle(event, ports, signal) {
     if (event.type === 'ctstream.research.v1.StudyAnonymised') return await assessOne(event, ports, signal);
-    return emit(await eraseSubject(ports, event.value.subjectId, signal));
+    return emit(await eraseSubject(ports, event.value, signal));
   },
 };

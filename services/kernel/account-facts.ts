@@ -112,6 +112,8 @@ export interface Facts {
   readonly labelledRevisions: Set<string>;
   readonly released: Set<string>;
   readonly withdrawn: Set<SubjectId>;
+  /** Studies that a withdrawal named: whole, whoever their revisions were of. */
+  readonly withdrawnStudies: Set<ResearchStudyId>;
   /** Of each partition the end of the newest cut, and when the newest round with one was closed. */
   readonly cut: Map<string, Cut>;
   /** By stage and event id, the newest first; without dead letters that were replayed. */
@@ -167,6 +169,7 @@ function emptyFacts(): Facts {
     labelledRevisions: new Set(),
     released: new Set(),
     withdrawn: new Set(),
+    withdrawnStudies: new Set(),
     cut: new Map(),
     parked: new Map(),
     parkedOf: new Map(),
@@ -258,6 +261,7 @@ function noteResearch(facts: Facts, e: EventIn): void {
       return;
     case 'ctstream.research.v1.SubjectWithdrawn':
       facts.withdrawn.add(e.value.subjectId);
+      for (const id of e.value.studies ?? []) facts.withdrawnStudies.add(id);
       return;
   }
 }

@@ -191,7 +191,8 @@ const BEFORE_RELEASE: readonly StandingCode[] = ['AWAITING_RELEASE', 'AWAITING_R
 export function researchStanding(fold: Fold, id: ResearchStudyId, anonymised: readonly Anonymised[]): Standing {
   const { facts } = fold;
   const e = newest(anonymised, (r) => r.value.ordinal);
-  if (facts.withdrawn.has(e.value.subjectId)) return { state: 'withdrawn', code: 'PATIENT_WITHDRAWN', reached: 'anonymised' };
+  if (facts.withdrawn.has(e.value.subjectId) || facts.withdrawnStudies.has(id))
+    return { state: 'withdrawn', code: 'PATIENT_WITHDRAWN', reached: 'anonymised' };
   const revisions = [...new Map(anonymised.map((r) => [r.value.revision, r])).values()].toSorted(
     (a, b) => b.value.ordinal - a.value.ordinal || (a.id > b.id ? -1 : 1),
   );

@@ -256,6 +256,8 @@ test('verdicts: rejected, excluded, withdrawn, out of scope, changed', () => {
   expect(stateOf([...way(1, 4), excluded], finished)).toEqual(['excluded', 'COHORT_FULL']);
   const gone = event('ctstream.research.v1.SubjectWithdrawn', { subjectId: 'P1' });
   expect(stateOf([...way(1, 7), gone], finished)).toEqual(['withdrawn', 'PATIENT_WITHDRAWN']);
+  const named = event('ctstream.research.v1.SubjectWithdrawn', { subjectId: 'P2', studies: [research(1)['studyId']] });
+  expect(stateOf([...way(1, 7), named], finished)).toEqual(['withdrawn', 'PATIENT_WITHDRAWN']);
   expect(stateOf([census([{ n: 1, state: 'outOfScope' }])])).toEqual(['outOfScope', 'OUT_OF_SCOPE']);
   const [available] = way(1, 1) as [EventIn];
   expect(stateOf([available, skipOf(available, 'STUDY_CHANGED')], finished)).toEqual(['waiting', 'STUDY_CHANGED']);

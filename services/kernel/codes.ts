@@ -337,7 +337,8 @@ const rows = {
   SCHEMA_AHEAD: { kind: 'waiting', meaning: 'The event was written by a newer version.', remedy: 'Update this stage; the event waits.' },
   SCHEMA_ID_MISMATCH: {
     kind: 'waiting',
-    meaning: "The record's schema id means another type in the registry: the registry has lost its ids and given them anew.",
+    meaning:
+      "The record's schema id means another type, or another version of it, in the registry: the registry has lost its ids and given them anew.",
     remedy:
       'Give the registry its earlier ids back (publish the schemas in the same order into an empty one), then restart the stage; the event waits.',
   },

@@ -2,7 +2,7 @@
 import { digestOfParts } from '../kernel/digest.ts';
 import type { Queryable, Transaction } from '../ports/database.ts';
 
-const AUDIT_LOCK = 0x41554449;
+export const AUDIT_LOCK = 0x41554449;
 const GENESIS = '0'.repeat(64);
 
 interface AuditRow {

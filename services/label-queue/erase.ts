@@ -1,5 +1,6 @@
-// Erasure of a withdrawn subject: studies, tasks and readings, and what the outbox still holds of them. The audit stays:
-// it names tasks only, and which study a task was of stands nowhere any more.
+// Erasure of a withdrawn subject: its studies, those that its withdrawal names, their tasks and readings, and what the outbox
+// still holds of them. The audit stays: it names tasks only, and which study a task was of stands nowhere any more.
+import type { StudySelected, SubjectWithdrawn } from '../../schemas/events.gen.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { SubjectId } from '../kernel/ids.ts';
 import type { Database, Transaction } from '../ports/database.ts';
@@ -16,9 +17,19 @@ export async function lockSubject(tx: Transaction, subjectId: string): Promise<v
   await tx.query("SELECT pg_advisory_xact_lock(hashtext('subject'), hashtext($1))", [subjectId]);
 }
 
-/** Ask it under `lockSubject`. */
-export async function isWithdrawn(tx: Transaction, subjectId: string): Promise<boolean> {
-  return (await tx.query('SELECT 1 FROM withdrawn WHERE subject_id = $1', [subjectId])).length > 0;
+/** The same of a study: an erasure may name it that knows another subject. Taken after that of the subject. */
+export async function lockStudy(tx: Transaction, studyId: string): Promise<void> {
+  await tx.query("SELECT pg_advisory_xact_lock(hashtext('study'), hashtext($1))", [studyId]);
+}
+
+/** Whether the revision is of a subject that withdrew, or of what was withdrawn of its study. Ask it under both locks. */
+export async function isWithdrawn(tx: Transaction, v: Pick<StudySelected, 'subjectId' | 'studyId' | 'ordinal'>): Promise<boolean> {
+  const found = await tx.query(
+    `SELECT 1 FROM withdrawn WHERE subject_id = $1
+     UNION ALL SELECT 1 FROM withdrawn_study WHERE study_id = $2 AND ordinal >= $3`,
+    [v.subjectId, v.studyId, v.ordinal],
+  );
+  return found.length > 0;
 }
 
 /**
@@ -27,14 +38,15 @@ export async function isWithdrawn(tx: Transaction, subjectId: string): Promise<b
  */
 export async function eraseSubject(
   { database, eraseAgainAfterMs }: ErasePorts,
-  subjectId: SubjectId,
+  { subjectId, studies }: SubjectWithdrawn,
   cause: string,
   signal: AbortSignal,
 ): Promise<void> {
   const { rows, isLast } = await database.transaction(async (tx) => {
     await lockSubject(tx, subjectId);
+    await lockStudies(tx, subjectId, studies ?? []);
     await tx.query('INSERT INTO withdrawn (subject_id) VALUES ($1) ON CONFLICT DO NOTHING', [subjectId]);
-    const gone = await eraseStudies(tx, subjectId);
+    const gone = await eraseStudies(tx, subjectId, studies ?? []);
     const [state] = await tx.query<{ rows: number; studies: string[]; since_ms: string }>(
       `UPDATE withdrawn SET rows = rows + $2, studies = array(SELECT DISTINCT unnest(studies || $3::text[]))
        WHERE subject_id = $1
@@ -51,16 +63,48 @@ export async function eraseSubject(
   if (!isLast) throw new Fault('ERASURE_PENDING', true, `${rows} rows erased; again when no job can be running that began before`);
 }
 
-/** The subject's revisions; of a study whose newest one is theirs all: after a merge in the PACS the older ones have its images. */
-async function eraseStudies(tx: Transaction, subjectId: SubjectId): Promise<{ rows: number; studies: string[] }> {
+/** Those that are named, and those that the subject has here: none can be added to them under the subject's lock. */
+async function lockStudies(tx: Transaction, subjectId: SubjectId, named: readonly string[]): Promise<void> {
+  const theirs = await tx.query<{ study_id: string }>('SELECT DISTINCT study_id FROM study WHERE subject_id = $1', [subjectId]);
+  for (const studyId of [...new Set([...named, ...theirs.map((t) => t.study_id)])].sort()) await lockStudy(tx, studyId);
+}
+
+/** Above every ordinal: the whole study. */
+const WHOLE = 2_147_483_647;
+
+interface Reached {
+  readonly studyId: string;
+  readonly ordinal: number;
+}
+
+/** Notes up to which ordinal studies are withdrawn. */
+async function noteWithdrawn(tx: Transaction, studies: readonly Reached[]): Promise<void> {
+  await tx.query(
+    `INSERT INTO withdrawn_study AS w (study_id, ordinal)
+     SELECT study_id, max(ordinal) FROM unnest($1::text[], $2::integer[]) AS new (study_id, ordinal) GROUP BY study_id
+     ON CONFLICT (study_id) DO UPDATE SET ordinal = greatest(w.ordinal, excluded.ordinal)`,
+    [studies.map((s) => s.studyId), studies.map((s) => s.ordinal)],
+  );
+}
+
+/**
+ * The subject's revisions; of a study that is named, or whose newest one is theirs, all: after a merge in the PACS the older
+ * ones have its images.
+ */
+async function eraseStudies(tx: Transaction, subjectId: SubjectId, named: readonly string[]): Promise<{ rows: number; studies: string[] }> {
   // Locks the studies as a submission does: one that is under way ends first, and what it said goes with the rest.
-  const studies = await tx.query<{ study_id: string; revision: string }>(
-    `SELECT study_id, revision FROM study s WHERE study_id IN (SELECT study_id FROM study WHERE subject_id = $1)
+  const studies = await tx.query<{ study_id: string; revision: string; ordinal: number }>(
+    `SELECT study_id, revision, ordinal FROM study s
+     WHERE study_id = ANY ($2::text[]) OR study_id IN (SELECT study_id FROM study WHERE subject_id = $1)
        AND (subject_id = $1 OR $1 = (SELECT n.subject_id FROM study n WHERE n.study_id = s.study_id
                                      ORDER BY n.ordinal DESC, n.revision DESC LIMIT 1))
      ORDER BY study_id, revision FOR UPDATE`,
-    [subjectId],
+    [subjectId, named],
   );
+  await noteWithdrawn(tx, [
+    ...studies.map((s) => ({ studyId: s.study_id, ordinal: s.ordinal })),
+    ...named.map((studyId) => ({ studyId, ordinal: WHOLE })),
+  ]);
   let rows = studies.length;
   await tx.query("SELECT set_config('ctstream.erasure', 'on', true)");
   for (const { study_id: study, revision } of studies) {
@@ -83,7 +127,7 @@ async function eraseStudies(tx: Transaction, subjectId: SubjectId): Promise<{ ro
     rows += readings.length + tasks.length + lineage.length;
   }
   await tx.query("SELECT set_config('ctstream.erasure', 'off', true)");
-  return { rows, studies: studies.map((s) => s.study_id) };
+  return { rows, studies: [...new Set([...named, ...studies.map((s) => s.study_id)])] };
 }
 
 async function finish(tx: Transaction, subjectId: SubjectId, rows: number, cause: string): Promise<void> {

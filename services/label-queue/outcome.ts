@@ -95,7 +95,7 @@ async function end(
     const detail = `${next.reason} after ${said.length} reading${said.length === 1 ? '' : 's'}`;
     await tx.enqueue({
       type: 'ctstream.research.v1.StudyRejected',
-      value: { ...ids, stage: 'label-queue', code: next.code, detail },
+      value: { ...ids, stage: 'label-queue', code: next.code, detail, subjectId: null },
       cause: study.event_id,
     });
     return;

@@ -7,7 +7,7 @@ import type { EventIn, Stage } from '../kernel/stage.ts';
 import type { Randomness } from '../ports/clock.ts';
 import type { Transaction } from '../ports/database.ts';
 import { audit } from './audit.ts';
-import { eraseSubject, type ErasePorts, isWithdrawn, lockSubject } from './erase.ts';
+import { eraseSubject, type ErasePorts, isWithdrawn, lockStudy, lockSubject } from './erase.ts';
 import { openTasks } from './outcome.ts';
 import { markStale, moveTasks, noteLineage, placeOf, type VolumeStore } from './revisions.ts';
 
@@ -33,7 +33,7 @@ export const labelQueueStage: Stage<Selected['type'] | 'ctstream.research.v1.Sub
 
   async handle(event, ports, signal) {
     if (event.type === 'ctstream.research.v1.StudySelected') await openStudy(event, ports, signal);
-    else await eraseSubject(ports, event.value.subjectId, event.id, signal);
+    else await eraseSubject(ports, event.value, event.id, signal);
     return emit([]);
   },
 };
@@ -45,7 +45,7 @@ async function openStudy(event: Selected, { database, random, store }: LabelQueu
       lockSubject(tx, v.subjectId),
       lockStudy(tx, v.studyId),
       tx.firstSight(event.id),
-      isWithdrawn(tx, v.subjectId),
+      isWithdrawn(tx, v),
     ]);
     if (!isNew || isGone) return;
     const place = await placeOf(tx, store, v, signal);
@@ -67,24 +67,16 @@ async function openStudy(event: Selected, { database, random, store }: LabelQueu
       case 'new':
       case 'stale': {
         const [, tasks] = await Promise.all([insertStudy(tx, event), openTasks(tx, random, v, ['grade-1', 'grade-2'])]);
+        if (place.before !== undefined) {
+          await markStale(tx, v, place.before);
+          const why = 'a newer revision has another volume or is of another subject, and is read anew';
+          await tell(tx, event, place.before, 'READING_STALE', why);
+        }
+        // Behind the outbox, as in a submission: the two take turns at its counter and at the audit in one order.
         await audit(tx, 'label-queue', 'opened', { tasks: tasks.join(' ') });
-        if (place.before === undefined) return;
-        await markStale(tx, v, place.before);
-        await tell(
-          tx,
-          event,
-          place.before,
-          'READING_STALE',
-          'a newer revision has another volume or is of another subject, and is read anew',
-        );
       }
     }
   }, signal);
-}
-
-/** Revisions of a study may be of two subjects (merged in the PACS) and come at once, one of them from a retry topic. */
-async function lockStudy(tx: Transaction, studyId: string): Promise<void> {
-  await tx.query("SELECT pg_advisory_xact_lock(hashtext('study'), hashtext($1))", [studyId]);
 }
 
 async function insertStudy(tx: Transaction, { id, value: v }: Selected): Promise<void> {

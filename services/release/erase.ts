@@ -2,8 +2,8 @@
 // written anew (erase-version.ts), candidates are void.
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { SubjectWithdrawn } from '../../schemas/events.gen.ts';
 import { Fault } from '../kernel/fault.ts';
-import type { SubjectId } from '../kernel/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Transaction } from '../ports/database.ts';
 import type { ReleaseDeps } from './build.ts';
@@ -19,11 +19,14 @@ export interface ErasePorts extends ReleaseDeps {
   readonly eraseAgainAfterMs: number;
 }
 
-/** What a fact says of whose study it is: an exclusion or rejection names no subject, only a selection has an ordinal. */
+/**
+ * What a fact says of whose study it is: an exclusion names no subject, a rejection only when it tells of a withdrawal that
+ * named its studies; only a selection has an ordinal.
+ */
 export interface Named {
   readonly studyId: string;
   readonly revision: string;
-  readonly subjectId?: string;
+  readonly subjectId?: string | null;
   readonly ordinal?: number;
 }
 
@@ -39,14 +42,18 @@ export async function isWithdrawn(tx: Transaction, fact: Named): Promise<boolean
     [fact.studyId],
   );
   if (study === undefined) return false;
-  if (study.revisions.includes(fact.revision)) return true;
+  if (study.ordinal === WHOLE || study.revisions.includes(fact.revision)) return true;
   if (fact.ordinal !== undefined) return fact.ordinal <= study.ordinal;
   // Another subject's study again: a newer selection stands, or this grade names who has it.
-  return fact.subjectId === undefined && selectedOf(await factsOfStudy(tx, fact.studyId)).length === 0;
+  return (fact.subjectId ?? undefined) === undefined && selectedOf(await factsOfStudy(tx, fact.studyId)).length === 0;
 }
+
+/** Ordinal of a study that is withdrawn whole: above every revision's. */
+const WHOLE = 2_147_483_647;
 
 interface Kept extends Named {
   readonly eventId: string;
+  readonly subjectId?: string;
 }
 
 async function factsOfStudy(tx: Transaction, studyId: string): Promise<Kept[]> {
@@ -57,7 +64,7 @@ async function factsOfStudy(tx: Transaction, studyId: string): Promise<Kept[]> {
     eventId,
     studyId,
     revision,
-    ...(subjectId === undefined ? {} : { subjectId }),
+    ...(typeof subjectId === 'string' ? { subjectId } : {}),
     ...(ordinal === undefined ? {} : { ordinal }),
   }));
 }
@@ -67,41 +74,77 @@ const selectedOf = (facts: readonly Kept[]): (Kept & { readonly ordinal: number 
 
 /**
  * Notes a withdrawn study and deletes what is known of it; versions that may hold it are marked. Was it merged to another
- * subject, by whom its newest selection is, only the withdrawn subject's revisions go. `said` is the subject's fact or
- * what told that its revision is withdrawn. Answers the facts deleted.
+ * subject, by whom its newest selection is, only the withdrawn subject's revisions go. `said` is the subject's fact.
+ * Answers the facts deleted.
  */
-export async function forgetStudy(tx: Transaction, said: Omit<Named, 'revision'> & { readonly revision?: string }): Promise<number> {
+export async function forgetStudy(tx: Transaction, said: Said): Promise<number> {
+  return await forgetSaid(tx, said, false);
+}
+
+/**
+ * The same when a stage told that it erased a revision. Does it name the subject, their studies are named by the withdrawal
+ * itself, so no more goes than is known as theirs: a revision that was never selected says nothing of the others. In events of
+ * an earlier version it names nobody, and all goes where it is not known whose the revision was.
+ */
+export async function forgetTold(tx: Transaction, said: Named): Promise<number> {
+  return await forgetSaid(tx, said, typeof said.subjectId === 'string');
+}
+
+type Said = Omit<Named, 'revision'> & { readonly revision?: string };
+
+async function forgetSaid(tx: Transaction, said: Said, isExact: boolean): Promise<number> {
   const facts = await factsOfStudy(tx, said.studyId);
   const subjectId = said.subjectId ?? facts.find((f) => f.revision === said.revision && f.subjectId !== undefined)?.subjectId;
   if (subjectId === undefined && (await isForgotten(tx, said))) return 0;
   const newest = newestOf(selectedOf(facts)).get(said.studyId);
-  const leaving = facts.filter(leavesWith({ subjectId, ordinal: said.ordinal ?? -Infinity }, facts, newest));
+  const leaving = facts.filter(
+    leavesWith({ subjectId, revision: said.revision, ordinal: said.ordinal ?? -Infinity, isExact }, facts, newest),
+  );
+  const ordinal = Math.max(0, said.ordinal ?? 0, ...selectedOf(leaving).map((f) => f.ordinal));
+  return await forget(tx, { studyId: said.studyId, ordinal, told: said.revision === undefined ? [] : [said.revision] }, leaving);
+}
+
+/** Notes a study that its subject's withdrawal named, and deletes all that is known of it, whoever its revisions were of. */
+async function forgetWhole(tx: Transaction, studyId: string): Promise<number> {
+  return await forget(tx, { studyId, ordinal: WHOLE, told: [] }, await factsOfStudy(tx, studyId));
+}
+
+/** Notes what is withdrawn of the study: up to the ordinal, the revisions that were told, and those that leave. */
+async function forget(
+  tx: Transaction,
+  { studyId, ordinal, told }: { readonly studyId: string; readonly ordinal: number; readonly told: readonly string[] },
+  leaving: readonly Kept[],
+): Promise<number> {
   await tx.query(
     `INSERT INTO withdrawn_study AS w (study_id, ordinal, revisions) VALUES ($1, $2, $3)
      ON CONFLICT (study_id) DO UPDATE SET ordinal = greatest(w.ordinal, excluded.ordinal),
        revisions = array(SELECT DISTINCT unnest(w.revisions || excluded.revisions) ORDER BY 1)`,
-    [
-      said.studyId,
-      Math.max(0, said.ordinal ?? 0, ...selectedOf(leaving).map((f) => f.ordinal)),
-      [...new Set([...leaving.map((f) => f.revision), ...(said.revision === undefined ? [] : [said.revision])])].sort(),
-    ],
+    [studyId, ordinal, [...new Set([...leaving.map((f) => f.revision), ...told])].sort()],
   );
   const gone = await tx.query('DELETE FROM fact WHERE event_id = ANY ($1::text[]) RETURNING 1', [leaving.map((f) => f.eventId)]);
   if (gone.length > 0) await clearVersions(tx);
   return gone.length;
 }
 
+interface Gone {
+  readonly subjectId: string | undefined;
+  readonly revision: string | undefined;
+  readonly ordinal: number;
+  /** Of facts that name no subject, only the revision's own are the subject's. */
+  readonly isExact: boolean;
+}
+
 function leavesWith(
-  gone: { readonly subjectId: string | undefined; readonly ordinal: number },
+  gone: Gone,
   facts: readonly Kept[],
   newest: (Kept & { readonly ordinal: number }) | undefined,
 ): (fact: Kept) => boolean {
   // Of a revision that nobody selected it is not known whether it is the newest: then all goes.
   if (gone.subjectId === undefined) return () => true;
+  const theirs = new Set([gone.revision, ...facts.filter((f) => f.subjectId === gone.subjectId).map((f) => f.revision)]);
   // A grade may come before its selection: that tells whose the study is.
-  if (newest === undefined) return (f) => f.subjectId === undefined || f.subjectId === gone.subjectId;
+  if (newest === undefined) return (f) => theirs.has(f.revision) || (f.subjectId === undefined && !gone.isExact);
   if (newest.subjectId === gone.subjectId || newest.ordinal <= gone.ordinal) return () => true;
-  const theirs = new Set(facts.filter((f) => f.subjectId === gone.subjectId).map((f) => f.revision));
   return (f) => theirs.has(f.revision);
 }
 
@@ -123,11 +166,13 @@ async function clearVersions(tx: Transaction): Promise<void> {
 }
 
 /**
- * Erases the subject, and again after the longest job; then tells so. `cause` is the id of the withdrawal's event.
+ * Erases the subject and the studies that are named, and again after the longest job; then tells so. `cause` is the id of the
+ * withdrawal's event.
  * @throws Fault ERASURE_PENDING until the second erasure may be the last; those of store and database
  */
-export async function eraseSubject(ports: ErasePorts, subjectId: SubjectId, cause: string, signal: AbortSignal): Promise<void> {
-  const { rows, sinceMs } = await ports.database.transaction(async (tx) => await eraseFacts(tx, subjectId), signal);
+export async function eraseSubject(ports: ErasePorts, withdrawal: SubjectWithdrawn, cause: string, signal: AbortSignal): Promise<void> {
+  const { subjectId } = withdrawal;
+  const { rows, sinceMs } = await ports.database.transaction(async (tx) => await eraseFacts(tx, withdrawal), signal);
   const objects = await eraseFromVersions(ports, signal);
   if (rows > 0 && sinceMs >= ports.eraseAgainAfterMs) await removeStaging(ports.stagingDir, ports.clock.nowMs() - sinceMs);
   const isLast = await ports.database.transaction(async (tx) => {
@@ -150,14 +195,15 @@ export async function eraseSubject(ports: ErasePorts, subjectId: SubjectId, caus
 }
 
 /** Answers how many rows were erased so far, and since when, in milliseconds. */
-async function eraseFacts(tx: Transaction, subjectId: SubjectId): Promise<{ rows: number; sinceMs: number }> {
+async function eraseFacts(tx: Transaction, { subjectId, studies: named }: SubjectWithdrawn): Promise<{ rows: number; sinceMs: number }> {
   await lockFacts(tx, 'erase');
   await tx.query('INSERT INTO withdrawn (subject_id) VALUES ($1) ON CONFLICT DO NOTHING', [subjectId]);
+  let rows = 0;
+  for (const study of named ?? []) rows += await forgetWhole(tx, study);
   const studies = await tx.query<{ study: string }>(
     "SELECT DISTINCT value ->> 'studyId' AS study FROM fact WHERE value ->> 'subjectId' = $1",
     [subjectId],
   );
-  let rows = 0;
   for (const { study } of studies) rows += await forgetStudy(tx, { studyId: study, subjectId });
   // Each time: a build that began before the withdrawal, and died, left files where no candidate is.
   await tx.query(

@@ -43,7 +43,10 @@ const factArb: fc.Arbitrary<Fact> = fc
       };
     if (kind === 3)
       return { type: 'ctstream.research.v1.StudyExcluded', value: { ...id(n), cohort, round: 1, code: 'COHORT_FULL', detail: '' } };
-    return { type: 'ctstream.research.v1.StudyRejected', value: { ...id(n), stage: 'label-queue', code: 'READER_REJECTED', detail: '' } };
+    return {
+      type: 'ctstream.research.v1.StudyRejected',
+      value: { ...id(n), stage: 'label-queue', code: 'READER_REJECTED', detail: '', subjectId: null },
+    };
   });
 
 describe('what belongs into a version', () => {
@@ -90,7 +93,7 @@ describe('revisions of a study in a version', () => {
   });
   const rejected = (ordinal: number, stage: string, code: Code): Fact => ({
     type: 'ctstream.research.v1.StudyRejected',
-    value: { ...revision(ordinal), stage, code, detail: '' },
+    value: { ...revision(ordinal), stage, code, detail: '', subjectId: null },
   });
   const built = (facts: Fact[]): [(string | undefined)[], number] => {
     const { members, waiting } = contentsOf(facts);

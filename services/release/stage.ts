@@ -2,7 +2,7 @@
 import { emit } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
 import { eraseFromVersions } from './erase-version.ts';
-import { type ErasePorts, eraseSubject, forgetStudy, isWithdrawn, namesWithdrawn } from './erase.ts';
+import { type ErasePorts, eraseSubject, forgetStudy, forgetTold, isWithdrawn, namesWithdrawn } from './erase.ts';
 import type { FactType } from './facts.ts';
 import { lockFacts } from './versions.ts';
 
@@ -20,7 +20,7 @@ export const releaseStage: Stage<FactType | 'ctstream.research.v1.SubjectWithdra
   jobTimeoutMs: 10 * 60_000,
 
   async handle(event, ports, signal) {
-    if (event.type === 'ctstream.research.v1.SubjectWithdrawn') await eraseSubject(ports, event.value.subjectId, event.id, signal);
+    if (event.type === 'ctstream.research.v1.SubjectWithdrawn') await eraseSubject(ports, event.value, event.id, signal);
     else await keepFact(event, ports, signal);
     return emit([]);
   },
@@ -35,7 +35,8 @@ async function keepFact(event: EventIn<FactType>, ports: ErasePorts, signal: Abo
     await tx.query('INSERT INTO seen (topic, partition, place) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', place);
     await lockFacts(tx, ends ? 'erase' : 'add');
     if (!(await tx.firstSight(event.id))) return 0;
-    if (ends || (await namesWithdrawn(tx, event.value))) return await forgetStudy(tx, event.value);
+    if (ends) return await forgetTold(tx, event.value);
+    if (await namesWithdrawn(tx, event.value)) return await forgetStudy(tx, event.value);
     if (await isWithdrawn(tx, event.value)) return 0;
     await tx.query('INSERT INTO fact (topic, partition, place, event_id, type, value) VALUES ($1, $2, $3, $4, $5, $6)', [
       ...place,

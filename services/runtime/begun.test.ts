@@ -100,7 +100,7 @@ const stored = ({ value: { centre, studyInstanceUid, revision } }: Available): N
   }) as NewEvent;
 
 /** An event of another stage breaks the contract, which ends the process on the spot: as near to a kill as one process can come. */
-const KILL: Outcome = emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } }]);
+const KILL: Outcome = emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never, studies: null } }]);
 
 type Handle = (event: Available, job?: Job) => Promise<Outcome>;
 

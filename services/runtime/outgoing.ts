@@ -32,7 +32,9 @@ function verdict(stage: Contract, event: EventIn, what: 'StudySkipped' | 'StudyR
   }
   if (stage.zone === 'research' && 'studyId' in v && 'revision' in v) {
     const { studyId, revision } = v;
-    return { type: `ctstream.research.v1.${what}`, value: { studyId, revision, stage: stage.name, code, detail } };
+    const value = { studyId, revision, stage: stage.name, code, detail };
+    if (what === 'StudySkipped') return { type: 'ctstream.research.v1.StudySkipped', value };
+    return { type: 'ctstream.research.v1.StudyRejected', value: { ...value, subjectId: null } };
   }
   throw new InvariantViolation(`${stage.name} can't skip or reject a ${event.type}: it is about no study of the ${stage.zone} zone`);
 }

@@ -15,7 +15,7 @@ const codec = avroCodec();
 const never = new AbortController().signal;
 const record = (subject: string, id = subject) =>
   codec.encode(
-    { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: subject as SubjectId } },
+    { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: subject as SubjectId, studies: null } },
     { id, source: 'anonymise', timeMs: 0 },
   );
 

@@ -177,7 +177,9 @@ describe('contract', () => {
   };
 
   test('an event that crosses the boundary with a clinical id as its cause ends the process', async () => {
-    const error = await broken(async () => emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } }]));
+    const error = await broken(async () =>
+      emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never, studies: null } }]),
+    );
     expect(error).toMatchObject({ name: 'InvariantViolation', message: expect.stringContaining('does not produce') });
   });
 
@@ -188,7 +190,11 @@ describe('contract', () => {
       (cause?: string): Handle =>
       async () =>
         emit([
-          { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never }, ...(cause === undefined ? {} : { cause }) },
+          {
+            type: 'ctstream.research.v1.SubjectWithdrawn',
+            value: { subjectId: 'p' as never, studies: null },
+            ...(cause === undefined ? {} : { cause }),
+          },
         ]);
     const stage = { name: 'anonymise', produces: ['ct.research.subject-withdrawn.v1'] };
     await expect(run(broker, crossing(), { stage, group: 'one' }).done).rejects.toThrow(/crosses the trust boundary/);
@@ -271,7 +277,7 @@ describe('what a job holds', () => {
     const { ctx, done } = start(broker, async (_event, job) => {
       job?.untilSettled(async () => void released++);
       job?.untilSettled(() => Promise.reject(new Error('Ivanov')));
-      return emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } }]);
+      return emit([{ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never, studies: null } }]);
     });
     await expect(done).rejects.toMatchObject({ name: 'InvariantViolation' });
     expect(released).toBe(1);
@@ -464,7 +470,7 @@ describe('faults', () => {
     const clock = manualClock();
     const good = codec.encode(available('1'), { id: 'x', source: 's', timeMs: 1_800_000_000_000 });
     const wrongType = codec.encode(
-      { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } },
+      { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never, studies: null } },
       { id: 'w', source: 's', timeMs: 1_800_000_000_000 },
     );
     const newer = Buffer.from(good.value);
@@ -760,7 +766,7 @@ describe('whose turn it is', () => {
       { id: `${centre}-${i}`, source: 's', timeMs: 1_800_000_000_000 },
     );
   const withdrawn = codec.encode(
-    { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } },
+    { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never, studies: null } },
     { id: 'withdrawn', source: 's', timeMs: 1_800_000_000_000 },
   );
   const manyPartitions = (): MemoryBroker => {

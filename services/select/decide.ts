@@ -133,7 +133,7 @@ function newestOnly<C extends Candidate>(candidates: readonly C[]): { newest: C[
  * Decides a round: one decision per candidate. Selected is final, so limits count the earlier rounds too.
  *
  * - `withdrawn`: the subjects that had withdrawn when the round closed. They are absent: no decision, and no place taken.
- *   A replay gives each round those that it knew; who withdrew later is decided as then, so all others are too.
+ *   A replay knows erased revisions in their place, and leaves these out itself.
  * - Of an undecided study's revisions the newest counts, the others are skipped `SUPERSEDED`.
  * - A newer revision of a selected study takes its place: revised, whatever is full. Of an excluded one it is skipped
  *   `ALREADY_DECIDED`. An older one than was decided is skipped `SUPERSEDED`.

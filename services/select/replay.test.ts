@@ -34,7 +34,7 @@ function assessed(offset: number, studyId: string, over: Partial<StudyAssessed> 
   } as unknown as EventIn<'ctstream.research.v1.StudyAssessed'>;
 }
 
-/** Rounds as select makes them: each with its cut, the candidates that it saw, and who had been erased before. */
+/** Rounds as select makes them: each with its cut, the candidates that it saw, and which studies had been erased before. */
 function record(
   rounds: readonly { end: number; saw: readonly EventIn<'ctstream.research.v1.StudyAssessed'>[]; erasedBefore?: readonly string[] }[],
 ): Omit<RecordedRounds, 'assessed'> {
@@ -43,14 +43,16 @@ function record(
   let sequence = 0n;
   const add = (list: EventIn[], event: EventRecord): void =>
     void list.push({ ...event, id: String(sequence), sequence: sequence++ } as unknown as EventIn);
-  const withdrawn = new Set<string>();
+  const gone = new Set<string>();
   for (const [i, { end, saw, erasedBefore = [] }] of rounds.entries()) {
     for (const studyId of erasedBefore) {
-      withdrawn.add(`subject-${studyId}`);
+      gone.add(studyId);
       const value = { studyId, revision: 'r1', stage: 'select', code: 'PATIENT_WITHDRAWN', detail: 'erased' };
       add(log.erased, { type: 'ctstream.research.v1.StudyRejected', value } as unknown as EventRecord);
     }
-    const decisions = decide({ cohort: file.cohort, candidates: saw.map((e) => assessedOf(e.id, e.value)), earlier, withdrawn });
+    const left = earlier.filter((e) => !gone.has(e.studyId));
+    const candidates = saw.map((e) => assessedOf(e.id, e.value));
+    const decisions = decide({ cohort: file.cohort, candidates, earlier: left, withdrawn: new Set() });
     for (const d of decisions) {
       const { studyId, ordinal, subjectId, site } = d.candidate;
       if (d.outcome !== 'skipped') earlier.push({ studyId, ordinal, subjectId, site, cell: d.cell, outcome: d.outcome });
@@ -80,6 +82,21 @@ test('rounds are decided as they were, whatever came late into a hole or withdre
     { end: 6, saw: [a2, e], erasedBefore: ['c'] },
   ]);
   const again = replayRounds({ ...log, assessed: all }, [file]);
+  expect(told(again.told)).toEqual(told([...log.decisions, ...log.rounds]));
+  expect(again.undecided).toBe(0);
+});
+
+test("a study that another's withdrawal named is erased; its former subject stays as recorded", () => {
+  const subjectId = a.value.subjectId;
+  const [b1, b2] = [1, 2].map((ordinal) =>
+    assessed(5 + ordinal, 'b', { subjectId, ordinal, revision: `r${ordinal}` } as Partial<StudyAssessed>),
+  );
+  if (b1 === undefined || b2 === undefined) throw new Error('no revisions');
+  const log = record([
+    { end: 7, saw: [a, b1] },
+    { end: 8, saw: [b2], erasedBefore: ['a'] },
+  ]);
+  const again = replayRounds({ ...log, assessed: [a, b1, b2] }, [file]);
   expect(told(again.told)).toEqual(told([...log.decisions, ...log.rounds]));
   expect(again.undecided).toBe(0);
 });

@@ -44,7 +44,7 @@ export function replayRounds(log: RecordedRounds, cohorts: readonly CohortFile[]
   const told: ReplayedRounds['told'][number][] = [];
   const seen = new Set<string>();
   for (const rounds of Map.groupBy(log.rounds, (r) => r.value.cohort).values()) {
-    const earlier: EarlierDecision[] = [];
+    const earlier: (EarlierDecision & { readonly key: string })[] = [];
     const done = new Set<string>();
     const roundOf = recordedRounds(log.decisions, rounds[0]?.value.cohort ?? '');
     for (const round of rounds.toSorted((a, b) => a.value.round - b.value.round)) {
@@ -53,16 +53,18 @@ export function replayRounds(log: RecordedRounds, cohorts: readonly CohortFile[]
       for (const [key] of below) seen.add(key);
       // What came into a hole of the cut was decided in a later round, or not yet.
       const came = below.filter(([key]) => (roundOf.get(key) ?? Number.POSITIVE_INFINITY) <= number);
+      const gone = erasedBefore(log.erased, round);
       const decisions = decide({
         cohort: fileOf(round, cohorts).cohort,
-        candidates: came.map(([, place]) => place.assessed),
-        earlier,
-        withdrawn: erasedBefore(log.erased, candidates, round),
+        candidates: came.filter(([key]) => !gone.has(key)).map(([, place]) => place.assessed),
+        earlier: earlier.filter(({ key }) => !gone.has(key)),
+        withdrawn: new Set(),
       });
       for (const d of decisions) {
         const { studyId, ordinal, subjectId, site } = d.candidate;
-        done.add(revisionKey(d.candidate));
-        if (d.outcome !== 'skipped') earlier.push({ studyId, ordinal, subjectId, site, cell: d.cell, outcome: d.outcome });
+        const key = revisionKey(d.candidate);
+        done.add(key);
+        if (d.outcome !== 'skipped') earlier.push({ key, studyId, ordinal, subjectId, site, cell: d.cell, outcome: d.outcome });
         told.push(decisionEvent(d, name, number));
       }
       const count = (outcome: string): number => decisions.filter((d) => d.outcome === outcome).length;
@@ -95,9 +97,10 @@ function recordedRounds(decisions: readonly Told[], cohort: string): Map<string,
   return found;
 }
 
-/** Subjects that were erased before the round closed: rounds and erasures take one lock and number their events in one order. */
-function erasedBefore(erased: RecordedRounds['erased'], candidates: ReadonlyMap<string, Place>, round: RoundClosed): Set<string> {
-  const subjects = new Map([...candidates.values()].map(({ assessed }) => [assessed.studyId, assessed.subjectId]));
-  const before = erased.filter((e) => (e.sequence ?? 0n) < (round.sequence ?? 0n));
-  return new Set(before.flatMap((e) => subjects.get(e.value.studyId) ?? []));
+/**
+ * Revisions that were erased before the round closed: rounds and erasures take one lock and number their events in one order.
+ * Not their subjects: another's withdrawal may have named the study.
+ */
+function erasedBefore(erased: RecordedRounds['erased'], round: RoundClosed): Set<string> {
+  return new Set(erased.filter((e) => (e.sequence ?? 0n) < (round.sequence ?? 0n)).map((e) => revisionKey(e.value)));
 }

@@ -2,7 +2,7 @@
 import { emit } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
 import type { Database } from '../ports/database.ts';
-import { eraseSubject, type ErasePorts, isWithdrawn, lockSubject } from './erase.ts';
+import { eraseSubject, type ErasePorts, isWithdrawn, lockStudy, lockSubject } from './erase.ts';
 
 type Assessed = EventIn<'ctstream.research.v1.StudyAssessed'>;
 
@@ -22,7 +22,7 @@ export const selectStage: Stage<Assessed['type'] | 'ctstream.research.v1.Subject
 
   async handle(event, ports, signal) {
     if (event.type === 'ctstream.research.v1.StudyAssessed') await append(event, ports.database, signal);
-    else await eraseSubject(ports, event.value.subjectId, event.id, signal);
+    else await eraseSubject(ports, event.value, event.id, signal);
     return emit([]);
   },
 };
@@ -31,12 +31,13 @@ async function append(event: Assessed, database: Database, signal: AbortSignal):
   await database.transaction(async (tx) => {
     const place = [event.topic, event.partition, event.offset.toString()];
     const v = event.value;
-    const [, , isNew, isGone] = await Promise.all([
+    const [, , , isNew, isGone] = await Promise.all([
       // Also for a record that came before, or is not kept: the cut counts offsets, not events.
       tx.query('INSERT INTO seen (topic, partition, place) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', place),
       lockSubject(tx, v.subjectId),
+      lockStudy(tx, v.studyId),
       tx.firstSight(event.id),
-      isWithdrawn(tx, v.subjectId),
+      isWithdrawn(tx, v),
     ]);
     if (!isNew || isGone) return;
     await tx.query(

@@ -225,7 +225,9 @@ test('released, queued and retrying studies of a withdrawn patient all go; nothi
     expect(verdicts.filter((v) => v?.studyInstanceUid === t.studyInstanceUid && v.code === 'PATIENT_WITHDRAWN').length).toBeGreaterThan(0);
 
   // Only what refuses, the pseudonym and the studies that research stages must not take again, and what was told of it.
-  expect(await objectsWith([...words, later.studyInstanceUid])).toEqual([`ct-research/withdrawn/${subjectId}`]);
+  expect((await objectsWith([...words, later.studyInstanceUid])).sort()).toEqual(
+    [subjectId, ...ids.map((id) => `studies/${id}`)].map((of) => `ct-research/withdrawn/${of}`).sort(),
+  );
   const marks = await rowsWith([...words, later.studyInstanceUid]);
   expect(
     marks.filter(
@@ -235,7 +237,9 @@ test('released, queued and retrying studies of a withdrawn patient all go; nothi
   expect([...(await links()).keys()]).toEqual([other.studyInstanceUid]);
   expect((await objectsOf('ct-releases')).filter((n) => n.endsWith('.nii.gz'))).toHaveLength(images.length / 2);
 
-  expect((await eventsOf('ct.research.subject-withdrawn.v1')).map((e) => [e.value, e.key])).toEqual([[{ subjectId }, subjectId]]);
+  expect((await eventsOf('ct.research.subject-withdrawn.v1')).map((e) => [e.value, e.key])).toEqual([
+    [{ subjectId, studies: expect.arrayContaining(ids) }, subjectId],
+  ]);
   // By what is written, nobody is named: not in the receipt, not in a log.
   for (const name of [released.patientId, subjectId, released.studyInstanceUid]) expect(said.join('\n')).not.toContain(name);
 

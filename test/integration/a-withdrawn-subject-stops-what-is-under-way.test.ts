@@ -48,7 +48,7 @@ const eventOf = (event: EventRecord, topic: string): Event =>
 const handle = async (event: Event, store: ObjectStore = deps.store): Promise<unknown> =>
   await releaseStage.handle(event, { ...deps, store, outDir, clock: systemClock, eraseAgainAfterMs: 0 }, signal());
 const withdrawal = (n: number): Event =>
-  eventOf({ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: `subject-${n}` as SubjectId } }, 'w');
+  eventOf({ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: `subject-${n}` as SubjectId, studies: null } }, 'w');
 
 beforeAll(async () => {
   kit = await openKit('underway');
@@ -213,7 +213,10 @@ test('submissions that race a withdrawal count or are told so; afterwards nothin
       outcomes.push(outcome);
     }),
   );
-  const gone = eventOf({ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'subject-q' as SubjectId } }, 'w');
+  const gone = eventOf(
+    { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'subject-q' as SubjectId, studies: null } },
+    'w',
+  );
   const erase = labelQueueStage
     .handle(gone as EventIn<'ctstream.research.v1.SubjectWithdrawn'>, ports, signal())
     // Labels that have just been written are not published: no publisher runs here.

@@ -49,11 +49,11 @@ test("every schema is published once, mapped to the registry's id, and records c
   expect(again).toEqual(published);
   expect([...mapped.keys()].sort()).toEqual([...schemaTexts().keys()].sort());
   const codec = avroCodec({ registryIds: mapped });
-  const event = { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never } } as const;
+  const event = { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: 'p' as never, studies: null } } as const;
   const out = codec.encode(event, { id: 'e', source: 's', timeMs: 1_800_000_000_000 });
   const id = Buffer.from(out.value).readUInt32BE(1);
   const answer = (await (await fetch(`${registryUrl}/schemas/ids/${id}`)).json()) as { schema: string };
-  expect(answer.schema).toBe(schemaTexts().get('research/subject-withdrawn.v1.avsc'));
+  expect(answer.schema).toBe(schemaTexts().get('research/subject-withdrawn.v1.1.avsc'));
   expect(codec.decode({ ...out, partition: 0, offset: 0n, timestampMs: 0 })).toMatchObject(event);
 }, 60_000);
 

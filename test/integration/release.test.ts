@@ -8,7 +8,6 @@ import { gzipSync } from 'node:zlib';
 import type { EventRecord, Reading, StudySelected } from '../../schemas/events.gen.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 import { Fault } from '../../services/kernel/fault.ts';
-import type { SubjectId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { approveRelease } from '../../services/release/approve.ts';
 import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
@@ -87,6 +86,7 @@ const refuse = (n: number): EventRecord => ({
     stage: 'label-queue',
     code: 'READER_REJECTED',
     detail: 'UNGRADABLE',
+    subjectId: null,
   },
 });
 
@@ -399,7 +399,7 @@ test('a subject withdraws while the store does not remove: a build without studi
   });
   const { subjectId } = select(3).value;
   const erase = async (over: Partial<ErasePorts>): Promise<void> =>
-    await eraseSubject({ ...ports(), ...over }, subjectId as SubjectId, 'withdrawal', AbortSignal.timeout(30_000));
+    await eraseSubject({ ...ports(), ...over }, { subjectId, studies: null }, 'withdrawal', AbortSignal.timeout(30_000));
   await expect(erase({ store: away })).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
   await expect(buildRelease(deps, { version: 'v3.1.0' })).rejects.toMatchObject({ code: 'NO_STUDIES' });
   expect(await files()).toBeGreaterThan(3);

@@ -4,9 +4,10 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createHmac } from 'node:crypto';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { EventRecord, StudyAssessed, StudySelected } from '../../schemas/events.gen.ts';
+import type { EventRecord, StudyAssessed, StudySelected, SubjectWithdrawn } from '../../schemas/events.gen.ts';
 import type { ResearchRevision, ResearchStudyId, SubjectId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
+import { AUDIT_LOCK } from '../../services/label-queue/audit.ts';
 import { claim } from '../../services/label-queue/leases.ts';
 import { type Reader, registerReaders } from '../../services/label-queue/readers.ts';
 import { queueState } from '../../services/label-queue/state.ts';
@@ -21,7 +22,7 @@ import { systemClock, systemRandom } from '../../services/runtime/system.ts';
 import { type CohortFile, parseCohort } from '../../services/select/cohort.ts';
 import { closeRound } from '../../services/select/round.ts';
 import { selectStage } from '../../services/select/stage.ts';
-import { assessed, codec, type Kit, openKit, type StageDatabase } from './research-kit.ts';
+import { assessed, codec, eventually, type Kit, openKit, type StageDatabase } from './research-kit.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 
 const COHORT: CohortFile = {
@@ -81,13 +82,8 @@ async function outboxOf(database: StageDatabase, studyId: string): Promise<Event
   return rows.map((r) => codec.decode({ ...r, partition: 0, offset: 0n, timestampMs: 0 }));
 }
 
-/** Revision `ordinal` of study `n` with a volume of these bytes is assessed, and a round is closed. What select tells of it. */
-async function chosen(
-  n: number,
-  ordinal: number,
-  volume: string,
-  subject?: string,
-): Promise<{ readonly assessed: StudyAssessed; readonly selected: readonly StudySelected[] }> {
+/** Revision `ordinal` of study `n` with a volume of these bytes is assessed: a candidate. */
+async function waits(n: number, ordinal: number, volume: string, subject?: string): Promise<StudyAssessed> {
   const names = { revision: `revision-${n}-${ordinal}` as ResearchRevision, volumeKey: `study-${n}/${ordinal}/volume.nii.gz` };
   // As assess does: the event's digest of equal volumes is another one in each revision.
   const salt = sha256Hex(`${n}|${ordinal}`);
@@ -101,11 +97,19 @@ async function chosen(
   await kit.store('assess').put('ct-research', names.volumeKey, gzipSync(volume));
   await kit.store('assess').put('ct-research', `study-${n}/${names.revision}/assessment.json`, Buffer.from(JSON.stringify(assessment)));
   await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
+  return record.value;
+}
+
+/** As `waits`, and a round is closed. What select tells of it. */
+async function chosen(
+  ...of: Parameters<typeof waits>
+): Promise<{ readonly assessed: StudyAssessed; readonly selected: readonly StudySelected[] }> {
+  const value = await waits(...of);
   await closeRound(select, COHORT, 0);
-  const selected = (await outboxOf(select, record.value.studyId)).flatMap((told) =>
-    told.type === 'ctstream.research.v1.StudySelected' && told.value.revision === record.value.revision ? [told.value] : [],
+  const selected = (await outboxOf(select, value.studyId)).flatMap((told) =>
+    told.type === 'ctstream.research.v1.StudySelected' && told.value.revision === value.revision ? [told.value] : [],
   );
-  return { assessed: record.value, selected };
+  return { assessed: value, selected };
 }
 
 /** As `chosen`, and what select tells goes on to the reading room. */
@@ -238,6 +242,26 @@ test('graded, another volume: grade and readings stay, are stale, and the next v
   expect(await rowsOf(queue, "SELECT 1 FROM reading r JOIN task t USING (task_id) WHERE t.study_id = 'study-4'")).toHaveLength(4);
 }, 60_000);
 
+test('a newer revision of what was graded waits for the outbox before it takes the audit, as a submission does', async () => {
+  await comes(8, 1, 'one');
+  await grades('anna', 1);
+  await grades('boris', 1);
+  const { selected } = await chosen(8, 2, 'two');
+  let entering: Promise<unknown> = Promise.resolve();
+  await queue.transaction(async (outbox) => {
+    await outbox.query('SELECT last FROM outbox_counter FOR UPDATE');
+    entering = Promise.all(selected.map(enters));
+    const waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    await eventually('the selection to wait', async () => (await rowsOf(queue, waiting)).length > 0);
+    const audit = `SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                   WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid = ${AUDIT_LOCK}`;
+    expect(await rowsOf(queue, audit)).toEqual([]);
+  });
+  await entering;
+  expect(await studiesOf(8)).toEqual(['revision-8-1 labelled stale by revision-8-2', 'revision-8-2 reading']);
+  await close(8);
+}, 60_000);
+
 test('a selection that comes back late does not move the task back', async () => {
   const first = await comes(5, 1, 'one');
   const [told] = await outboxOf(select, first.studyId);
@@ -265,7 +289,7 @@ test('a candidate that comes back late is superseded at select, and reaches no r
 test('a withdrawal erases what is known of every revision', async () => {
   await comes(7, 1, 'one');
   await comes(7, 2, 'two');
-  const gone = { type: 'ctstream.research.v1.SubjectWithdrawn' as const, value: { subjectId: assessed(7).value.subjectId } };
+  const gone = { type: 'ctstream.research.v1.SubjectWithdrawn' as const, value: { subjectId: assessed(7).value.subjectId, studies: null } };
   await labelQueueStage
     .handle(
       eventIn(gone, 'ct.research.subject-withdrawn.v1'),
@@ -295,9 +319,17 @@ async function inRelease(record: EventRecord): Promise<void> {
   await releaseStage.handle(event, { ...release, outDir, clock: systemClock, eraseAgainAfterMs: 0 }, signal());
 }
 
-/** The subject withdraws: at the reading room and release. What the outboxes hold counts as published. */
-async function withdraws(subject: string): Promise<void> {
-  const value = { subjectId: subject as SubjectId };
+const withdrawalOf = (subject: string, named: readonly number[] | null): SubjectWithdrawn => ({
+  subjectId: subject as SubjectId,
+  studies: named === null ? null : named.map((n) => `study-${n}` as ResearchStudyId),
+});
+
+/**
+ * The subject withdraws: at the reading room and release. What the outboxes hold counts as published. `named` are the studies
+ * that the withdrawal names; one of an earlier version names none.
+ */
+async function withdraws(subject: string, named: readonly number[] | null = null): Promise<void> {
+  const value = withdrawalOf(subject, named);
   for (const database of [queue, release.database])
     await database.query('UPDATE outbox SET sent_at = clock_timestamp() WHERE sent_at IS NULL');
   await labelQueueStage.handle(
@@ -309,9 +341,13 @@ async function withdraws(subject: string): Promise<void> {
 }
 
 /** The subject withdraws: at select. What it still has of the study, and of which revisions it tells so. */
-async function withdrawsFromSelect(subject: string, n: number): Promise<{ candidates: string[]; decisions: string[]; told: string[] }> {
+async function withdrawsFromSelect(
+  subject: string,
+  n: number,
+  named: readonly number[] | null = null,
+): Promise<{ candidates: string[]; decisions: string[]; told: string[] }> {
   await select.query('UPDATE outbox SET sent_at = clock_timestamp() WHERE sent_at IS NULL');
-  const value = { subjectId: subject as SubjectId };
+  const value = withdrawalOf(subject, named);
   await selectStage
     .handle(
       eventIn({ type: 'ctstream.research.v1.SubjectWithdrawn' as const, value }, 'ct.research.subject-withdrawn.v1'),
@@ -330,9 +366,10 @@ async function withdrawsFromSelect(subject: string, n: number): Promise<{ candid
   return { candidates: await of('candidate'), decisions: await of('decision'), told: told.sort() };
 }
 
-async function tellsWithdrawn(n: number, ordinal: number, stage: string): Promise<void> {
+/** A stage tells that it has erased the revision; whose it was, when the withdrawal named its studies. */
+async function tellsWithdrawn(n: number, ordinal: number, stage: string, subject: string | null = null): Promise<void> {
   const ids = { studyId: `study-${n}` as ResearchStudyId, revision: `revision-${n}-${ordinal}` as ResearchRevision };
-  const value = { ...ids, stage, code: 'PATIENT_WITHDRAWN' as const, detail: 'erased' };
+  const value = { ...ids, stage, code: 'PATIENT_WITHDRAWN' as const, detail: 'erased', subjectId: subject as SubjectId | null };
   await inRelease({ type: 'ctstream.research.v1.StudyRejected', value });
 }
 
@@ -463,4 +500,110 @@ test('the other subject withdraws after a merge: nothing of the images stays, an
   });
   for (const event of [...(selection === undefined ? [] : [selection]), ...late]) await inRelease(event);
   expect(await factsOf(16)).toEqual([]);
+}, 60_000);
+
+/** What anonymise does first when a study's patient withdraws. */
+async function erasesImages(n: number): Promise<void> {
+  const store = kit.store('anonymise');
+  const keys: string[] = [];
+  for await (const { key } of store.list('ct-research', `study-${n}/`)) keys.push(key);
+  expect(keys.length).toBeGreaterThan(0);
+  await store.remove('ct-research', keys);
+}
+
+test('the other subject withdraws, whose revision never left anonymise: the study goes whole, from what was released too', async () => {
+  const first = await comes(17, 1, 'one');
+  await comes(18, 1, 'one');
+  for (let n = 0; n < 4; n += 1) await grades(n % 2 === 0 ? 'anna' : 'boris', 1);
+  for (const n of [17, 18]) await releaseLearns(n);
+  const told = await outboxOf(queue, 'study-17');
+  const [selection] = await outboxOf(select, 'study-17');
+  if (selection?.type !== 'ctstream.research.v1.StudySelected') throw new Error('not selected');
+  await publishes('v3.0.0');
+  const { studies } = await verifyRelease(join(outDir, 'v3.0.0'));
+  await erasesImages(17);
+  expect(await withdrawsFromSelect('other-17', 17, [17])).toEqual({ candidates: [], decisions: [], told: ['revision-17-1'] });
+  await withdraws('other-17', [17]);
+  expect([await rowsOfQueue(17), await factsOf(17)]).toEqual([0, []]);
+  expect(await verifyRelease(join(outDir, 'v3.0.0'))).toMatchObject({ ok: true, studies: studies - 1, withdrawn: 1 });
+  await publishes('v4.0.0');
+  expect(await verifyRelease(join(outDir, 'v4.0.0'))).toMatchObject({ ok: true, studies: studies - 1, withdrawn: 0 });
+  // What comes late, of the former subject or of anybody: a candidate, a selection by another cohort, and what release keeps.
+  for (const [ordinal, subjectId] of [
+    [1, first.subjectId],
+    [2, 'other-17'],
+    [3, 'third-17'],
+  ] as const) {
+    const names = { subjectId: subjectId as SubjectId, revision: `revision-17-${ordinal}` as ResearchRevision };
+    const late = { ...names, ordinal };
+    await enters({ ...selection.value, ...late });
+    const record = assessed(17, late);
+    await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
+    for (const event of [selection, ...told])
+      await inRelease({ ...event, value: { ...event.value, ...('ordinal' in event.value ? late : names) } } as EventRecord);
+  }
+  expect([await rowsOfQueue(17), await factsOf(17)]).toEqual([0, []]);
+  expect(await rowsOf(select, "SELECT 1 FROM candidate WHERE study_id = 'study-17'")).toEqual([]);
+}, 120_000);
+
+test("the other subject's withdrawal overtakes the former's revision: it opens nothing and is no candidate", async () => {
+  // With the studies named, and of an earlier version that names none: then by the revisions that went.
+  for (const [n, named] of [
+    [19, [19]],
+    [20, null],
+  ] as const) {
+    const before = await chosen(n, 1, 'one');
+    const after = await chosen(n, 2, 'one', `other-${n}`);
+    for (const value of after.selected) await enters(value);
+    await withdraws(`other-${n}`, named);
+    await withdrawsFromSelect(`other-${n}`, n, named);
+    for (const value of before.selected) await enters(value);
+    expect([n, await rowsOfQueue(n)]).toEqual([n, 0]);
+    const record = { type: 'ctstream.research.v1.StudyAssessed' as const, value: before.assessed };
+    await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
+    expect([n, await rowsOf(select, 'SELECT 1 FROM candidate WHERE study_id = $1', [`study-${n}`])]).toEqual([n, []]);
+  }
+}, 60_000);
+
+test("the former subject withdraws, whose revision was never selected: that revision alone goes, and the other's stays published", async () => {
+  await waits(21, 1, 'one');
+  await comes(21, 2, 'one', 'other-21');
+  await gradedBy(1);
+  await releaseLearns(21);
+  const facts = ['StudyLabelled revision-21-2 other-21', 'StudySelected revision-21-2 other-21'];
+  expect(await factsOf(21)).toEqual(facts);
+  await publishes('v5.0.0');
+  const { studies } = await verifyRelease(join(outDir, 'v5.0.0'));
+  expect(await withdrawsFromSelect('subject-21', 21, [])).toMatchObject({ candidates: ['revision-21-2'], told: ['revision-21-1'] });
+  // Select's word comes before the withdrawal, assess's after it.
+  await releaseLearns(21);
+  expect(await factsOf(21)).toEqual(facts);
+  await withdraws('subject-21', []);
+  await tellsWithdrawn(21, 1, 'assess', 'subject-21');
+  expect(await factsOf(21)).toEqual(facts);
+  expect(await studiesOf(21)).toEqual(['revision-21-2 labelled']);
+  expect(await verifyRelease(join(outDir, 'v5.0.0'))).toMatchObject({ ok: true, studies, withdrawn: 0 });
+  await publishes('v6.0.0');
+  expect(await verifyRelease(join(outDir, 'v6.0.0'))).toMatchObject({ ok: true, studies, withdrawn: 0 });
+  // An event of an earlier version does not say whose the revision was: then it may be the newest, of the one who withdrew.
+  await tellsWithdrawn(21, 3, 'assess');
+  expect(await factsOf(21)).toEqual([]);
+  expect(await verifyRelease(join(outDir, 'v6.0.0'))).toMatchObject({ ok: true, studies: studies - 1, withdrawn: 1 });
+}, 120_000);
+
+test('of exclusions, which name no subject, those of the revision that was told go', async () => {
+  for (const ordinal of [1, 2])
+    await inRelease({
+      type: 'ctstream.research.v1.StudyExcluded',
+      value: {
+        studyId: 'study-22' as ResearchStudyId,
+        revision: `revision-22-${ordinal}` as ResearchRevision,
+        cohort: 'test',
+        round: ordinal,
+        code: 'COHORT_FULL',
+        detail: '',
+      },
+    });
+  await tellsWithdrawn(22, 1, 'select', 'subject-22');
+  expect(await factsOf(22)).toEqual(['StudyExcluded revision-22-2']);
 }, 60_000);

@@ -111,7 +111,7 @@ test('nothing stays of a subject who withdrew since the replay before, and a rep
   if (published === undefined) throw new Error('nothing was published');
   for (const bucket of ['ct-clinical', 'ct-research']) await source.remove(bucket, source.keys(bucket));
   const { subjectId } = published.value;
-  const told = { type: 'ctstream.research.v1.SubjectWithdrawn' as const, value: { subjectId } };
+  const told = { type: 'ctstream.research.v1.SubjectWithdrawn' as const, value: { subjectId, studies: null } };
   const withdrawn = codec.decode({
     ...codec.encode(told, { id: 'w', source: 'anonymise', timeMs: 0 }),
     partition: 0,

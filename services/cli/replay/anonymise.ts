@@ -137,7 +137,7 @@ export async function replayRecorded(
   const recorded = own.filter((e) => !withdrawn.concerns(e) && !isOfDenied(e, denied) && !leftOut.has(e));
   const objects = await comparePublished(
     ctx,
-    [...was.values()].filter((e) => !withdrawn.subjects.has(e.value.subjectId) && !leftOut.has(e)),
+    [...was.values()].filter((e) => !withdrawn.subjects.has(e.value.subjectId) && !withdrawn.named.has(e.value.studyId) && !leftOut.has(e)),
   );
   const open = stored.filter((e) => !isDenied(e)).length - handled.length - freed.length;
   const holds = run.faults.filter(({ code }) => code.startsWith('HELD_')).length;

@@ -35,7 +35,9 @@ export async function replayAssess(
   const attempts = new Map(published.map((e) => [revisionKey(e.value), e.value.volumeKey.split('/')[2] ?? '']));
   const named = new Set(published.map((e) => e.value.manifestKey));
   const ids = new Set(recorded.map((e) => e.id));
-  const all = eventsIn(log, 'ctstream.research.v1.StudyAnonymised').filter((e) => !withdrawn.subjects.has(e.value.subjectId));
+  const all = eventsIn(log, 'ctstream.research.v1.StudyAnonymised').filter(
+    ({ value: v }) => !withdrawn.subjects.has(v.subjectId) && !withdrawn.named.has(v.studyId),
+  );
   const studies = all.filter((e) => outcomeIds(assess, e).some((id) => ids.has(id)));
   const isLate = (e: Anonymised): boolean => late.has(revisionKey(e.value));
   const events: Handled[] = [...studies.filter((e) => !isLate(e)), ...studies.filter(isLate)];

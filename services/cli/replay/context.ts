@@ -110,6 +110,8 @@ const WITHDRAWN = 'ctstream.research.v1.SubjectWithdrawn';
 
 export interface Withdrawn {
   readonly subjects: ReadonlySet<string>;
+  /** Studies that their withdrawals named: of these nothing is, whoever the revisions were of. */
+  readonly named: ReadonlySet<string>;
   /** Whether the event is of a withdrawn subject, or tells of an erasure. */
   concerns(event: EventIn): boolean;
 }
@@ -117,13 +119,12 @@ export interface Withdrawn {
 /** Who withdrew: nothing of them is rebuilt. */
 export function withdrawnIn(events: readonly EventIn[]): Withdrawn {
   const subjects = new Set<string>(events.flatMap((e) => (e.type === WITHDRAWN ? [e.value.subjectId] : [])));
-  // A rejection names its study only.
-  const studies = new Set<string>(
-    events.flatMap(({ value: v }) => ('subjectId' in v && 'studyId' in v && subjects.has(v.subjectId) ? [v.studyId] : [])),
-  );
+  const named = new Set<string>(events.flatMap((e) => (e.type === WITHDRAWN ? (e.value.studies ?? []) : [])));
+  const isTheirs = (v: EventIn['value']): boolean => 'subjectId' in v && v.subjectId !== null && subjects.has(v.subjectId);
+  // Most rejections name their study only.
+  const theirs = events.flatMap(({ value: v }) => ('studyId' in v && isTheirs(v) ? [v.studyId] : []));
+  const studies = new Set<string>([...named, ...theirs]);
   const concerns = ({ value: v }: EventIn): boolean =>
-    ('subjectId' in v && subjects.has(v.subjectId)) ||
-    ('studyId' in v && studies.has(v.studyId)) ||
-    ('code' in v && v.code === 'PATIENT_WITHDRAWN');
-  return { subjects, concerns };
+    isTheirs(v) || ('studyId' in v && studies.has(v.studyId)) || ('code' in v && v.code === 'PATIENT_WITHDRAWN');
+  return { subjects, named, concerns };
 }

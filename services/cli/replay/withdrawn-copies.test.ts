@@ -44,6 +44,18 @@ test('of ct-research go the revisions of the subject, whatever says so, and nobo
   expect(await eraseWithdrawn(stores, [...log, withdrawn])).toEqual([]);
 });
 
+test('a study that a withdrawal names goes whole, with the notes of it under any subject', async () => {
+  const { stores, left } = await scene([
+    'research/R1/q/manifest.json P2',
+    'research/R1/q/a/1.tar',
+    'research/R2/q/manifest.json P2',
+    'research/subjects/P2/R1/q',
+    'research/subjects/P2/R2/q',
+  ]);
+  await eraseWithdrawn(stores, [event('SubjectWithdrawn', { subjectId: 'P1', studies: ['R1'] })]);
+  expect(left()).toEqual(['research/R2/q/manifest.json', 'research/subjects/P2/R2/q']);
+});
+
 test('a version goes when the deployment has written it anew since', async () => {
   const { stores, left } = await scene(
     [
