@@ -13,12 +13,16 @@ import { ReleaseError } from './release-error.ts';
 import { fileSha256, filesUnder, SUMS_FILE, sumsText } from './sums.ts';
 import { documentFacts, type TextDeps, textsOf } from './texts.ts';
 import { verifyRelease } from './verify.ts';
-import { checkVersion, findVersion, openVersion, type VersionRow } from './versions.ts';
+import { checkVersion, findVersion, openVersion, type TakenUntil, type VersionRow } from './versions.ts';
 
 export interface ReleaseDeps extends TextDeps {
   readonly database: Database;
   /** Folder with room for a whole dataset. */
   readonly stagingDir: string;
+}
+
+export interface BuildDeps extends ReleaseDeps {
+  readonly takenUntil: TakenUntil;
 }
 
 export interface BuildOptions {
@@ -52,10 +56,10 @@ const COPIES_AT_A_TIME = 4;
 /**
  * Builds the candidate of a version in ct-release-candidates (and `outDir`), verified from what was written.
  * Building again gives the same bytes; a released version is built again on the disk only.
- * @throws ReleaseError, Fault of store or database
+ * @throws ReleaseError, Fault of store, database or bus
  */
-export async function buildRelease(deps: ReleaseDeps, o: BuildOptions): Promise<Built> {
-  const row = await openVersion(deps.database, checkVersion(o.version), o);
+export async function buildRelease(deps: BuildDeps, o: BuildOptions): Promise<Built> {
+  const row = await openVersion(deps.database, checkVersion(o.version), o, deps.takenUntil);
   const facts = await documentFacts(deps, row, o.signal);
   if (facts.entries.length === 0) {
     // Nothing was built from this cut, so the name stays free for a later one; unless files of withdrawn subjects are still to be

@@ -1,21 +1,24 @@
 // Release's consumer: it keeps what the log says of studies, and erases. Versions are built from it (build.ts).
 import { emit } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
+import type { EventBus } from '../ports/event-bus.ts';
+import type { VersionCut } from './documents.ts';
 import { eraseFromVersions } from './erase-version.ts';
 import { type ErasePorts, eraseSubject, forgetStudy, isWithdrawn, namesWithdrawn } from './erase.ts';
 import type { FactType } from './facts.ts';
 import { lockFacts } from './versions.ts';
 
+const FACT_TOPICS = [
+  'ct.research.study-selected.v1',
+  'ct.research.study-labelled.v1',
+  'ct.research.study-excluded.v1',
+  'ct.research.study-rejected.v1',
+];
+
 export const releaseStage: Stage<FactType | 'ctstream.research.v1.SubjectWithdrawn', ErasePorts> = {
   name: 'release',
   zone: 'research',
-  consumes: [
-    'ct.research.study-selected.v1',
-    'ct.research.study-labelled.v1',
-    'ct.research.study-excluded.v1',
-    'ct.research.study-rejected.v1',
-    'ct.research.subject-withdrawn.v1',
-  ],
+  consumes: [...FACT_TOPICS, 'ct.research.subject-withdrawn.v1'],
   produces: ['ct.research.dataset-released.v1', 'ct.research.erasure-done.v1'],
   jobTimeoutMs: 10 * 60_000,
 
@@ -47,4 +50,10 @@ async function keepFact(event: EventIn<FactType>, ports: ErasePorts, signal: Abo
   }, signal);
   // Also on a second delivery: the first may have ended between the two.
   if (ends || forgotten > 0) await eraseFromVersions(ports, signal);
+}
+
+/** How far this consumer is through the facts of the log: it has handled what lies below, or handed it on to wait or to the dead. */
+export async function takenUntil(bus: Pick<EventBus, 'committed'>): Promise<VersionCut[]> {
+  const places = await bus.committed(releaseStage.name, FACT_TOPICS);
+  return places.map(({ topic, partition, offset }) => ({ topic, partition, endOffset: Number(offset) }));
 }

@@ -15,16 +15,16 @@ import { labelQueueStage } from '../../services/label-queue/stage.ts';
 import { submit } from '../../services/label-queue/submit.ts';
 import type { ObjectStore } from '../../services/ports/object-store.ts';
 import { approveRelease } from '../../services/release/approve.ts';
-import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
+import { type BuildDeps, buildRelease } from '../../services/release/build.ts';
 import type { FactType } from '../../services/release/facts.ts';
 import { releaseStage } from '../../services/release/stage.ts';
 import { verifyRelease } from '../../services/release/verify.ts';
 import { systemClock, systemRandom } from '../../services/runtime/system.ts';
-import { digestOf, type Kit, openKit, putAssessed, selected, type StageDatabase } from './research-kit.ts';
+import { digestOf, type Kit, openKit, putAssessed, selected, type StageDatabase, takenByNobody } from './research-kit.ts';
 
 let kit: Kit;
 let database: StageDatabase;
-let deps: ReleaseDeps;
+let deps: BuildDeps;
 let outDir: string;
 let offset = 0;
 
@@ -54,7 +54,14 @@ beforeAll(async () => {
   kit = await openKit('underway');
   database = await kit.database('release');
   outDir = join(kit.dir, 'out');
-  deps = { database, store: kit.store('release'), secret: Buffer.alloc(32, 7), codeVersion: 'test', stagingDir: join(kit.dir, 'staging') };
+  deps = {
+    database,
+    store: kit.store('release'),
+    secret: Buffer.alloc(32, 7),
+    codeVersion: 'test',
+    stagingDir: join(kit.dir, 'staging'),
+    takenUntil: takenByNobody,
+  };
   for (let n = 1; n <= 6; n += 1) await putAssessed(kit.store('assess'), select(n).value, volumeOf(n));
 }, 300_000);
 

@@ -13,7 +13,7 @@ import { queueState } from '../../services/label-queue/state.ts';
 import { labelQueueStage } from '../../services/label-queue/stage.ts';
 import { submit } from '../../services/label-queue/submit.ts';
 import { approveRelease } from '../../services/release/approve.ts';
-import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
+import { type BuildDeps, buildRelease } from '../../services/release/build.ts';
 import { contentsOf, type Fact } from '../../services/release/facts.ts';
 import { releaseStage } from '../../services/release/stage.ts';
 import { verifyRelease } from '../../services/release/verify.ts';
@@ -21,7 +21,7 @@ import { systemClock, systemRandom } from '../../services/runtime/system.ts';
 import { type CohortFile, parseCohort } from '../../services/select/cohort.ts';
 import { closeRound } from '../../services/select/round.ts';
 import { selectStage } from '../../services/select/stage.ts';
-import { assessed, codec, type Kit, openKit, type StageDatabase } from './research-kit.ts';
+import { assessed, codec, type Kit, openKit, type StageDatabase, takenByNobody } from './research-kit.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 
 const COHORT: CohortFile = {
@@ -34,7 +34,7 @@ const NAMES = ['anna', 'boris', 'clara', 'dmitri', 'elena'] as const;
 let kit: Kit;
 let queue: StageDatabase;
 let select: StageDatabase;
-let release: ReleaseDeps & { readonly database: StageDatabase };
+let release: BuildDeps & { readonly database: StageDatabase };
 let outDir: string;
 let readers: Map<string, Reader>;
 let offset = 0;
@@ -46,7 +46,14 @@ beforeAll(async () => {
   const database = await kit.database('release');
   outDir = join(kit.dir, 'out');
   const secret = Buffer.alloc(32, 7);
-  release = { database, store: kit.store('release'), secret, codeVersion: 'test', stagingDir: join(kit.dir, 'staging') };
+  release = {
+    database,
+    store: kit.store('release'),
+    secret,
+    codeVersion: 'test',
+    stagingDir: join(kit.dir, 'staging'),
+    takenUntil: takenByNobody,
+  };
   const entries = NAMES.map((id) => ({ id, token: sha256Hex(id), simulated: false, lead: id === 'elena' }));
   readers = new Map((await registerReaders(entries, queue, systemRandom)).map((r) => [r.id, r]));
 }, 300_000);
