@@ -182,6 +182,22 @@ test('another secret does not rewrite what is published', async () => {
   expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 3 });
 }, 60_000);
 
+test('a version that can not be written anew keeps nobody in the next one, and both are whole once it can', async () => {
+  await publish('v1.0.0');
+  await publish('v1.1.0');
+  const registry = (await deps.store.getBytes('ct-releases', 'v1.0.0/registry.csv', 1_000_000)) ?? '';
+  await deps.store.remove('ct-releases', ['v1.0.0/registry.csv']);
+  const event = withdrawal(1);
+  await expect(handle(event)).rejects.toMatchObject({ code: 'MANIFEST_MISSING' });
+  expect(await verifyRelease(join(outDir, 'v1.1.0'))).toMatchObject({ ok: true, studies: 2, withdrawn: 1, problems: [] });
+  await deps.store.put('ct-releases', 'v1.0.0/registry.csv', Buffer.from(registry));
+  await handle(event);
+  for (const version of ['v1.0.0', 'v1.1.0']) {
+    expect(await verifyRelease(join(outDir, version))).toMatchObject({ ok: true, studies: 2, withdrawn: 1 });
+    expect((await buildRelease(deps, { version })).sumsSha256).toBe(await sumsOf(version));
+  }
+}, 60_000);
+
 test('a fact that comes while its subject is erased is either erased or refused', async () => {
   await database.query('TRUNCATE fact, seen, inbox, withdrawn, withdrawn_study');
   offset = -1;
