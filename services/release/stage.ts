@@ -32,24 +32,25 @@ export const releaseStage: Stage<FactType | 'ctstream.research.v1.SubjectWithdra
 /** Keeps the fact. That a study is withdrawn is no fact to keep, and ends those that are known of it. */
 async function keepFact(event: EventIn<FactType>, ports: ErasePorts, signal: AbortSignal): Promise<void> {
   const ends = event.type === 'ctstream.research.v1.StudyRejected' && event.value.code === 'PATIENT_WITHDRAWN';
-  const forgotten = await ports.database.transaction(async (tx) => {
+  const isOfWithdrawn = await ports.database.transaction(async (tx) => {
     const place = [event.topic, event.partition, event.offset.toString()];
     // Also for a record that came before, or is not kept: the cut counts offsets.
     await tx.query('INSERT INTO seen (topic, partition, place) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', place);
     await lockFacts(tx, ends ? 'erase' : 'add');
-    if (!(await tx.firstSight(event.id))) return 0;
-    if (ends || (await namesWithdrawn(tx, event.value))) return await forgetStudy(tx, event.value);
-    if (await isWithdrawn(tx, event.value)) return 0;
+    const names = ends || (await namesWithdrawn(tx, event.value));
+    if (!(await tx.firstSight(event.id))) return names;
+    if (names) await forgetStudy(tx, event.value);
+    if (names || (await isWithdrawn(tx, event.value))) return names;
     await tx.query('INSERT INTO fact (topic, partition, place, event_id, type, value) VALUES ($1, $2, $3, $4, $5, $6)', [
       ...place,
       event.id,
       event.type,
       JSON.stringify(event.value),
     ]);
-    return 0;
+    return false;
   }, signal);
   // Also on a second delivery: the first may have ended between the two.
-  if (ends || forgotten > 0) await eraseFromVersions(ports, signal);
+  if (isOfWithdrawn) await eraseFromVersions(ports, signal);
 }
 
 /** How far this consumer is through the facts of the log: it has handled what lies below, or handed it on to wait or to the dead. */

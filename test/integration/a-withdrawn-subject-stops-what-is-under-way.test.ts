@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { EventRecord } from '../../schemas/events.gen.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 import { Fault } from '../../services/kernel/fault.ts';
-import type { SubjectId } from '../../services/kernel/ids.ts';
+import type { ResearchRevision, SubjectId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { claim, heldTasks } from '../../services/label-queue/leases.ts';
 import { ApiProblem } from '../../services/label-queue/problem.ts';
@@ -41,6 +41,8 @@ function label(n: number): EventRecord {
     value: { studyId, subjectId, revision, volumeDigest, grade: 1, adjudicated: false, simulated: false, readings },
   };
 }
+
+const NEWER = { revision: 'revision-1-2' as ResearchRevision, ordinal: 2 };
 
 type Event = Parameters<typeof releaseStage.handle>[0];
 const eventOf = (event: EventRecord, topic: string): Event =>
@@ -166,6 +168,21 @@ test('an erasure of a published version that is cut short at any file ends whole
     expect(rebuilt.sumsSha256).toBe(await sumsOf(version));
   }
 }, 120_000);
+
+test('a late selection of a withdrawn subject, cut short while it erases, ends the erasure when it comes again', async () => {
+  await handle(withdrawal(4));
+  await publish('v1.0.0');
+  // It was subject 1's; a newer revision is 4's, so the study goes whole.
+  const { value } = select(1);
+  const late = eventOf(
+    { type: 'ctstream.research.v1.StudySelected', value: { ...value, ...NEWER, subjectId: 'subject-4' as SubjectId } },
+    't',
+  );
+  const store = before('ct-releases', /registry\.csv$/, () => Promise.reject(new Fault('STORE_UNAVAILABLE', true, 'away')));
+  await expect(handle(late, store)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  await handle(late);
+  expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 2, withdrawn: 1, problems: [] });
+}, 60_000);
 
 test('two subjects at once: both are gone, and the version is whole', async () => {
   await publish('v1.0.0');
