@@ -81,6 +81,11 @@ export async function buildRelease(deps: BuildDeps, o: BuildOptions): Promise<Bu
         `${row.version} was released with other bytes (SHA256SUMS ${row.sums_sha256}, now ${sumsSha256}): code or secret differ`,
       );
     const dir = o.outDir === undefined ? undefined : await placeFolder(staging, join(o.outDir, 'candidates', row.version));
+    if (dir !== undefined && (await findVersion(deps.database, row.version))?.cleared !== row.cleared) {
+      // The erasure has looked there before the folder was in its place.
+      await rm(dir, { recursive: true, force: true });
+      throw withdrawnMeanwhile(row.version);
+    }
     return {
       version: row.version,
       state: row.state === 'released' ? 'released' : 'candidate',
@@ -182,10 +187,15 @@ export async function removePrefix(store: ObjectStore, bucket: string, version: 
 async function placeFolder(from: string, to: string): Promise<string> {
   await mkdir(dirname(to), { recursive: true });
   const fresh = await mkdtemp(`${to}.`);
-  // mkdtemp makes folders for their owner alone; a dataset is for others to read.
-  await chmod(fresh, 0o755);
-  await cp(from, fresh, { recursive: true });
-  await rm(to, { recursive: true, force: true });
-  await rename(fresh, to);
-  return to;
+  try {
+    // mkdtemp makes folders for their owner alone; a dataset is for others to read.
+    await chmod(fresh, 0o755);
+    await cp(from, fresh, { recursive: true });
+    await rm(to, { recursive: true, force: true });
+    await rename(fresh, to);
+    return to;
+  } catch (error) {
+    await rm(fresh, { recursive: true, force: true });
+    throw error;
+  }
 }
