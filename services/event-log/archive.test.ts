@@ -84,6 +84,7 @@ function world(log: BusRecord[], ends: TopicEnd[]): World {
     const sequence = BigInt(r.headers['sequence'] ?? r.offset);
     const value: Record<string, unknown> =
       r.headers['centre'] === undefined ? {} : { centre: r.headers['centre'], studyInstanceUid: '1.2.3' };
+    if (r.headers['long'] !== undefined) value['detail'] = 'x'.repeat(Number(r.headers['long']));
     const timeMs = Number(r.headers['time'] ?? 0);
     return { ...r, type, value, id: r.headers['ce_id'], source: 'centre-gateway/c01', timeMs, sequence } as unknown as EventIn;
   };
@@ -136,6 +137,24 @@ test('records that are no good events become rows that say so, and the rest is a
   const rows = await rowsOf(w, EXCLUDED);
   expect(rows.map((r) => r['bad_code'])).toEqual([null, ...Array<string>(5).fill('BAD_EVENT'), null]);
   expect(rows[1]).toMatchObject({ record_offset: '1', record_key: null, event_id: null, event_type: null, event_source: null });
+});
+
+test('a record whose row is longer than a file takes is a bad one, and keeps its bytes where they are short enough', async () => {
+  const log = [
+    record(EXCLUDED, 0),
+    record(EXCLUDED, 1, { long: '2000' }),
+    record(EXCLUDED, 2, { long: '1', much: 'x'.repeat(2000) }),
+    record(EXCLUDED, 3),
+  ];
+  const w = world(log, [end(EXCLUDED, 0, 4)]);
+  expect(await archiveOnce(w.ports, { ...research, rowBytes: 2000 }, fresh(), never)).toEqual({ written: 4, bad: { BAD_EVENT: 2 } });
+  const rows = await rowsOf(w, EXCLUDED);
+  expect(rows.map((r) => [r['bad_code'], r['event_id'], r['raw_key']])).toEqual([
+    [null, `${EXCLUDED}-0`, 'k'],
+    ['BAD_EVENT', null, 'k'],
+    ['BAD_EVENT', null, null],
+    [null, `${EXCLUDED}-3`, 'k'],
+  ]);
 });
 
 describe('a record that only another reader can judge', () => {

@@ -9,7 +9,7 @@ import type { BusRecord } from '../ports/event-bus.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import { ENVELOPE, PARKED, snakeRow, valueColumns, type AvroField, type Column } from './columns.ts';
 import { judge } from './judge.ts';
-import { rowLine, type LastRow } from './parquet.ts';
+import { LINE_BYTES, rowLine, type LastRow } from './parquet.ts';
 import { RAW, rawRow } from './raw-record.ts';
 import { redactClinical, type RedactedEvent, type TokenSource } from './redact.ts';
 
@@ -23,6 +23,8 @@ export interface RowOptions {
   readonly zone: Zone;
   /** Unreadable records, by place as the archiver tells it (`<topic>/<partition>/<offset>`), that are not waited for. */
   readonly asBad?: ReadonlySet<string>;
+  /** Longest row, bytes of its line; what a file takes by default. */
+  readonly rowBytes?: number;
 }
 
 export const place = (topic: string, partition: number): string => `${topic}/${partition}`;
@@ -135,13 +137,35 @@ export interface Held {
   readonly bad: Code | undefined;
 }
 
-/** @throws Fault of the vault, or one that `waitsForReader` */
+/** The row's line; undefined when it is too long. */
+function shortLine(row: Readonly<Record<string, unknown>>, bytes: number): string | undefined {
+  try {
+    const line = rowLine(row);
+    return Buffer.byteLength(line) <= bytes ? line : undefined;
+  } catch (error) {
+    // Longer than any string.
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * A record whose row no file takes is a bad one: packed, a few bytes may say any number of lines of a census.
+ * @throws Fault of the vault, or one that `waitsForReader`
+ */
 export async function heldRow(record: BusRecord, ports: RowPorts, options: RowOptions): Promise<Held> {
   const parked = typeOfTopic(record.topic) === undefined;
   const raw = options.zone === 'research' && !parked ? rawRow(record) : {};
   const row = parked ? parkedRow(record, options.zone) : { ...(await eventRow(record, ports, options)), ...raw };
+  const { rowBytes = LINE_BYTES } = options;
+  const line = shortLine(row, rowBytes);
+  if (line === undefined) {
+    const code = 'BAD_EVENT';
+    const short = badRow(record, shownTopic(record.topic, ports), code);
+    return { offset: record.offset, line: shortLine({ ...short, ...raw }, rowBytes) ?? rowLine(short), bad: code };
+  }
   const bad = row['bad_code'];
-  return { offset: record.offset, line: rowLine(row), bad: typeof bad === 'string' && isCode(bad) ? bad : undefined };
+  return { offset: record.offset, line, bad: typeof bad === 'string' && isCode(bad) ? bad : undefined };
 }
 
 /** What the archive tells of its last row. */

@@ -15,6 +15,9 @@ export interface Batch {
   readonly nextOffset: bigint;
 }
 
+/** Longest line of a batch, bytes: DuckDB refuses what is much longer, and with it the batch. */
+export const LINE_BYTES = 64 * 1024 * 1024;
+
 const quote = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /** A connection of its own, in memory. */
@@ -48,7 +51,7 @@ export async function toParquet(db: DuckDBConnection, batch: Batch): Promise<Uin
     const columns = batch.columns.map((c) => `${quote(c.name)}: ${quote(c.type === 'BLOB' ? 'VARCHAR' : c.type)}`).join(', ');
     const blobs = batch.columns.filter((c) => c.type === 'BLOB').map((c) => `from_base64("${c.name}") AS "${c.name}"`);
     await db.run(
-      `COPY (SELECT *${blobs.length === 0 ? '' : ` REPLACE (${blobs.join(', ')})`} FROM read_json(${quote(json)}, format='newline_delimited', maximum_object_size=67108864, columns={${columns}}))
+      `COPY (SELECT *${blobs.length === 0 ? '' : ` REPLACE (${blobs.join(', ')})`} FROM read_json(${quote(json)}, format='newline_delimited', maximum_object_size=${LINE_BYTES}, columns={${columns}}))
        TO ${quote(parquet)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {first_offset: '${batch.firstOffset}', next_offset: '${batch.nextOffset}'})`,
     );
     return readFile(parquet);

@@ -47,7 +47,7 @@ export async function approveRelease(deps: Pick<ReleaseDeps, 'database' | 'store
   const approvers = twoNames(o.approvers);
   const row = await candidateOf(deps.database, checkVersion(o.version));
   try {
-    const dir = await copyOut(deps.store, row, o);
+    const dir = await copyOut(deps, row, o);
     await markReleased(deps, row, approvers, o.simulated);
     return {
       version: row.version,
@@ -67,7 +67,11 @@ export async function approveRelease(deps: Pick<ReleaseDeps, 'database' | 'store
 }
 
 /** Copies the candidate to ct-releases and to `outDir`; answers the folder. */
-async function copyOut(store: ObjectStore, row: VersionRow, o: ApproveOptions): Promise<string | undefined> {
+async function copyOut(
+  { database, store }: Pick<ReleaseDeps, 'database' | 'store'>,
+  row: VersionRow,
+  o: ApproveOptions,
+): Promise<string | undefined> {
   const text = await store.getBytes(CANDIDATES, `${row.version}/${SUMS_FILE}`, SUMS_LIMIT_BYTES, o.signal);
   if (text === undefined || sha256Hex(text) !== row.sums_sha256)
     throw new ReleaseError('CANDIDATE_CHANGED', `${SUMS_FILE} of the candidate is not the one that was built; build ${row.version} again`);
@@ -75,6 +79,8 @@ async function copyOut(store: ObjectStore, row: VersionRow, o: ApproveOptions): 
   for (const [file, sha256] of sums) await copyChecked(store, row.version, file, sha256, o.signal);
   await store.put(RELEASES, `${row.version}/${SUMS_FILE}`, text, o.signal === undefined ? {} : { signal: o.signal });
   if (o.outDir === undefined) return undefined;
+  // So that what a killed download leaves on the disk is either without the withdrawn subject or older than the withdrawal.
+  if ((await findVersion(database, row.version))?.cleared !== row.cleared) throw candidateVoid(row.version);
   return await download(store, row.version, [...sums.keys(), SUMS_FILE], join(o.outDir, row.version), o.signal);
 }
 

@@ -13,12 +13,16 @@ import { ReleaseError } from './release-error.ts';
 import { fileSha256, filesUnder, SUMS_FILE, sumsText } from './sums.ts';
 import { documentFacts, type TextDeps, textsOf } from './texts.ts';
 import { verifyRelease } from './verify.ts';
-import { checkVersion, findVersion, openVersion, type VersionRow } from './versions.ts';
+import { checkVersion, findVersion, openVersion, type TakenUntil, type VersionRow } from './versions.ts';
 
 export interface ReleaseDeps extends TextDeps {
   readonly database: Database;
   /** Folder with room for a whole dataset. */
   readonly stagingDir: string;
+}
+
+export interface BuildDeps extends ReleaseDeps {
+  readonly takenUntil: TakenUntil;
 }
 
 export interface BuildOptions {
@@ -52,10 +56,10 @@ const COPIES_AT_A_TIME = 4;
 /**
  * Builds the candidate of a version in ct-release-candidates (and `outDir`), verified from what was written.
  * Building again gives the same bytes; a released version is built again on the disk only.
- * @throws ReleaseError, Fault of store or database
+ * @throws ReleaseError, Fault of store, database or bus
  */
-export async function buildRelease(deps: ReleaseDeps, o: BuildOptions): Promise<Built> {
-  const row = await openVersion(deps.database, checkVersion(o.version), o);
+export async function buildRelease(deps: BuildDeps, o: BuildOptions): Promise<Built> {
+  const row = await openVersion(deps.database, checkVersion(o.version), o, deps.takenUntil);
   const facts = await documentFacts(deps, row, o.signal);
   if (facts.entries.length === 0) {
     // Nothing was built from this cut, so the name stays free for a later one; unless files of withdrawn subjects are still to be
@@ -77,6 +81,11 @@ export async function buildRelease(deps: ReleaseDeps, o: BuildOptions): Promise<
         `${row.version} was released with other bytes (SHA256SUMS ${row.sums_sha256}, now ${sumsSha256}): code or secret differ`,
       );
     const dir = o.outDir === undefined ? undefined : await placeFolder(staging, join(o.outDir, 'candidates', row.version));
+    if (dir !== undefined && (await findVersion(deps.database, row.version))?.cleared !== row.cleared) {
+      // The erasure has looked there before the folder was in its place.
+      await rm(dir, { recursive: true, force: true });
+      throw withdrawnMeanwhile(row.version);
+    }
     return {
       version: row.version,
       state: row.state === 'released' ? 'released' : 'candidate',
@@ -178,10 +187,15 @@ export async function removePrefix(store: ObjectStore, bucket: string, version: 
 async function placeFolder(from: string, to: string): Promise<string> {
   await mkdir(dirname(to), { recursive: true });
   const fresh = await mkdtemp(`${to}.`);
-  // mkdtemp makes folders for their owner alone; a dataset is for others to read.
-  await chmod(fresh, 0o755);
-  await cp(from, fresh, { recursive: true });
-  await rm(to, { recursive: true, force: true });
-  await rename(fresh, to);
-  return to;
+  try {
+    // mkdtemp makes folders for their owner alone; a dataset is for others to read.
+    await chmod(fresh, 0o755);
+    await cp(from, fresh, { recursive: true });
+    await rm(to, { recursive: true, force: true });
+    await rename(fresh, to);
+    return to;
+  } catch (error) {
+    await rm(fresh, { recursive: true, force: true });
+    throw error;
+  }
 }

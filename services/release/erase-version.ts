@@ -14,7 +14,7 @@ import { membersOf, researchIdsOf } from './members.ts';
 import { ownIds } from './own-ids.ts';
 import type { CopiedImage } from './registry.ts';
 import { parseSums, SUMS_FILE, sumsText } from './sums.ts';
-import { documentFacts, textsOf } from './texts.ts';
+import { documentFacts, textsOf, withoutTombstoned } from './texts.ts';
 import { publishedTombstones, RELEASES, type Tombstone, TOMBSTONES_FILE, tombstonesText } from './tombstones.ts';
 import { allVersions, lockFacts, type VersionRow } from './versions.ts';
 
@@ -22,18 +22,39 @@ import { allVersions, lockFacts, type VersionRow } from './versions.ts';
 const FILES_LOCK = 0x46494c45;
 const TEXT_LIMIT_BYTES = 256 * 1024 * 1024;
 
-/** Does what withdrawals left to do on versions; answers how many objects were removed. @throws Fault of store and database */
+/**
+ * Does what withdrawals left to do on versions; answers how many objects were removed. One version that can't be written anew
+ * keeps nobody in the others: its error is thrown when they are done.
+ * @throws Fault of store and database, or of such a version
+ */
 export async function eraseFromVersions(ports: ErasePorts, signal: AbortSignal): Promise<number> {
-  return await ports.database.transaction(async (tx) => {
+  const { removed, errors } = await ports.database.transaction(async (tx) => {
     await tx.query('SELECT pg_advisory_xact_lock($1)', [FILES_LOCK]);
     // No other subject's facts may go while the texts are made without this one's.
     await lockFacts(tx, 'add');
     let removed = 0;
-    // The oldest first: the change log of the next one compares with it.
+    const errors: unknown[] = [];
+    // The oldest first: the change log of the next one compares with it, so after one that failed the next ones are done again.
     for (const row of (await allVersions(tx)).filter((v) => v.erasure_pending))
-      removed += row.state === 'released' ? await eraseReleased(ports, tx, row, signal) : await removeVersion(ports, tx, row, signal);
-    return removed;
+      try {
+        const staysPending = errors.length > 0;
+        removed +=
+          row.state === 'released'
+            ? await eraseReleased(ports, tx, row, staysPending, signal)
+            : await removeVersion(ports, tx, row, signal);
+      } catch (error) {
+        if (signal.aborted || isAway(error)) throw error;
+        errors.push(error);
+      }
+    return { removed, errors };
   }, signal);
+  if (errors.length > 0) throw errors[0];
+  return removed;
+}
+
+/** What every version needs: trying the others would only take long. */
+function isAway(error: unknown): boolean {
+  return error instanceof Fault && /^(?:STORE|DATABASE)_/.test(error.code);
 }
 
 /** What lies at the place of the candidate: a void one, or what a build left. */
@@ -77,11 +98,20 @@ async function readPublished(ports: ErasePorts, version: string, signal: AbortSi
   };
 }
 
-async function eraseReleased(ports: ErasePorts, tx: Transaction, row: VersionRow, signal: AbortSignal): Promise<number> {
+/** @param staysPending it must be done again later */
+async function eraseReleased(
+  ports: ErasePorts,
+  tx: Transaction,
+  row: VersionRow,
+  staysPending: boolean,
+  signal: AbortSignal,
+): Promise<number> {
   const { version } = row;
   const published = await readPublished(ports, version, signal);
   const now = await documentFacts({ ...ports, database: tx }, row, signal);
   const gone = await withdrawnIn(ports, tx, published, now);
+  // Before anything is written or removed.
+  checkSame(version, published, gone, new Set(now.entries.map((e) => e.study)));
   const files = filesOf(published, gone);
   const tombstones = withTombstones(published.tombstones, gone, ports.clock.nowMs());
   const write = async (file: string, text: string): Promise<void> => {
@@ -96,35 +126,37 @@ async function eraseReleased(ports: ErasePorts, tx: Transaction, row: VersionRow
   );
   if (ports.outDir !== undefined) for (const file of files) await rm(join(ports.outDir, version, file), { force: true });
 
-  const facts = { ...now, tombstones };
-  const images = imagesOf(published.sums);
-  checkSame(version, published, gone, new Set(facts.entries.map((e) => e.study)));
-  const texts = textsOf(facts, ports.secret, images);
+  const facts = withoutTombstoned({ ...now, tombstones }, ports.secret);
+  const texts = textsOf(facts, ports.secret, imagesOf(published.sums));
   for (const [file, text] of texts) await write(file, text);
   const sums = new Map([...published.sums].filter(([file]) => !files.includes(file)));
   for (const [file, text] of texts) sums.set(file, sha256Hex(text));
   await write(SUMS_FILE, sumsText(sums));
   await removeCandidate(ports, version, signal);
-  await tx.query('UPDATE version SET sums_sha256 = $2, members = $3, research_ids = $4, erasure_pending = false WHERE version = $1', [
+  await tx.query('UPDATE version SET sums_sha256 = $2, members = $3, research_ids = $4, erasure_pending = $5 WHERE version = $1', [
     version,
     sha256Hex(sumsText(sums)),
     JSON.stringify(membersOf(facts.entries)),
     JSON.stringify(researchIdsOf(facts.entries)),
+    staysPending,
   ]);
   return files.length;
 }
 
 /**
  * Own ids of the withdrawn studies that the version has, or had when an erasure of it was cut short. One that goes on under
- * another subject, and is in this version by what stands of it, is none.
+ * another subject, and is in this version by what stands of it, is none; what was a member is there as a member only.
  */
 async function withdrawnIn(ports: ErasePorts, tx: Transaction, published: Published, now: DocumentFacts): Promise<Set<string>> {
   const { registry, exclusions, tombstones } = published;
-  const listed = new Set([...registry, ...exclusions].map((r) => r['study_id'] ?? '').concat(tombstones.map((t) => t.study)));
+  const members = new Set([...registry.map((r) => r['study_id'] ?? ''), ...tombstones.map((t) => t.study)]);
+  const excluded = new Set(exclusions.map((r) => r['study_id'] ?? ''));
   const ids = ownIds(ports.secret);
   const withdrawn = await tx.query<{ study_id: string }>('SELECT study_id FROM withdrawn_study');
-  const standing = new Set([...now.entries.map((e) => e.study), ...now.contents.exclusions.map((e) => ids.study(e.studyId))]);
-  return new Set(withdrawn.map((w) => ids.study(w.study_id)).filter((id) => listed.has(id) && !standing.has(id)));
+  const isMember = new Set(now.entries.map((e) => e.study));
+  const isExcluded = new Set(now.contents.exclusions.map((e) => ids.study(e.studyId)));
+  const isGone = (id: string): boolean => !isMember.has(id) && (members.has(id) || (excluded.has(id) && !isExcluded.has(id)));
+  return new Set(withdrawn.map((w) => ids.study(w.study_id)).filter(isGone));
 }
 
 /** Files of the studies: image, and mask where there is one, by their names as the registry and the sums have them. */

@@ -174,15 +174,15 @@ export async function eraseSubject(ports: ErasePorts, withdrawal: SubjectWithdra
   const { subjectId } = withdrawal;
   const { rows, sinceMs } = await ports.database.transaction(async (tx) => await eraseFacts(tx, withdrawal), signal);
   const objects = await eraseFromVersions(ports, signal);
-  if (rows > 0 && sinceMs >= ports.eraseAgainAfterMs) await removeStaging(ports.stagingDir, ports.clock.nowMs() - sinceMs);
+  if (sinceMs >= ports.eraseAgainAfterMs) await removeLeft(ports, ports.clock.nowMs() - sinceMs);
   const isLast = await ports.database.transaction(async (tx) => {
     const [state] = await tx.query<{ objects: number }>(
       'UPDATE withdrawn SET objects = objects + $2 WHERE subject_id = $1 RETURNING objects',
       [subjectId, objects],
     );
-    // What told of a version lists its studies.
+    // What told of a version lists its studies. Also without rows: who told it of a study may have come first.
     const told = await tx.query<{ version: string }>("SELECT version FROM version WHERE state = 'released'");
-    const { unsent } = await tx.forget(rows > 0 ? told.map((t) => t.version) : []);
+    const { unsent } = await tx.forget(told.map((t) => t.version));
     if (sinceMs < ports.eraseAgainAfterMs || unsent > 0) return false;
     await tx.enqueue({
       type: 'ctstream.research.v1.ErasureDone',
@@ -220,11 +220,20 @@ async function eraseFacts(tx: Transaction, { subjectId, studies: named }: Subjec
   return { rows: state.rows, sinceMs: Number(state.since_ms) };
 }
 
-/** Removes what builds left that died and had begun before the withdrawal; one that lives removes its own. */
-async function removeStaging(dir: string, withdrawnAtMs: number): Promise<void> {
-  for (const name of await readdir(dir).catch(() => [])) {
+/** A folder of the dataset that was not put in its place. */
+const UNPLACED = /^v\d+\.\d+\.\d+\.[A-Za-z0-9]{6}$/;
+
+/** Removes what builds and approvals left that died and had begun before the withdrawal; one that lives removes its own. */
+async function removeLeft({ stagingDir, outDir }: Pick<ErasePorts, 'stagingDir' | 'outDir'>, withdrawnAtMs: number): Promise<void> {
+  await removeOlder(stagingDir, /./, withdrawnAtMs);
+  if (outDir === undefined) return;
+  for (const dir of [outDir, join(outDir, 'candidates')]) await removeOlder(dir, UNPLACED, withdrawnAtMs);
+}
+
+async function removeOlder(dir: string, names: RegExp, thanMs: number): Promise<void> {
+  for (const name of (await readdir(dir).catch(() => [])).filter((n) => names.test(n))) {
     const path = join(dir, name);
     const info = await stat(path).catch(() => undefined);
-    if (info !== undefined && info.birthtimeMs < withdrawnAtMs) await rm(path, { recursive: true, force: true });
+    if (info?.isDirectory() === true && info.birthtimeMs < thanMs) await rm(path, { recursive: true, force: true });
   }
 }

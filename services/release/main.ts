@@ -10,7 +10,7 @@ import { runStage } from '../runtime/stage-loop.ts';
 import { CANDIDATES } from './build.ts';
 import { readReleaseEnv, readReleaseSecret } from './env.ts';
 import { releaseServer } from './server.ts';
-import { releaseStage } from './stage.ts';
+import { releaseStage, takenUntil } from './stage.ts';
 
 const env = readReleaseEnv();
 
@@ -42,6 +42,7 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
   };
   const server = releaseServer({
     ...deps,
+    takenUntil: async () => await takenUntil(bus),
     token: env.RELEASE_TOKEN,
     failed: (error) => ctx.log.error({ err: error }, 'a request failed'),
   });

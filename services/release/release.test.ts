@@ -121,6 +121,15 @@ describe('revisions of a study in a version', () => {
     expect(built([...seen, selected(3), labelled(3)])).toEqual([['revision-3'], 0]);
   });
 
+  test('what is told of a revision whose selection has not come may be of the newest: an identity there hides all, a grade there supersedes', () => {
+    const read = [selected(1), labelled(1)];
+    expect(built([...read, rejected(2, 'label-queue', 'IDENTITY_VISIBLE')])).toEqual([[], 0]);
+    expect(built([...read, labelled(2)])).toEqual([[], 1]);
+    expect(built([...read, labelled(2), selected(2)])).toEqual([['revision-2'], 0]);
+    expect(built([...read, labelled(2, 'b')])).toEqual([[], 1]);
+    expect(built([...read, rejected(2, 'assess', 'MISSING_SLICE')])).toEqual([['revision-1'], 0]);
+  });
+
   test('a patient is merged in the PACS: nothing more is released under the former, and the study comes back under the other once it is read', () => {
     const before = [selected(1, 'a'), labelled(1, 'a')];
     expect(built(before)).toEqual([['revision-1'], 0]);

@@ -14,6 +14,7 @@ const serverWith = (token: string | undefined) =>
     secret: Buffer.alloc(32, 1),
     codeVersion: 'test',
     stagingDir: 'nowhere',
+    takenUntil: async () => await Promise.resolve([]),
     token,
     failed: () => undefined,
   });

@@ -6,12 +6,12 @@ import { mayChange } from '../kernel/bearer.ts';
 import { Fault } from '../kernel/fault.ts';
 import type { Database } from '../ports/database.ts';
 import { approveRelease } from './approve.ts';
-import { buildRelease, type ReleaseDeps } from './build.ts';
+import { type BuildDeps, buildRelease } from './build.ts';
 import { type Contents, contentsOf, type Fact } from './facts.ts';
 import { ReleaseError, type ReleaseCode } from './release-error.ts';
 import { allVersions } from './versions.ts';
 
-export interface ReleaseServerDeps extends ReleaseDeps {
+export interface ReleaseServerDeps extends BuildDeps {
   /** Folder that datasets are written to besides the buckets. */
   readonly outDir?: string | undefined;
   /** RELEASE_TOKEN: every POST must bring it; without one every POST is refused. */

@@ -23,7 +23,7 @@ export async function documentFacts(deps: TextDeps, row: VersionRow, signal?: Ab
   const entries = entriesOf(contents, ownIds(deps.secret));
   const before = row.previous === null ? undefined : await findVersion(deps.database, row.previous);
   const previous = before === undefined ? undefined : { version: before.version, members: before.members ?? [] };
-  return {
+  const facts = {
     version: row.version,
     codeVersion: deps.codeVersion,
     cut: row.cut,
@@ -33,6 +33,23 @@ export async function documentFacts(deps: TextDeps, row: VersionRow, signal?: Ab
     contents,
     agreement: agreementOf(firstPairs(entries)),
     tombstones: await publishedTombstones(deps.store, row.version, signal),
+  };
+  return withoutTombstoned(facts, deps.secret);
+}
+
+/**
+ * No text but tombstones.csv may name what is tombstoned. It may still be known: a refusal of a revision that nobody selected
+ * names no subject and outlasts the withdrawal, and the version before may not be written anew yet.
+ */
+export function withoutTombstoned(facts: DocumentFacts, secret: Uint8Array): DocumentFacts {
+  const { tombstones, contents, previous } = facts;
+  if (tombstones.length === 0) return facts;
+  const ids = ownIds(secret);
+  const gone = new Set(tombstones.map((t) => t.study));
+  return {
+    ...facts,
+    contents: { ...contents, exclusions: contents.exclusions.filter((e) => !gone.has(ids.study(e.studyId))) },
+    previous: previous && { ...previous, members: previous.members.filter((m) => !gone.has(m.study)) },
   };
 }
 

@@ -48,20 +48,26 @@ export async function allVersions(database: Queryable): Promise<VersionRow[]> {
   return (await database.query<VersionRow>(`SELECT ${COLUMNS} FROM version`)).toSorted((a, b) => compareVersions(a.version, b.version));
 }
 
+/** How far the consumer is through the log: what lies below and was not handled is tried again later, or is dead. */
+export type TakenUntil = () => Promise<readonly VersionCut[]>;
+
 /**
  * The version's row; made now when it is new, with the cut given or else everything that has come.
- * @throws ReleaseError INCOMPLETE_LOG (offsets are missing below the cut) or CUT_NOT_REACHED
+ * @throws ReleaseError INCOMPLETE_LOG (offsets are missing below the cut) or CUT_NOT_REACHED; Fault of the bus
  */
 export async function openVersion(
   database: Database,
   version: string,
   o: { cut?: readonly VersionCut[]; acceptHoles?: boolean },
+  takenUntil: TakenUntil,
 ): Promise<VersionRow> {
+  // Asked before `seen` is read: what is handled between the two would else look missing.
+  const taken = o.cut === undefined && (await findVersion(database, version)) === undefined ? await takenUntil() : [];
   return await database.transaction(async (tx) => {
     await tx.query('SELECT pg_advisory_xact_lock($1)', [VERSION_LOCK]);
     const known = await findVersion(tx, version);
     if (known !== undefined) return known;
-    const cut = o.cut ?? (await cutNow(tx));
+    const cut = o.cut ?? (await cutNow(tx, taken));
     const holes = await holesBelow(tx, cut);
     if (o.acceptHoles !== true && holes.length > 0) throw incomplete(holes, o.cut !== undefined);
     const released = (await allVersions(tx)).filter((v) => v.state === 'released' && compareVersions(v.version, version) < 0);
@@ -88,10 +94,14 @@ function incomplete(holes: readonly VersionHole[], given: boolean): ReleaseError
   );
 }
 
-/** End of every partition that was seen. */
-async function cutNow(tx: Transaction): Promise<VersionCut[]> {
+/** End of every partition that was seen or taken: behind a last record that is tried again, or dead, nothing was seen. */
+async function cutNow(tx: Transaction, taken: readonly VersionCut[]): Promise<VersionCut[]> {
   const rows = await tx.query<{ topic: string; partition: number; end_place: string }>(
-    'SELECT topic, partition, max(place) + 1 AS end_place FROM seen GROUP BY topic, partition ORDER BY topic, partition',
+    `SELECT topic, partition, max(end_place) AS end_place
+     FROM (SELECT topic, partition, place + 1 AS end_place FROM seen
+           UNION ALL SELECT topic, partition, "endOffset" FROM json_to_recordset($1::json) AS t(topic text, partition integer, "endOffset" bigint)) AS ends
+     GROUP BY topic, partition HAVING max(end_place) > 0 ORDER BY topic, partition`,
+    [JSON.stringify(taken)],
   );
   return rows.map((r) => ({ topic: r.topic, partition: r.partition, endOffset: Number(r.end_place) }));
 }

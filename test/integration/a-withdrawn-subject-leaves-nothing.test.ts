@@ -19,10 +19,10 @@ import { registerReaders } from '../../services/label-queue/readers.ts';
 import { labelQueueStage } from '../../services/label-queue/stage.ts';
 import { firstBrokenEntry } from '../../services/label-queue/audit.ts';
 import { approveRelease } from '../../services/release/approve.ts';
-import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
+import { type BuildDeps, buildRelease } from '../../services/release/build.ts';
 import { fromCsv } from '../../services/release/delimited.ts';
 import { ownIds } from '../../services/release/own-ids.ts';
-import { releaseStage } from '../../services/release/stage.ts';
+import { releaseStage, takenUntil } from '../../services/release/stage.ts';
 import { filesUnder } from '../../services/release/sums.ts';
 import { diffReleases, verifyRelease } from '../../services/release/verify.ts';
 import { runOutbox } from '../../services/runtime/outbox.ts';
@@ -52,7 +52,7 @@ const READERS = ['anna', 'boris', 'clara'].map((id) => ({
 
 let kit: Kit;
 let databases: { select: StageDatabase; label_queue: StageDatabase; release: StageDatabase };
-let deps: ReleaseDeps & { outDir: string };
+let deps: BuildDeps & { outDir: string };
 let server: FastifyInstance;
 const running: { stop: () => void; done: Promise<void> }[] = [];
 
@@ -155,6 +155,7 @@ beforeAll(async () => {
     codeVersion: '0.1.0-test',
     stagingDir: join(kit.dir, 'staging'),
     outDir: join(kit.dir, 'dataset'),
+    takenUntil: async () => await takenUntil(kit.bus('release')),
   };
   server = labelServer({
     database: databases.label_queue,

@@ -1,12 +1,12 @@
 // A withdrawal in the middle of a build, an approval, a rewrite of what is published, or a submission: what was under way
 // is refused or undone, and an erasure that was cut short ends the next time.
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { access } from 'node:fs/promises';
+import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EventRecord } from '../../schemas/events.gen.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 import { Fault } from '../../services/kernel/fault.ts';
-import type { SubjectId } from '../../services/kernel/ids.ts';
+import type { ResearchRevision, SubjectId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { claim, heldTasks } from '../../services/label-queue/leases.ts';
 import { ApiProblem } from '../../services/label-queue/problem.ts';
@@ -15,16 +15,16 @@ import { labelQueueStage } from '../../services/label-queue/stage.ts';
 import { submit } from '../../services/label-queue/submit.ts';
 import type { ObjectStore } from '../../services/ports/object-store.ts';
 import { approveRelease } from '../../services/release/approve.ts';
-import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
+import { type BuildDeps, buildRelease } from '../../services/release/build.ts';
 import type { FactType } from '../../services/release/facts.ts';
 import { releaseStage } from '../../services/release/stage.ts';
 import { verifyRelease } from '../../services/release/verify.ts';
 import { systemClock, systemRandom } from '../../services/runtime/system.ts';
-import { digestOf, type Kit, openKit, putAssessed, selected, type StageDatabase } from './research-kit.ts';
+import { digestOf, type Kit, openKit, putAssessed, selected, type StageDatabase, takenByNobody } from './research-kit.ts';
 
 let kit: Kit;
 let database: StageDatabase;
-let deps: ReleaseDeps;
+let deps: BuildDeps;
 let outDir: string;
 let offset = 0;
 
@@ -42,11 +42,13 @@ function label(n: number): EventRecord {
   };
 }
 
+const NEWER = { revision: 'revision-1-2' as ResearchRevision, ordinal: 2 };
+
 type Event = Parameters<typeof releaseStage.handle>[0];
 const eventOf = (event: EventRecord, topic: string): Event =>
   ({ ...event, id: `event-${++offset}`, source: 's', timeMs: 0, topic, partition: 0, offset: BigInt(offset), key: 'k' }) as Event;
-const handle = async (event: Event, store: ObjectStore = deps.store): Promise<unknown> =>
-  await releaseStage.handle(event, { ...deps, store, outDir, clock: systemClock, eraseAgainAfterMs: 0 }, signal());
+const handle = async (event: Event, store: ObjectStore = deps.store, eraseAgainAfterMs = 0): Promise<unknown> =>
+  await releaseStage.handle(event, { ...deps, store, outDir, clock: systemClock, eraseAgainAfterMs }, signal());
 const withdrawal = (n: number): Event =>
   eventOf({ type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: `subject-${n}` as SubjectId, studies: null } }, 'w');
 
@@ -54,22 +56,33 @@ beforeAll(async () => {
   kit = await openKit('underway');
   database = await kit.database('release');
   outDir = join(kit.dir, 'out');
-  deps = { database, store: kit.store('release'), secret: Buffer.alloc(32, 7), codeVersion: 'test', stagingDir: join(kit.dir, 'staging') };
+  deps = {
+    database,
+    store: kit.store('release'),
+    secret: Buffer.alloc(32, 7),
+    codeVersion: 'test',
+    stagingDir: join(kit.dir, 'staging'),
+    takenUntil: takenByNobody,
+  };
   for (let n = 1; n <= 6; n += 1) await putAssessed(kit.store('assess'), select(n).value, volumeOf(n));
 }, 300_000);
 
 afterAll(async () => await kit?.end(), 60_000);
 
 beforeEach(async () => {
-  await database.query('TRUNCATE fact, seen, inbox, version, withdrawn, withdrawn_study');
+  await database.query('TRUNCATE fact, seen, inbox, outbox, version, withdrawn, withdrawn_study');
   for (const bucket of ['ct-releases', 'ct-release-candidates'])
     for await (const { key } of deps.store.list(bucket, '')) await deps.store.remove(bucket, [key]);
+  await threeStudies();
+});
+
+async function threeStudies(): Promise<void> {
   offset = -1;
   for (let n = 1; n <= 3; n += 1) {
     await handle(eventOf(select(n), 't'));
     await handle(eventOf(label(n), 't'));
   }
-});
+}
 
 async function keysOf(bucket: string): Promise<string[]> {
   const keys: string[] = [];
@@ -127,11 +140,57 @@ test('a build that died after its upload leaves nothing behind the erasure', asy
   expect(await keysOf('ct-release-candidates')).toEqual([]);
 }, 60_000);
 
+test.each([
+  ['of a candidate', /^UPDATE version SET state = 'candidate'/],
+  ['of a released version', /FROM version WHERE version = /],
+])(
+  'a withdrawal while the folder %s is put in its place: it does not stay there',
+  async (which, lastAsked) => {
+    if (which === 'of a released version') await publish('v1.0.0');
+    let isCopied = false;
+    let isDone = false;
+    const store: ObjectStore = {
+      ...deps.store,
+      get: async (...args) => {
+        isCopied = true;
+        return await deps.store.get(...args);
+      },
+    };
+    // After the last that the build asks the database before it puts the folder there.
+    const query = async <Row extends object>(sql: string, params?: readonly unknown[]): Promise<readonly Row[]> => {
+      const rows = await database.query<Row>(sql, params);
+      const happens = isCopied && !isDone && lastAsked.test(sql.trim());
+      isDone ||= happens;
+      // The first erasure only: the second one comes when no build of before can be running.
+      if (happens) await expect(handle(withdrawal(1), deps.store, 60_000)).rejects.toMatchObject({ code: 'ERASURE_PENDING' });
+      return rows;
+    };
+    const build = buildRelease({ ...deps, store, database: { ...database, query } }, { version: 'v1.0.0', outDir });
+    await expect(build).rejects.toMatchObject({ code: 'SUBJECT_WITHDRAWN' });
+    expect([isDone, await isThere(join(outDir, 'candidates', 'v1.0.0'))]).toEqual([true, false]);
+  },
+  60_000,
+);
+
+test('what killed builds and approvals left is gone, also where the refusal of the study came before the withdrawal', async () => {
+  await publish('v1.0.0');
+  const left = [join(deps.stagingDir, 'v1.1.0-abc123'), join(outDir, 'v1.1.0.abc123'), join(outDir, 'candidates', 'v1.1.0.abc123')];
+  for (const dir of left) await mkdir(dir, { recursive: true });
+  const { studyId, revision } = select(1).value;
+  const refused = { studyId, revision, stage: 'assess', code: 'PATIENT_WITHDRAWN' as const, detail: 'erased', subjectId: null };
+  await handle(eventOf({ type: 'ctstream.research.v1.StudyRejected', value: refused }, 't'));
+  await handle(withdrawal(1));
+  for (const dir of left) expect([dir, await isThere(dir)]).toEqual([dir, false]);
+  expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 2, withdrawn: 1 });
+  const told = await database.query("SELECT key FROM outbox WHERE topic LIKE '%dataset-released%'");
+  expect(told).toEqual([{ key: '' }]);
+}, 60_000);
+
 test('an approval that is copying is refused, and what it copied goes', async () => {
   await buildRelease(deps, { version: 'v1.0.0', outDir });
   const store = before('ct-releases', /SHA256SUMS$/, async () => await handle(withdrawal(1)));
   const approval = approveRelease({ ...deps, store }, { version: 'v1.0.0', approvers: ['A', 'B'], simulated: true, outDir });
-  await expect(approval).rejects.toMatchObject({ name: 'ReleaseError' });
+  await expect(approval).rejects.toMatchObject({ code: 'SUBJECT_WITHDRAWN' });
   expect([await keysOf('ct-releases'), await keysOf('ct-release-candidates')]).toEqual([[], []]);
   expect(await isThere(join(outDir, 'v1.0.0'))).toBe(false);
   expect((await database.query<{ n: string }>("SELECT count(*) AS n FROM outbox WHERE topic LIKE '%dataset-released%'"))[0]?.n).toBe('0');
@@ -142,11 +201,7 @@ test('an erasure of a published version that is cut short at any file ends whole
     const version = `v1.${n}.0`;
     const subject = 1 + (n % 3);
     await database.query('TRUNCATE fact, seen, inbox, withdrawn, withdrawn_study');
-    offset = -1;
-    for (let m = 1; m <= 3; m += 1) {
-      await handle(eventOf(select(m), 't'));
-      await handle(eventOf(label(m), 't'));
-    }
+    await threeStudies();
     await database.query('DELETE FROM version');
     await publish(version);
     const event = withdrawal(subject);
@@ -159,6 +214,21 @@ test('an erasure of a published version that is cut short at any file ends whole
     expect(rebuilt.sumsSha256).toBe(await sumsOf(version));
   }
 }, 120_000);
+
+test('a late selection of a withdrawn subject, cut short while it erases, ends the erasure when it comes again', async () => {
+  await handle(withdrawal(4));
+  await publish('v1.0.0');
+  // It was subject 1's; a newer revision is 4's, so the study goes whole.
+  const { value } = select(1);
+  const late = eventOf(
+    { type: 'ctstream.research.v1.StudySelected', value: { ...value, ...NEWER, subjectId: 'subject-4' as SubjectId } },
+    't',
+  );
+  const store = before('ct-releases', /registry\.csv$/, () => Promise.reject(new Fault('STORE_UNAVAILABLE', true, 'away')));
+  await expect(handle(late, store)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  await handle(late);
+  expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 2, withdrawn: 1, problems: [] });
+}, 60_000);
 
 test('two subjects at once: both are gone, and the version is whole', async () => {
   await publish('v1.0.0');
@@ -173,6 +243,22 @@ test('another secret does not rewrite what is published', async () => {
   await expect(releaseStage.handle(withdrawal(1), other, signal())).rejects.toMatchObject({ code: 'UNEXPECTED' });
   expect(await sumsOf('v1.0.0')).toBe(before);
   expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 3 });
+}, 60_000);
+
+test('a version that can not be written anew keeps nobody in the next one, and both are whole once it can', async () => {
+  await publish('v1.0.0');
+  await publish('v1.1.0');
+  const registry = (await deps.store.getBytes('ct-releases', 'v1.0.0/registry.csv', 1_000_000)) ?? '';
+  await deps.store.remove('ct-releases', ['v1.0.0/registry.csv']);
+  const event = withdrawal(1);
+  await expect(handle(event)).rejects.toMatchObject({ code: 'MANIFEST_MISSING' });
+  expect(await verifyRelease(join(outDir, 'v1.1.0'))).toMatchObject({ ok: true, studies: 2, withdrawn: 1, problems: [] });
+  await deps.store.put('ct-releases', 'v1.0.0/registry.csv', Buffer.from(registry));
+  await handle(event);
+  for (const version of ['v1.0.0', 'v1.1.0']) {
+    expect(await verifyRelease(join(outDir, version))).toMatchObject({ ok: true, studies: 2, withdrawn: 1 });
+    expect((await buildRelease(deps, { version })).sumsSha256).toBe(await sumsOf(version));
+  }
 }, 60_000);
 
 test('a fact that comes while its subject is erased is either erased or refused', async () => {

@@ -10,12 +10,12 @@ import { sha256Hex } from '../../services/kernel/digest.ts';
 import { Fault } from '../../services/kernel/fault.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { approveRelease } from '../../services/release/approve.ts';
-import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
+import { type BuildDeps, buildRelease } from '../../services/release/build.ts';
 import { fromCsv } from '../../services/release/delimited.ts';
 import { eraseSubject, type ErasePorts } from '../../services/release/erase.ts';
 import type { FactType } from '../../services/release/facts.ts';
 import { releaseServer } from '../../services/release/server.ts';
-import { releaseStage } from '../../services/release/stage.ts';
+import { releaseStage, takenUntil } from '../../services/release/stage.ts';
 import { filesUnder } from '../../services/release/sums.ts';
 import { diffReleases, verifyRelease } from '../../services/release/verify.ts';
 import { runOutbox } from '../../services/runtime/outbox.ts';
@@ -32,11 +32,12 @@ import {
   selected,
   sharedWithLog,
   type StageDatabase,
+  takenByNobody,
 } from './research-kit.ts';
 
 let kit: Kit;
 let database: StageDatabase;
-let deps: ReleaseDeps;
+let deps: BuildDeps;
 const running: { stop: () => void; done: Promise<void> }[] = [];
 const TYPES = [
   'ctstream.research.v1.StudySelected',
@@ -78,13 +79,13 @@ const exclude = (n: number): EventRecord => ({
     detail: 'size 3',
   },
 });
-const refuse = (n: number): EventRecord => ({
+const refuse = (n: number, code: 'READER_REJECTED' | 'IDENTITY_VISIBLE' = 'READER_REJECTED'): EventRecord => ({
   type: 'ctstream.research.v1.StudyRejected',
   value: {
     studyId: select(n).value.studyId,
     revision: select(n).value.revision,
     stage: 'label-queue',
-    code: 'READER_REJECTED',
+    code,
     detail: 'UNGRADABLE',
     subjectId: null,
   },
@@ -99,17 +100,13 @@ beforeAll(async () => {
     secret: Buffer.alloc(32, 7),
     codeVersion: '0.1.0-test',
     stagingDir: join(kit.dir, 'staging'),
+    takenUntil: async () => await takenUntil(kit.bus('release')),
   };
   const store = kit.store('assess');
   for (let n = 1; n <= 9; n += 1) await putAssessed(store, select(n).value, volumeOf(n));
 }, 300_000);
 
-afterEach(async () => {
-  for (const r of running.splice(0)) {
-    r.stop();
-    await r.done;
-  }
-}, 60_000);
+afterEach(async () => await stopAll(), 60_000);
 
 afterAll(async () => await kit?.end(), 60_000);
 
@@ -136,9 +133,17 @@ const handle = async (event: EventRecord, partition: number, offset: number): Pr
     AbortSignal.timeout(30_000),
   ));
 
-function consume(): void {
+function consume(stage: typeof releaseStage = releaseStage): void {
   const { ctx, stop } = processContext('release');
-  running.push({ stop, done: runStage(releaseStage, ports(), { bus: kit.bus('release'), codec, ctx, concurrency: 4, window: 64 }) });
+  const how = { bus: kit.bus('release'), codec, ctx, concurrency: 4, window: 64, retryDelaysMs: [200, 200, 200] };
+  running.push({ stop, done: runStage(stage, ports(), how) });
+}
+
+async function stopAll(): Promise<void> {
+  for (const r of running.splice(0)) {
+    r.stop();
+    await r.done;
+  }
 }
 
 /** Names and bytes of a folder. */
@@ -273,9 +278,35 @@ describe('a version', () => {
       'Against v1.0.0: 1 added, 0 relabelled, 0 no longer in it.',
     );
   }, 60_000);
+
+  test('waits for what is tried again, also where nothing came behind it', async () => {
+    const away: typeof releaseStage = {
+      ...releaseStage,
+      handle: async () => await Promise.reject(new Fault('DATABASE_UNAVAILABLE', true, 'away')),
+    };
+    await kit.publish('label-queue', [refuse(7, 'IDENTITY_VISIBLE')]);
+    consume(away);
+    const log = kit.bus('release');
+    await eventually('the record to be parked', async () => {
+      const ends = await log.ends(releaseStage.consumes);
+      const taken = await log.committed('release', releaseStage.consumes);
+      return ends.every((e) => e.end === (taken.find((t) => t.topic === e.topic && t.partition === e.partition)?.offset ?? 0n));
+    });
+    await stopAll();
+    await expect(buildRelease(deps, { version: 'v1.2.0' })).rejects.toMatchObject({
+      code: 'INCOMPLETE_LOG',
+      message: expect.stringMatching(/study-rejected/) as unknown,
+    });
+    consume();
+    await facts(13);
+    expect((await buildRelease(deps, { version: 'v1.2.0' })).studies).toBe(3);
+  }, 60_000);
 });
 
 describe('gates', () => {
+  beforeAll(() => {
+    deps = { ...deps, takenUntil: takenByNobody };
+  });
   const forget = async (): Promise<void> =>
     void (await database.query("TRUNCATE fact, seen, inbox; DELETE FROM version WHERE state <> 'released'"));
 

@@ -19,6 +19,7 @@ import type { ResearchRevision, ResearchStudyId, SiteId, SubjectId } from '../..
 import { topicOf } from '../../services/kernel/route.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { filesUnder } from '../../services/release/sums.ts';
+import type { TakenUntil } from '../../services/release/versions.ts';
 import type { EventBus } from '../../services/ports/event-bus.ts';
 import { createLog } from '../../services/runtime/log.ts';
 import type { ProcessContext } from '../../services/runtime/process.ts';
@@ -124,6 +125,9 @@ function idOf(e: EventRecord): string {
   const v = e.value;
   return `${e.type}|${'studyId' in v ? v.studyId : ''}|${'revision' in v ? v.revision : ''}`;
 }
+
+/** For builds of what a test hands to release itself: no consumer has taken it from the log. */
+export const takenByNobody: TakenUntil = async () => await Promise.resolve([]);
 
 /** A process that a test starts and stops inside its own. */
 export function processContext(name: string): { ctx: ProcessContext; stop: () => void } {

@@ -14,7 +14,7 @@ import { queueState } from '../../services/label-queue/state.ts';
 import { labelQueueStage } from '../../services/label-queue/stage.ts';
 import { submit } from '../../services/label-queue/submit.ts';
 import { approveRelease } from '../../services/release/approve.ts';
-import { buildRelease, type ReleaseDeps } from '../../services/release/build.ts';
+import { type BuildDeps, buildRelease } from '../../services/release/build.ts';
 import { contentsOf, type Fact } from '../../services/release/facts.ts';
 import { releaseStage } from '../../services/release/stage.ts';
 import { verifyRelease } from '../../services/release/verify.ts';
@@ -22,7 +22,7 @@ import { systemClock, systemRandom } from '../../services/runtime/system.ts';
 import { type CohortFile, parseCohort } from '../../services/select/cohort.ts';
 import { closeRound } from '../../services/select/round.ts';
 import { selectStage } from '../../services/select/stage.ts';
-import { assessed, codec, eventually, type Kit, openKit, type StageDatabase } from './research-kit.ts';
+import { assessed, codec, eventually, type Kit, openKit, type StageDatabase, takenByNobody } from './research-kit.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 
 const COHORT: CohortFile = {
@@ -35,7 +35,7 @@ const NAMES = ['anna', 'boris', 'clara', 'dmitri', 'elena'] as const;
 let kit: Kit;
 let queue: StageDatabase;
 let select: StageDatabase;
-let release: ReleaseDeps & { readonly database: StageDatabase };
+let release: BuildDeps & { readonly database: StageDatabase };
 let outDir: string;
 let readers: Map<string, Reader>;
 let offset = 0;
@@ -47,7 +47,14 @@ beforeAll(async () => {
   const database = await kit.database('release');
   outDir = join(kit.dir, 'out');
   const secret = Buffer.alloc(32, 7);
-  release = { database, store: kit.store('release'), secret, codeVersion: 'test', stagingDir: join(kit.dir, 'staging') };
+  release = {
+    database,
+    store: kit.store('release'),
+    secret,
+    codeVersion: 'test',
+    stagingDir: join(kit.dir, 'staging'),
+    takenUntil: takenByNobody,
+  };
   const entries = NAMES.map((id) => ({ id, token: sha256Hex(id), simulated: false, lead: id === 'elena' }));
   readers = new Map((await registerReaders(entries, queue, systemRandom)).map((r) => [r.id, r]));
 }, 300_000);
@@ -465,6 +472,31 @@ test("the former subject withdraws after a merge: the other's study goes on, and
   await withdraws('subject-14');
   expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 0, withdrawn: 2 });
   expect(await verifyRelease(join(outDir, 'v2.0.0'))).toMatchObject({ ok: true, studies: 1, withdrawn: 1 });
+}, 120_000);
+
+test("the former subject withdraws, and assess had refused a revision that nobody selected: what was released as the former's is withdrawn", async () => {
+  await comes(17, 1, 'one');
+  await comes(18, 1, 'one');
+  for (let n = 0; n < 4; n += 1) await grades(n % 2 === 0 ? 'anna' : 'boris', 1);
+  for (const n of [17, 18]) await releaseLearns(n);
+  // It names no subject: whose it was nobody can tell.
+  const refused = { studyId: 'study-17' as ResearchStudyId, revision: 'revision-17-2' as ResearchRevision };
+  const value = { ...refused, stage: 'assess', code: 'MISSING_SLICE' as const, detail: '', subjectId: null };
+  await inRelease({ type: 'ctstream.research.v1.StudyRejected', value });
+  await publishes('v3.0.0');
+  await comes(17, 3, 'three', 'other-17');
+  await releaseLearns(17);
+  await withdraws('subject-17');
+  expect(await verifyRelease(join(outDir, 'v3.0.0'))).toMatchObject({ ok: true, withdrawn: 1 });
+  // Refused if it had other bytes.
+  expect(await buildRelease(release, { version: 'v3.0.0' })).toMatchObject({ state: 'released' });
+  await gradedBy(2);
+  await releaseLearns(17);
+  await publishes('v4.0.0');
+  expect(await verifyRelease(join(outDir, 'v4.0.0'))).toMatchObject({ ok: true, withdrawn: 0 });
+  await withdraws('subject-18');
+  expect(await verifyRelease(join(outDir, 'v3.0.0'))).toMatchObject({ ok: true, withdrawn: 2 });
+  expect(await verifyRelease(join(outDir, 'v4.0.0'))).toMatchObject({ ok: true, withdrawn: 1 });
 }, 120_000);
 
 test('the former subject withdraws before the merged revision is selected: it is read and kept all the same', async () => {

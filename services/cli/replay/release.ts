@@ -6,7 +6,7 @@ import { postgresDatabase } from '../../adapters/postgres-database.ts';
 import type { EventIn } from '../../kernel/stage.ts';
 import type { ObjectStore } from '../../ports/object-store.ts';
 import { approveRelease } from '../../release/approve.ts';
-import { buildRelease, CANDIDATES, type ReleaseDeps, removePrefix } from '../../release/build.ts';
+import { type BuildDeps, buildRelease, CANDIDATES, type ReleaseDeps, removePrefix } from '../../release/build.ts';
 import type { VersionHole } from '../../release/documents.ts';
 import { readReleaseSecret } from '../../release/env.ts';
 import type { FactType } from '../../release/facts.ts';
@@ -65,7 +65,7 @@ async function rebuild(ctx: ReplayContext, log: RecordedLog, database: ReplayDat
   const rewritten = new Set<string>();
   for (const [i, version] of versions.entries()) {
     const { version: name, approvers, simulatedApproval: simulated, codeVersion, cut } = version.value;
-    const deps: ReleaseDeps = { database, store, secret, codeVersion, stagingDir };
+    const deps: BuildDeps = { database, store, secret, codeVersion, stagingDir, takenUntil: async () => await Promise.resolve([]) };
     if ((await ctx.source.head(RELEASES, `${name}/${TOMBSTONES_FILE}`)) !== undefined) rewritten.add(name);
     await feed(version, await holesOf(ctx.source, name));
     // It is built anew, and files of an earlier replay that it has no more would stay: a withdrawn subject's too.
