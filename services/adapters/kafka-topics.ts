@@ -20,6 +20,7 @@ const AS_SENT = 'producer';
 /** Whose time a record gets: its producer's, or the broker's when it takes it. */
 export type TimestampType = 'CreateTime' | 'LogAppendTime';
 const TIMESTAMP_TYPE = 'message.timestamp.type';
+const MAX_BYTES = 'max.message.bytes';
 
 export interface TopicPlan {
   /** Logical name. */
@@ -85,6 +86,9 @@ export function principals(centres: readonly string[]): string[] {
   return [...new Set([...names, ...Object.keys(topicsFile.stages)])].sort();
 }
 
+const sizeOf = ({ maxMessageBytes: bytes }: TopicPlan): Record<string, string> =>
+  bytes === undefined ? {} : { [MAX_BYTES]: String(bytes) };
+
 function configOf(plan: TopicPlan, brokers: number): Record<string, string> {
   return {
     'retention.ms': String(plan.retentionMs),
@@ -96,8 +100,8 @@ function configOf(plan: TopicPlan, brokers: number): Record<string, string> {
     // A broker that packs anew, by a setting of its own, packs what not every reader unpacks; and whatever it shall pack or
     // unpack it first unpacks without a limit, so that a megabyte of zeros ends it. Nobody of ours packs.
     [COMPRESSION]: AS_SENT,
-    // A record that its own topic just took must fit with what parking adds.
-    ...(plan.maxMessageBytes === undefined ? {} : { 'max.message.bytes': String(plan.maxMessageBytes) }),
+    // A record that its own topic just took must fit with what parking adds; and one that names every study of a dataset.
+    ...sizeOf(plan),
   };
 }
 
@@ -151,7 +155,7 @@ export interface ApplyTopicsOptions {
 }
 
 /**
- * Creates what is missing, lets records get the broker's time and be kept as they were sent, removes access rules that are no longer in the tables (a centre that left loses its rights; its
+ * Creates what is missing, lets records get the broker's time, be kept as they were sent and be as large as planned, removes access rules that are no longer in the tables (a centre that left loses its rights; its
  * topics and records stay), and verifies all: partitions, retention, cleanup, min ISR, ACLs.
  * @throws Fault BAD_CONFIG naming every difference: changing a topic that holds records is an operator's decision.
  */
@@ -162,8 +166,8 @@ export async function applyTopics(o: ApplyTopicsOptions): Promise<void> {
     const brokers = (await admin.describeCluster()).brokers.length;
     const plans = topicPlans(o.centres, o.partitionsOverride);
     await createMissing(admin, plans, o.prefix, brokers);
-    const names = plans.map((p) => o.prefix + p.name);
-    await setOwn(admin, names, { [TIMESTAMP_TYPE]: 'LogAppendTime' satisfies TimestampType, [COMPRESSION]: AS_SENT });
+    const common = { [TIMESTAMP_TYPE]: 'LogAppendTime' satisfies TimestampType, [COMPRESSION]: AS_SENT };
+    await setOwn(admin, new Map(plans.map((p) => [o.prefix + p.name, { ...common, ...sizeOf(p) }])));
     const removed = await applyAcls(admin, aclsOf(plans, o.prefix), o.prefix, o.keepRules);
     if (removed.length > 0) o.log?.warn({ removed }, 'access rules that schemas/topics.json no longer has were removed');
     const wrong = await differences(admin, plans, o.prefix, brokers);
@@ -190,26 +194,23 @@ async function createMissing(admin: Admin, plans: readonly TopicPlan[], prefix: 
 
 /** Sets whose time records get, where it differs; those that are there keep their times. */
 export const setTimestampType = (admin: Admin, topics: readonly string[], type: TimestampType): Promise<void> =>
-  setOwn(admin, topics, { [TIMESTAMP_TYPE]: type });
+  setOwn(admin, new Map(topics.map((topic) => [topic, { [TIMESTAMP_TYPE]: type }])));
 
 /** Sets what concerns records that come from now on, where it differs: that needs no other care. */
-async function setOwn(admin: Admin, topics: readonly string[], wanted: Readonly<Record<string, string>>): Promise<void> {
-  if (topics.length === 0) return;
+async function setOwn(admin: Admin, wanted: ReadonlyMap<string, Readonly<Record<string, string>>>): Promise<void> {
+  if (wanted.size === 0) return;
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
-    resources: topics.map((name) => ({ type: ConfigResourceTypes.TOPIC, name })),
+    resources: [...wanted.keys()].map((name) => ({ type: ConfigResourceTypes.TOPIC, name })),
   });
-  const isSet = (entries: readonly { configName: string; configValue: string }[]): boolean =>
-    Object.entries(wanted).every(([name, value]) => entries.some((e) => e.configName === name && e.configValue === value));
-  const changed = resources
-    .filter((r) => !isSet(r.configEntries))
-    .map((r) => {
-      // Kafka replaces all of a topic's own settings at once.
-      const own = r.configEntries.filter((e) => e.configSource === ConfigSource.TOPIC_CONFIG && !(e.configName in wanted));
-      const entries = [...own.map((e) => [e.configName, e.configValue] as const), ...Object.entries(wanted)];
-      const configEntries = entries.map(([name, value]) => ({ name, value }));
-      return { type: ConfigResourceTypes.TOPIC, name: r.resourceName, configEntries };
-    });
+  const changed = resources.flatMap(({ resourceName: name, configEntries: there }) => {
+    const ours = wanted.get(name) ?? {};
+    if (Object.entries(ours).every(([key, value]) => there.some((e) => e.configName === key && e.configValue === value))) return [];
+    // Kafka replaces all of a topic's own settings at once.
+    const own = there.filter((e) => e.configSource === ConfigSource.TOPIC_CONFIG && !(e.configName in ours));
+    const entries = [...own.map((e) => [e.configName, e.configValue] as const), ...Object.entries(ours)];
+    return [{ type: ConfigResourceTypes.TOPIC, name, configEntries: entries.map(([key, value]) => ({ name: key, value })) }];
+  });
   if (changed.length > 0) await admin.alterConfigs({ validateOnly: false, resources: changed });
 }
 

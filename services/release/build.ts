@@ -7,7 +7,7 @@ import type { Database } from '../ports/database.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { DocumentFacts, VersionCut } from './documents.ts';
 import { copyImage } from './copy-image.ts';
-import { membersOf, researchIdsOf } from './members.ts';
+import { canBeTold, membersOf, researchIdsOf } from './members.ts';
 import { classCounts, type CopiedImage, type Entry } from './registry.ts';
 import { ReleaseError } from './release-error.ts';
 import { fileSha256, filesUnder, SUMS_FILE, sumsText } from './sums.ts';
@@ -67,6 +67,12 @@ export async function buildRelease(deps: BuildDeps, o: BuildOptions): Promise<Bu
     await deps.database.query("DELETE FROM version WHERE version = $1 AND state = 'building' AND NOT erasure_pending", [row.version]);
     throw new ReleaseError('NO_STUDIES', `no graded study below the cut of ${row.version}; ${facts.contents.waiting} wait for readings`);
   }
+  // Once it is approved it would be too late: the outbox would try it for ever.
+  if (row.state !== 'released' && !canBeTold(researchIdsOf(facts.entries), row.cut))
+    throw new ReleaseError(
+      'GATE_FAILED',
+      `the event that tells of ${row.version} can't name ${facts.entries.length} studies: its topic takes no such record`,
+    );
   await mkdir(deps.stagingDir, { recursive: true, mode: 0o700 });
   const staging = await mkdtemp(join(deps.stagingDir, `${row.version}-`));
   try {

@@ -66,6 +66,19 @@ test('a topic that differs from topics.json is named and not mended in silence',
   await expect(applied).rejects.toThrow(/study-stored\.v1 has 1 partitions, not 2.*retention\.ms=1000, not 2592000000/);
 });
 
+test('the size of records that a topic takes is set anew, since it concerns only those to come', async () => {
+  const { kafka } = await testPlatform();
+  const other = testPrefix('sizes');
+  const client = await adminClient();
+  const topic = `${other}ct.research.dataset-released.v1`;
+  const settings = { 'retention.ms': '-1', 'cleanup.policy': 'delete', 'min.insync.replicas': '1', 'max.message.bytes': '1048588' };
+  const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
+  await client.createTopics({ topics: [{ topic, numPartitions: 1, configEntries }], waitForLeaders: true });
+  await client.disconnect();
+  // It verifies what it has set.
+  await applyTopics({ brokers: kafka.brokers, ...kafka.admin, prefix: other, centres: [], partitionsOverride: 1 });
+});
+
 test('48 centres: every topic once, and no rule that reaches across zones or centres', () => {
   const centres = Array.from({ length: 48 }, (_, i) => `c${String(i + 1).padStart(2, '0')}`);
   const plans = topicPlans(centres);

@@ -8,12 +8,14 @@ import { gzipSync } from 'node:zlib';
 import type { EventRecord, Reading, StudySelected } from '../../schemas/events.gen.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 import { Fault } from '../../services/kernel/fault.ts';
+import type { ResearchStudyId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { approveRelease } from '../../services/release/approve.ts';
 import { type BuildDeps, buildRelease } from '../../services/release/build.ts';
 import { fromCsv } from '../../services/release/delimited.ts';
 import { eraseSubject, type ErasePorts } from '../../services/release/erase.ts';
 import type { FactType } from '../../services/release/facts.ts';
+import { canBeTold } from '../../services/release/members.ts';
 import { releaseServer } from '../../services/release/server.ts';
 import { releaseStage, takenUntil } from '../../services/release/stage.ts';
 import { filesUnder } from '../../services/release/sums.ts';
@@ -348,6 +350,32 @@ describe('gates', () => {
     await handle(label(2, 1), 51, 2);
     expect((await buildRelease(deps, { version: 'v2.1.0' })).sumsSha256).toBe(built.sumsSha256);
     expect((await buildRelease(deps, { version: 'v2.2.0' })).studies).toBe(2);
+  }, 60_000);
+
+  test('a version with more studies than one event can name is not built; fewer can be told', async () => {
+    await forget();
+    await handle(select(1), 54, 0);
+    await handle(label(1, 1), 54, 1);
+    // The event names the cut too: parts without a record in it make it as long.
+    const empty = Array.from({ length: 250_000 }, (_, partition) => ({ topic: 'ct.research.study-excluded.v1', partition, endOffset: 0 }));
+    const cut = [{ topic: 'ct.research.study-labelled.v1', partition: 54, endOffset: 2 }, ...empty];
+    await expect(buildRelease(deps, { version: 'v2.3.0', cut })).rejects.toMatchObject({ code: 'GATE_FAILED' });
+    await forget();
+    const studies = Array.from({ length: 800_000 }, (_, n) => `${n}`.padStart(16, '0') as ResearchStudyId);
+    expect(canBeTold(studies, [])).toBe(true);
+    const told = {
+      version: 'v2.3.0',
+      prefix: 'v2.3.0',
+      sha256sumsSha256: 'a'.repeat(64),
+      studies,
+      approvers: ['Anna', 'Boris'],
+      simulatedApproval: true,
+      codeVersion: 'test',
+      cut: [],
+    };
+    await kit.publish('release', [{ type: 'ctstream.research.v1.DatasetReleased', value: told, id: 'a-large-one' }]);
+    const events = await kit.events('ctstream.research.v1.DatasetReleased');
+    expect(events.find((e) => e.id === 'a-large-one')?.value.studies).toHaveLength(800_000);
   }, 60_000);
 
   test('nothing graded: no version, and the name stays free', async () => {

@@ -475,28 +475,28 @@ test("the former subject withdraws after a merge: the other's study goes on, and
 }, 120_000);
 
 test("the former subject withdraws, and assess had refused a revision that nobody selected: what was released as the former's is withdrawn", async () => {
-  await comes(17, 1, 'one');
-  await comes(18, 1, 'one');
+  await comes(31, 1, 'one');
+  await comes(32, 1, 'one');
   for (let n = 0; n < 4; n += 1) await grades(n % 2 === 0 ? 'anna' : 'boris', 1);
-  for (const n of [17, 18]) await releaseLearns(n);
+  for (const n of [31, 32]) await releaseLearns(n);
   // It names no subject: whose it was nobody can tell.
-  const refused = { studyId: 'study-17' as ResearchStudyId, revision: 'revision-17-2' as ResearchRevision };
+  const refused = { studyId: 'study-31' as ResearchStudyId, revision: 'revision-31-2' as ResearchRevision };
   const value = { ...refused, stage: 'assess', code: 'MISSING_SLICE' as const, detail: '', subjectId: null };
   await inRelease({ type: 'ctstream.research.v1.StudyRejected', value });
-  await publishes('v3.0.0');
-  await comes(17, 3, 'three', 'other-17');
-  await releaseLearns(17);
-  await withdraws('subject-17');
-  expect(await verifyRelease(join(outDir, 'v3.0.0'))).toMatchObject({ ok: true, withdrawn: 1 });
+  await publishes('v2.1.0');
+  await comes(31, 3, 'three', 'other-31');
+  await releaseLearns(31);
+  await withdraws('subject-31');
+  expect(await verifyRelease(join(outDir, 'v2.1.0'))).toMatchObject({ ok: true, withdrawn: 1 });
   // Refused if it had other bytes.
-  expect(await buildRelease(release, { version: 'v3.0.0' })).toMatchObject({ state: 'released' });
+  expect(await buildRelease(release, { version: 'v2.1.0' })).toMatchObject({ state: 'released' });
   await gradedBy(2);
-  await releaseLearns(17);
-  await publishes('v4.0.0');
-  expect(await verifyRelease(join(outDir, 'v4.0.0'))).toMatchObject({ ok: true, withdrawn: 0 });
-  await withdraws('subject-18');
-  expect(await verifyRelease(join(outDir, 'v3.0.0'))).toMatchObject({ ok: true, withdrawn: 2 });
-  expect(await verifyRelease(join(outDir, 'v4.0.0'))).toMatchObject({ ok: true, withdrawn: 1 });
+  await releaseLearns(31);
+  await publishes('v2.2.0');
+  expect(await verifyRelease(join(outDir, 'v2.2.0'))).toMatchObject({ ok: true, withdrawn: 0 });
+  await withdraws('subject-32');
+  expect(await verifyRelease(join(outDir, 'v2.1.0'))).toMatchObject({ ok: true, withdrawn: 2 });
+  expect(await verifyRelease(join(outDir, 'v2.2.0'))).toMatchObject({ ok: true, withdrawn: 1 });
 }, 120_000);
 
 test('the former subject withdraws before the merged revision is selected: it is read and kept all the same', async () => {
