@@ -44,8 +44,8 @@ const FINAL = ofKind('final').filter((code) => ![...BY_SELECT, ...WITHDRAWN, 'ST
 
 /** From a wait, a study can go anywhere: the log tells later what became of it. */
 const ANYWHERE: readonly StudyState[] = ['waiting', 'released', 'excluded', 'rejected', 'withdrawn', 'unaccounted', 'outOfScope'];
-/** An end of this revision; a newer one starts the way again. */
-const BY_A_NEW_REVISION: readonly StudyState[] = ['waiting', 'released', 'excluded', 'rejected', 'withdrawn', 'unaccounted'];
+/** An end of this revision; a newer one starts the way again. Once the log has forgotten it, the census alone says where the study is. */
+const BY_A_NEW_REVISION: readonly StudyState[] = ANYWHERE;
 
 export const ACCOUNT_TABLE: readonly AccountRow[] = [
   {
@@ -196,7 +196,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
       '`study-rejected` by ingest, and no earlier revision went on; or pending in an earlier census and missing in a whole later one; or `census` says so',
     takenOutBy: 'a census that lists it again, or a newer announcement',
     acts: 'centre, if it was deleted by mistake',
-    next: [...BY_A_NEW_REVISION, 'outOfScope'],
+    next: BY_A_NEW_REVISION,
   },
   {
     state: 'rejected',

@@ -45,6 +45,20 @@ test('a walk stays in the table, sums up, and loses nothing', () => {
 
 test('a walk through months stays in the table and loses nothing, and a dead letter keeps its study where it was', () => {
   const months = fc.array(fc.tuple(fc.nat(AGE), fc.nat(4), fc.nat(9)), { minLength: 1, maxLength: 240, size: 'max' });
+  // Rejected; its verdict leaves the log; and the centre's rule, which let it through, lets it through no longer.
+  const forgotten: [number, number, number][] = [
+    [0, 1, 0],
+    [1, 1, 0],
+    [15, 1, 9],
+    [3, 0, 0],
+    [13, 0, 2],
+    [17, 0, 2],
+    [17, 0, 0],
+    [17, 0, 2],
+    [14, 1, 0],
+    [17, 0, 5],
+    [0, 0, 0],
+  ];
   let outlived = 0;
   fc.assert(
     fc.property(months, (steps) => {
@@ -69,7 +83,7 @@ test('a walk through months stays in the table and loses nothing, and a dead let
         before = still;
       }
     }),
-    { numRuns: 100, seed: 5 },
+    { numRuns: 100, seed: 5, examples: [[forgotten]] },
   );
   expect(outlived).toBeGreaterThan(20);
 });
