@@ -1,6 +1,6 @@
 // Topics, their settings and the broker's access rules, all derived from schemas/topics.json: applied, then verified.
 import kafkajs from 'kafkajs';
-import type { AclEntry, Admin, ITopicConfig } from 'kafkajs';
+import type { AclEntry, Admin, IResourceConfig, ITopicConfig } from 'kafkajs';
 import pino from 'pino';
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { Fault } from '../kernel/fault.ts';
@@ -197,13 +197,23 @@ export const setTimestampType = (admin: Admin, topics: readonly string[], type: 
   setOwn(admin, new Map(topics.map((topic) => [topic, { [TIMESTAMP_TYPE]: type }])));
 
 /** Sets what concerns records that come from now on, where it differs: that needs no other care. */
-async function setOwn(admin: Admin, wanted: ReadonlyMap<string, Readonly<Record<string, string>>>): Promise<void> {
-  if (wanted.size === 0) return;
+async function setOwn(admin: Admin, wanted: OwnSettings): Promise<void> {
+  const resources = await toChange(admin, wanted);
+  if (resources.length === 0) return;
+  await admin.alterConfigs({ validateOnly: false, resources });
+  // A broker tells the old ones for a moment; who asked it then would take them for the topic's.
+  for (let i = 0; i < 100 && (await toChange(admin, wanted)).length > 0; i++) await new Promise((resolve) => setTimeout(resolve, 100));
+}
+
+type OwnSettings = ReadonlyMap<string, Readonly<Record<string, string>>>;
+
+async function toChange(admin: Admin, wanted: OwnSettings): Promise<IResourceConfig[]> {
+  if (wanted.size === 0) return [];
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
     resources: [...wanted.keys()].map((name) => ({ type: ConfigResourceTypes.TOPIC, name })),
   });
-  const changed = resources.flatMap(({ resourceName: name, configEntries: there }) => {
+  return resources.flatMap(({ resourceName: name, configEntries: there }) => {
     const ours = wanted.get(name) ?? {};
     if (Object.entries(ours).every(([key, value]) => there.some((e) => e.configName === key && e.configValue === value))) return [];
     // Kafka replaces all of a topic's own settings at once.
@@ -211,7 +221,6 @@ async function setOwn(admin: Admin, wanted: ReadonlyMap<string, Readonly<Record<
     const entries = [...own.map((e) => [e.configName, e.configValue] as const), ...Object.entries(ours)];
     return [{ type: ConfigResourceTypes.TOPIC, name, configEntries: entries.map(([key, value]) => ({ name: key, value })) }];
   });
-  if (changed.length > 0) await admin.alterConfigs({ validateOnly: false, resources: changed });
 }
 
 /** Waits until every partition of new topics has a leader. kafkajs' own wait throws while the broker does not know them yet. */
