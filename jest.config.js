@@ -1,4 +1,5 @@
-// Two projects: unit tests beside the code, and tests on the real parts, which share one platform.
+// Three projects: unit tests beside the code, checks by other people's tools, and tests on the real parts, which share one
+// platform and run one after the other.
 // Jest runs the .ts files as ES modules; @swc/jest only strips the types.
 const common = {
   testEnvironment: 'node',
@@ -21,10 +22,11 @@ export default {
       displayName: 'unit',
       testMatch: ['<rootDir>/{services,schemas,deploy,bench}/**/*.test.ts', '<rootDir>/test/{rules,shared,contract}/**/*.test.ts'],
     },
+    { ...common, displayName: 'oracle', testMatch: ['<rootDir>/test/oracle/**/*.test.ts'] },
     {
       ...common,
       displayName: 'integration',
-      testMatch: ['<rootDir>/test/{integration,oracle,fault}/**/*.test.ts'],
+      testMatch: ['<rootDir>/test/{integration,fault}/**/*.test.ts'],
       globalSetup: '<rootDir>/test/integration/global-setup.ts',
       globalTeardown: '<rootDir>/test/integration/global-teardown.ts',
     },

@@ -1,4 +1,4 @@
-// `npm test`: generated files, types, lint, unit tests, then the tests on the real parts. Words after `--` go to jest.
+// `npm test`: generated files, types, lint, unit tests, the tests on the real parts, then checks by other tools. Words after `--` go to jest.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -48,6 +48,8 @@ function jest(title: string, project: string, workers: string): void {
       `--maxWorkers=${workers}`,
       '--json',
       `--outputFile=${report}`,
+      // What words choose may be in one project alone.
+      ...(words.length > 0 ? ['--passWithNoTests'] : []),
       ...words,
     ];
     const result = spawnSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
@@ -73,6 +75,8 @@ if (words.length === 0) {
 }
 jest('unit tests', 'unit', '2');
 jest('tests on the real parts', 'integration', '1');
+// After the platform, which installs those tools.
+jest('checks by other tools', 'oracle', '2');
 
 const skipped = tally.skipped === 0 ? '' : `, ${tally.skipped} skipped`;
 process.stdout.write(`\n${tally.passed} passed, ${tally.failed} failed${skipped}\n`);
