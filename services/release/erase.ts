@@ -54,16 +54,20 @@ const WHOLE = 2_147_483_647;
 interface Kept extends Named {
   readonly eventId: string;
   readonly subjectId?: string;
+  /** A refusal because the images show who it is. */
+  readonly isShown: boolean;
 }
 
 async function factsOfStudy(tx: Transaction, studyId: string): Promise<Kept[]> {
-  const rows = await tx.query<{ event_id: string; value: Named }>("SELECT event_id, value FROM fact WHERE value ->> 'studyId' = $1", [
-    studyId,
-  ]);
-  return rows.map(({ event_id: eventId, value: { revision, subjectId, ordinal } }) => ({
+  const rows = await tx.query<{ event_id: string; value: Named & { readonly code?: string } }>(
+    "SELECT event_id, value FROM fact WHERE value ->> 'studyId' = $1",
+    [studyId],
+  );
+  return rows.map(({ event_id: eventId, value: { revision, subjectId, ordinal, code } }) => ({
     eventId,
     studyId,
     revision,
+    isShown: code === 'IDENTITY_VISIBLE',
     ...(typeof subjectId === 'string' ? { subjectId } : {}),
     ...(ordinal === undefined ? {} : { ordinal }),
   }));
@@ -97,9 +101,8 @@ async function forgetSaid(tx: Transaction, said: Said, isExact: boolean): Promis
   const subjectId = said.subjectId ?? facts.find((f) => f.revision === said.revision && f.subjectId !== undefined)?.subjectId;
   if (subjectId === undefined && (await isForgotten(tx, said))) return 0;
   const newest = newestOf(selectedOf(facts)).get(said.studyId);
-  const leaving = facts.filter(
-    leavesWith({ subjectId, revision: said.revision, ordinal: said.ordinal ?? -Infinity, isExact }, facts, newest),
-  );
+  const isTheirs = leavesWith({ subjectId, revision: said.revision, ordinal: said.ordinal ?? -Infinity, isExact }, facts, newest);
+  const leaving = withOlderThanShown(facts, facts.filter(isTheirs));
   const ordinal = Math.max(0, said.ordinal ?? 0, ...selectedOf(leaving).map((f) => f.ordinal));
   return await forget(tx, { studyId: said.studyId, ordinal, told: said.revision === undefined ? [] : [said.revision] }, leaving);
 }
@@ -146,6 +149,17 @@ function leavesWith(
   if (newest === undefined) return (f) => theirs.has(f.revision) || (f.subjectId === undefined && !gone.isExact);
   if (newest.subjectId === gone.subjectId || newest.ordinal <= gone.ordinal) return () => true;
   return (f) => theirs.has(f.revision);
+}
+
+/**
+ * With a revision that showed an identity go the older ones, whoever's: they are of the same images (`contentsOf`), and the refusal
+ * that keeps them out goes too. Of one that nobody selected it is not known which are older.
+ */
+function withOlderThanShown(facts: readonly Kept[], leaving: readonly Kept[]): readonly Kept[] {
+  const ordinals = new Map(selectedOf(facts).map((f) => [f.revision, f.ordinal]));
+  const ordinalOf = ({ revision }: Kept): number => ordinals.get(revision) ?? Infinity;
+  const shown = Math.max(...leaving.filter((f) => f.isShown).map(ordinalOf));
+  return facts.filter((f) => leaving.includes(f) || ordinalOf(f) <= shown);
 }
 
 /** Whether the revision was withdrawn before: who told it first knew whose it was. */

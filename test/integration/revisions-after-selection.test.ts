@@ -499,6 +499,21 @@ test("the former subject withdraws, and assess had refused a revision that nobod
   expect(await verifyRelease(join(outDir, 'v2.2.0'))).toMatchObject({ ok: true, withdrawn: 1 });
 }, 120_000);
 
+test("the other subject withdraws, whose revision showed an identity, and the study is the former's again: the older images stay out", async () => {
+  await comes(33, 1, 'one');
+  await gradedBy(1);
+  await comes(33, 2, 'two', 'other-33');
+  await releaseLearns(33);
+  const refused = { studyId: 'study-33' as ResearchStudyId, revision: 'revision-33-2' as ResearchRevision };
+  const value = { ...refused, stage: 'label-queue', code: 'IDENTITY_VISIBLE' as const, detail: '', subjectId: null };
+  await inRelease({ type: 'ctstream.research.v1.StudyRejected', value });
+  await comes(33, 3, 'three');
+  await releaseLearns(33);
+  await withdraws('other-33');
+  expect(await factsOf(33)).toEqual(['StudySelected revision-33-3 subject-33']);
+  await close(33);
+}, 60_000);
+
 test('the former subject withdraws before the merged revision is selected: it is read and kept all the same', async () => {
   await comes(15, 1, 'one');
   await releaseLearns(15);
