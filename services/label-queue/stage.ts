@@ -4,10 +4,11 @@ import type { Code } from '../kernel/codes.ts';
 import type { ResearchRevision } from '../kernel/ids.ts';
 import { emit } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
+import { isWithdrawn, lockStudy, lockSubject } from '../kernel/withdrawn-rows.ts';
 import type { Randomness } from '../ports/clock.ts';
 import type { Transaction } from '../ports/database.ts';
 import { audit } from './audit.ts';
-import { eraseSubject, type ErasePorts, isWithdrawn, lockStudy, lockSubject } from './erase.ts';
+import { eraseSubject, type ErasePorts } from './erase.ts';
 import { openTasks } from './outcome.ts';
 import { markStale, moveTasks, noteLineage, placeOf, type VolumeStore } from './revisions.ts';
 

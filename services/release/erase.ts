@@ -4,6 +4,7 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SubjectWithdrawn } from '../../schemas/events.gen.ts';
 import { Fault } from '../kernel/fault.ts';
+import { WHOLE } from '../kernel/withdrawn-rows.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Transaction } from '../ports/database.ts';
 import type { ReleaseDeps } from './build.ts';
@@ -47,9 +48,6 @@ export async function isWithdrawn(tx: Transaction, fact: Named): Promise<boolean
   // Another subject's study again: a newer selection stands, or this grade names who has it.
   return (fact.subjectId ?? undefined) === undefined && selectedOf(await factsOfStudy(tx, fact.studyId)).length === 0;
 }
-
-/** Ordinal of a study that is withdrawn whole: above every revision's. */
-const WHOLE = 2_147_483_647;
 
 interface Kept extends Named {
   readonly eventId: string;

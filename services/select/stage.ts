@@ -1,8 +1,9 @@
 // Select's consumer: it only appends, and erases. Rounds decide (round.ts).
 import { emit } from '../kernel/outcome.ts';
 import type { EventIn, Stage } from '../kernel/stage.ts';
+import { isWithdrawn, lockStudy, lockSubject } from '../kernel/withdrawn-rows.ts';
 import type { Database } from '../ports/database.ts';
-import { eraseSubject, type ErasePorts, isWithdrawn, lockStudy, lockSubject } from './erase.ts';
+import { eraseSubject, type ErasePorts } from './erase.ts';
 
 type Assessed = EventIn<'ctstream.research.v1.StudyAssessed'>;
 
