@@ -69,6 +69,18 @@ const census = (studies: { n: number; state: string }[], extra: Extra = {}, sequ
     extra,
   );
 
+/** A whole census of one page, as a gateway of today tells it. */
+const censusAt = (takenAtMs: number, studies: readonly object[]): EventIn =>
+  event('ctstream.clinical.v1.Census', {
+    centre: C,
+    censusId: `n${takenAtMs}`,
+    takenAtMs,
+    page: 1,
+    pages: 1,
+    outboxSequence: 0,
+    studies,
+  });
+
 /** The events of study n up to a step of its way. */
 function way(n: number, steps: number): EventIn[] {
   const all = [
@@ -284,15 +296,7 @@ test('a study that changed out of scope waits for no announcement; what went on 
   const [first] = way(1, 1) as [EventIn];
   const changed = skipOf(first, 'STUDY_CHANGED');
   const listed = (takenAtMs: number, state: string, code: string | null): EventIn =>
-    event('ctstream.clinical.v1.Census', {
-      centre: C,
-      censusId: `n${takenAtMs}`,
-      takenAtMs,
-      page: 1,
-      pages: 1,
-      outboxSequence: 0,
-      studies: [{ studyInstanceUid: U(1), instanceCount: 3, state, code }],
-    });
+    censusAt(takenAtMs, [{ studyInstanceUid: U(1), instanceCount: 3, state, code }]);
   const out = listed(2, 'outOfScope', 'OUT_OF_SCOPE');
   expect(stateOf([first, changed, out], finished)).toEqual(['outOfScope', 'OUT_OF_SCOPE']);
   expect(stateOf([first, changed, out, listed(3, 'pending', null)], finished)).toEqual(['waiting', 'STUDY_CHANGED']);
@@ -522,37 +526,17 @@ test('what readers rejected stays rejected, though an earlier revision was asses
 });
 
 test('a study that came and went before it was announced is rejected; listed again it waits', () => {
-  const at = (takenAtMs: number, studies: object[]): EventIn =>
-    event('ctstream.clinical.v1.Census', {
-      centre: C,
-      censusId: `n${takenAtMs}`,
-      takenAtMs,
-      page: 1,
-      pages: 1,
-      outboxSequence: 0,
-      studies,
-    });
   const pending = { studyInstanceUid: U(1), instanceCount: 3, state: 'pending', code: null };
-  expect(stateOf([at(1, [pending]), at(2, [])])).toEqual(['rejected', 'STUDY_VANISHED']);
-  expect(stateOf([at(1, [pending]), at(2, [{ ...pending, state: 'outOfScope', code: 'STUDY_VANISHED' }])])[0]).toBe('rejected');
-  expect(stateOf([at(1, [pending]), at(2, []), at(3, [pending])])).toEqual(['waiting', 'NOT_YET_STABLE']);
+  expect(stateOf([censusAt(1, [pending]), censusAt(2, [])])).toEqual(['rejected', 'STUDY_VANISHED']);
+  expect(stateOf([censusAt(1, [pending]), censusAt(2, [{ ...pending, state: 'outOfScope', code: 'STUDY_VANISHED' }])])[0]).toBe('rejected');
+  expect(stateOf([censusAt(1, [pending]), censusAt(2, []), censusAt(3, [pending])])).toEqual(['waiting', 'NOT_YET_STABLE']);
   const later = second();
-  expect(stateOf([later, vanished(later), at(5, [pending])], finished)).toEqual(['waiting', 'NOT_YET_STABLE']);
+  expect(stateOf([later, vanished(later), censusAt(5, [pending])], finished)).toEqual(['waiting', 'NOT_YET_STABLE']);
 });
 
 test('a census that lists other instances than were announced is visible once the gateway had time to look', () => {
-  const listed = (takenAtMs: number, instanceCount: number): EventIn => {
-    const studies = [{ studyInstanceUid: U(1), instanceCount, state: 'announced', code: null }];
-    return event('ctstream.clinical.v1.Census', {
-      centre: C,
-      censusId: `n${takenAtMs}`,
-      takenAtMs,
-      page: 1,
-      pages: 1,
-      outboxSequence: 0,
-      studies,
-    });
-  };
+  const listed = (takenAtMs: number, instanceCount: number): EventIn =>
+    censusAt(takenAtMs, [{ studyInstanceUid: U(1), instanceCount, state: 'announced', code: null }]);
   const announced = second({ instanceCount: 100 });
   const with_ = (...censuses: EventIn[]): [StudyState, string] => stateOf([announced, ...censuses]);
   expect(with_(listed(HOUR, 101), listed(2 * HOUR, 101))).toEqual(['waiting', 'IN_QUEUE']);
