@@ -1,7 +1,7 @@
 // Approval: two people let a candidate out. Only this writes to ct-releases.
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { chmod, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -9,6 +9,7 @@ import { digestOfParts, sha256Hex } from '../kernel/digest.ts';
 import type { Database } from '../ports/database.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { CANDIDATES, type ReleaseDeps, removePrefix } from './build.ts';
+import { placeFolder } from './place-folder.ts';
 import { ReleaseError } from './release-error.ts';
 import { parseSums, SUMS_FILE } from './sums.ts';
 import { RELEASES } from './tombstones.ts';
@@ -137,9 +138,7 @@ async function download(
   to: string,
   signal: AbortSignal | undefined,
 ): Promise<string> {
-  await mkdir(dirname(to), { recursive: true });
-  const fresh = await mkdtemp(`${to}.`);
-  try {
+  return await placeFolder(to, async (fresh) => {
     for (const file of files) {
       const body = await store.get(RELEASES, `${prefix}/${file}`, signal === undefined ? {} : { signal });
       if (body === undefined) throw new ReleaseError('CANDIDATE_CHANGED', `${file} is not in ${RELEASES}`);
@@ -156,15 +155,7 @@ async function download(
           .slice(0, 10)
           .join('; '),
       );
-    // mkdtemp makes folders for their owner alone; a dataset is for others to read.
-    await chmod(fresh, 0o755);
-    await rm(to, { recursive: true, force: true });
-    await rename(fresh, to);
-    return to;
-  } catch (error) {
-    await rm(fresh, { recursive: true, force: true });
-    throw error;
-  }
+  });
 }
 
 async function markReleased(

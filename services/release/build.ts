@@ -1,7 +1,7 @@
 // Builds a version: a pure function of the cut, the volumes and release's secret. Same cut, same bytes.
 import { createReadStream } from 'node:fs';
-import { chmod, cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { sha256Hex } from '../kernel/digest.ts';
 import type { Database } from '../ports/database.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
@@ -9,6 +9,7 @@ import type { DocumentFacts, VersionCut } from './documents.ts';
 import { copyImage } from './copy-image.ts';
 import { canBeTold, membersOf, researchIdsOf } from './members.ts';
 import { classCounts, type CopiedImage, type Entry } from './registry.ts';
+import { placeFolder } from './place-folder.ts';
 import { ReleaseError } from './release-error.ts';
 import { fileSha256, filesUnder, SUMS_FILE, sumsText } from './sums.ts';
 import { documentFacts, type TextDeps, textsOf } from './texts.ts';
@@ -86,7 +87,10 @@ export async function buildRelease(deps: BuildDeps, o: BuildOptions): Promise<Bu
         'CANDIDATE_CHANGED',
         `${row.version} was released with other bytes (SHA256SUMS ${row.sums_sha256}, now ${sumsSha256}): code or secret differ`,
       );
-    const dir = o.outDir === undefined ? undefined : await placeFolder(staging, join(o.outDir, 'candidates', row.version));
+    const dir =
+      o.outDir === undefined
+        ? undefined
+        : await placeFolder(join(o.outDir, 'candidates', row.version), (fresh) => cp(staging, fresh, { recursive: true }));
     if (dir !== undefined && (await findVersion(deps.database, row.version))?.cleared !== row.cleared) {
       // The erasure has looked there before the folder was in its place.
       await rm(dir, { recursive: true, force: true });
@@ -187,21 +191,4 @@ export async function removePrefix(store: ObjectStore, bucket: string, version: 
   for await (const { key } of store.list(bucket, `${version}/`, signal)) keys.push(key);
   if (keys.length > 0) await store.remove(bucket, keys, signal);
   return keys.length;
-}
-
-/** Moves or copies a finished folder to its place; an older one there is replaced. */
-async function placeFolder(from: string, to: string): Promise<string> {
-  await mkdir(dirname(to), { recursive: true });
-  const fresh = await mkdtemp(`${to}.`);
-  try {
-    // mkdtemp makes folders for their owner alone; a dataset is for others to read.
-    await chmod(fresh, 0o755);
-    await cp(from, fresh, { recursive: true });
-    await rm(to, { recursive: true, force: true });
-    await rename(fresh, to);
-    return to;
-  } catch (error) {
-    await rm(fresh, { recursive: true, force: true });
-    throw error;
-  }
 }
