@@ -27,7 +27,7 @@ export interface CentreLink {
   readonly random: Randomness;
   span<T>(name: string, work: (traceparent: string) => Promise<T>): Promise<T>;
   count(name: string): void;
-  log(level: 'info' | 'warn', fields: Readonly<Record<string, unknown>>, text: string): void;
+  log(level: 'info' | 'warn' | 'error', fields: Readonly<Record<string, unknown>>, text: string): void;
 }
 
 /** First StudyDate (YYYYMMDD) of what a poll looks at. */

@@ -107,10 +107,13 @@ await runProcess({ name: 'centre-gateway', zone: 'clinical', env }, async (ctx) 
       ctx.onStop(() => bus.close());
       await Promise.all([
         watch.run(ctx.signal),
-        superviseCentre(ctx, centre.id, 'outbox', () =>
-          runOutbox(outboxOf(state, centre.id), { bus, codec, ctx, sourceName: sourceOf(state, centre.id) }),
+        superviseCentre(
+          link,
+          'outbox',
+          () => runOutbox(outboxOf(state, centre.id), { bus, codec, ctx, sourceName: sourceOf(state, centre.id) }),
+          ctx.signal,
         ),
-        superviseCentre(ctx, centre.id, 'status', () => followStatus(state, link, bus, codec, ctx.signal)),
+        superviseCentre(link, 'status', () => followStatus(state, link, bus, codec, ctx.signal), ctx.signal),
       ]);
     }),
   );

@@ -156,6 +156,63 @@ describe('a study that the PACS does not answer for', () => {
   });
 });
 
+describe('an error that nobody foresaw', () => {
+  const failing = (isHit: (uid: StudyInstanceUid) => boolean, error: Error): CentreLink => ({
+    ...link,
+    web: {
+      ...web,
+      instances: async (uid, abort) => {
+        if (isHit(uid)) throw error;
+        return await web.instances(uid, abort);
+      },
+    },
+  });
+
+  test('in one study sets that study back; the others are announced, and it is told by count and log', async () => {
+    const logged: string[] = [];
+    const odd = { ...failing((uid) => uid === BAD, new TypeError('x')), log: (level: string) => void logged.push(level) };
+    await watchUntil(() => (studyRow(state, centre, BAD)?.tries ?? 0) >= 3, 600_000, odd);
+    expect(eventsOf('StudyAvailable').map((e) => e.key)).toEqual([`c1|${GOOD}`]);
+    expect([pacsCode(), logged.includes('error')]).toEqual([null, true]);
+    expect(counted.filter((name) => name === 'gateway_unexpected_total').length).toBeGreaterThanOrEqual(3);
+  });
+
+  test('in the change feed holds up its centre, and goes by itself', async () => {
+    let isOdd = true;
+    const codes = new Set<unknown>();
+    const odd: CentreLink = {
+      ...link,
+      changes: {
+        since: async () => {
+          if (isOdd) throw new TypeError('x');
+          return { changes: [], last: 1, done: true };
+        },
+        hashes: async (uid) => new Map([[`${uid}.1.1`, 'f']]),
+      },
+    };
+    await watchUntil(
+      () => {
+        codes.add(pacsCode());
+        isOdd &&= !codes.has('UNEXPECTED');
+        return eventsOf('StudyAvailable').length === 2;
+      },
+      600_000,
+      odd,
+    );
+    expect([codes.has('UNEXPECTED'), eventsOf('StudyAvailable').length]).toEqual([true, 2]);
+  });
+
+  test("of the gateway's database ends the watch: all centres need it", async () => {
+    const full = Object.assign(new Error('database or disk is full'), { code: 'ERR_SQLITE_ERROR', errcode: 13 });
+    await expect(
+      watchCentre(
+        state,
+        failing(() => true, full),
+      ).run(stop.signal),
+    ).rejects.toBe(full);
+  });
+});
+
 test('a study or an unnamed one with a number of instances that no event can tell keeps nothing from going on', async () => {
   const absurd = { patientId: 'P', studyDate: '20200401', studyDescription: '', modalities: [], instanceCount: 2 ** 32 - 1 };
   const listing: CentreLink = {

@@ -9,6 +9,7 @@ import { lookBackFrom } from './link.ts';
 import type { CentreLink } from './link.ts';
 import { outboxDepth } from './outbox.ts';
 import type { State, StudyRow } from './state.ts';
+import { faultIn } from './supervise.ts';
 import { bringNear, dueStudies, markStable, markTouched, setBack, studyRow } from './studies.ts';
 const CHANGES_PER_PAGE = 500;
 const PAGES_PER_ROUND = 20;
@@ -23,7 +24,7 @@ const LONGEST_CENSUS_WAIT_MS = 3_600_000;
 export interface Watch {
   /** Asks for a census at the next round; resolves when it is in the outbox. @throws Fault of the PACS */
   census(): Promise<CensusDone>;
-  /** Runs until the signal aborts. */
+  /** Runs until the signal aborts. @throws what `faultIn` throws */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -50,11 +51,12 @@ export function watchCentre(state: State, link: CentreLink): Watch {
       for (const w of waiting) w.resolve(done);
     } catch (error) {
       for (const w of waiting) w.reject(error);
-      if (signal.aborted || !(error instanceof Fault)) throw error;
+      if (signal.aborted) throw error;
+      const fault = faultIn(link, error);
       await link.web.study(NO_STUDY, signal);
       censusWaitMs = Math.min(Math.max(censusWaitMs * 2, 1000), link.censusEveryMs, LONGEST_CENSUS_WAIT_MS);
       censusDueMs = state.nowMs() + censusWaitMs;
-      noteCensus(state, link, error);
+      noteCensus(state, link, fault);
     }
   };
 
@@ -70,9 +72,10 @@ export function watchCentre(state: State, link: CentreLink): Watch {
         await poll(state, link, signal);
         polledMs = state.nowMs();
       } catch (error) {
-        if (signal.aborted || !(error instanceof Fault)) throw error;
+        if (signal.aborted) throw error;
+        const fault = faultIn(link, error);
         await link.web.study(NO_STUDY, signal);
-        return error;
+        return fault;
       }
     }
     return undefined;
@@ -114,9 +117,9 @@ export function watchCentre(state: State, link: CentreLink): Watch {
           waitMs = Math.min(link.pollMs, 1000);
         } catch (error) {
           if (signal.aborted) break;
-          if (!(error instanceof Fault)) throw error;
-          for (const w of asked.splice(0)) w.reject(error);
-          notePacs(state, link, error);
+          const fault = faultIn(link, error);
+          for (const w of asked.splice(0)) w.reject(fault);
+          notePacs(state, link, fault);
           waitMs = Math.min(Math.max(waitMs * 2, 1000), LONGEST_WAIT_MS);
         }
         await link.clock.sleep(waitMs, AbortSignal.any([signal, wake.signal]));
@@ -130,7 +133,7 @@ export function watchCentre(state: State, link: CentreLink): Watch {
 const NO_STUDY = '2.25.0' as StudyInstanceUid;
 
 /**
- * Looks at due studies side by side. One that the PACS fails on or does not answer for is set back alone; when all of them
+ * Looks at due studies side by side. One that fails, by the PACS or by an answer nobody foresaw, is set back alone; when all of them
  * fail, a question about no study tells whether it is they or the PACS. False when all failed.
  * @throws Fault when the PACS answers nothing; the studies then keep their deadlines
  */
@@ -139,11 +142,13 @@ async function lookAt(state: State, link: CentreLink, due: readonly StudyRow[], 
   const failed: StudyRow[] = [];
   for (const [at, result] of looked.entries()) {
     if (result.status === 'fulfilled') continue;
-    if (!(result.reason instanceof Fault) || !result.reason.code.startsWith('PACS_')) throw result.reason;
+    if (signal.aborted) throw result.reason;
+    const fault = faultIn(link, result.reason);
+    if (fault.code !== 'UNEXPECTED' && !fault.code.startsWith('PACS_')) throw fault;
     const row = due[at];
     if (row !== undefined) failed.push(row);
     // Without the study: a log is read by more people than the status page.
-    link.log('warn', { centre: link.centre, code: result.reason.code, fault: result.reason.message }, 'the PACS failed on a study');
+    link.log('warn', { centre: link.centre, code: fault.code, fault: fault.message }, 'a look at a study failed');
   }
   if (failed.length === due.length) await link.web.study(NO_STUDY, signal);
   for (const row of failed) setBack(state, link.centre, row, link.quiet);

@@ -24,3 +24,8 @@ export class Fault extends Error {
     this.onlyWaited = options?.onlyWaited ?? false;
   }
 }
+
+/** Code of an error: a fault's own, UNEXPECTED for what nobody foresaw. */
+export function faultOf(error: unknown): Fault {
+  return error instanceof Fault ? error : new Fault('UNEXPECTED', true, 'an unforeseen error', { cause: error });
+}

@@ -1,6 +1,6 @@
 // One job: decode, handle, publish, acknowledge; or send the record to wait or to the dead letters.
 import type { EventType } from '../../schemas/events.gen.ts';
-import { Fault } from '../kernel/fault.ts';
+import { Fault, faultOf } from '../kernel/fault.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import { typeOfTopic } from '../kernel/route.ts';
 import type { EventIn, Job, Stage, Zone } from '../kernel/stage.ts';
@@ -11,7 +11,7 @@ import { describeError } from './log.ts';
 import { encodeEvents, eventsOf, InvariantViolation } from './outgoing.ts';
 import type { ProcessContext } from './process.ts';
 import type { Begun } from './begun.ts';
-import { afterFailure, codeOfFailure, diedBefore, faultOf, isRetry, originOf, wholeRecord } from './retry.ts';
+import { afterFailure, codeOfFailure, diedBefore, isRetry, originOf, wholeRecord } from './retry.ts';
 import { traceIdOf, type OpenSpan } from './telemetry.ts';
 
 export interface JobDeps {

@@ -106,11 +106,6 @@ export function waitOf(record: BusRecord, nowMs: number, delaysMs?: readonly num
   return wait > 0 ? Math.min(wait, delaysMs?.[step] ?? RETRY_DELAYS[step]?.[1] ?? 0) : 0;
 }
 
-/** Code of an error: a fault's own, UNEXPECTED for what nobody foresaw. */
-export function faultOf(error: unknown): Fault {
-  return error instanceof Fault ? error : new Fault('UNEXPECTED', true, 'an unforeseen error', { cause: error });
-}
-
 /** Its record waits because the process ended in the middle of its job. */
 export const diedBefore = (record: BusRecord): boolean => record.headers[HEADER.code] === 'PROCESS_DIED';
 

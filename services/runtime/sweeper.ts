@@ -1,7 +1,7 @@
 // Goes through a bucket of attempts from time to time: removes what no manifest names, frees what is done, sums what is left.
 // Any number of processes may do it at once: each finds the same, and removing twice is removing.
 import type { Logger } from 'pino';
-import { Fault } from '../kernel/fault.ts';
+import { Fault, faultOf } from '../kernel/fault.ts';
 import { MANIFEST_LIMIT_BYTES } from '../kernel/manifest.ts';
 import {
   inOrderOfRemoval,
@@ -19,7 +19,6 @@ import {
 import type { Clock, Randomness } from '../ports/clock.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { describeError } from './log.ts';
-import { faultOf } from './retry.ts';
 
 export interface SweepOptions {
   readonly store: ObjectStore;
