@@ -29,6 +29,8 @@ const TEXT_LIMIT_BYTES = 256 * 1024 * 1024;
  */
 export async function eraseFromVersions(ports: ErasePorts, signal: AbortSignal): Promise<number> {
   const { removed, errors } = await ports.database.transaction(async (tx) => {
+    // The session says nothing while files are written and removed, which a slow store may take long for.
+    await tx.query("SET LOCAL idle_in_transaction_session_timeout = '15min'");
     await tx.query('SELECT pg_advisory_xact_lock($1)', [FILES_LOCK]);
     // No other subject's facts may go while the texts are made without this one's.
     await lockFacts(tx, 'add');
