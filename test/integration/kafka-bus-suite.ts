@@ -1,10 +1,13 @@
 // What every client of the real Kafka must do: the contract of the event bus, and what only a real broker can show.
 import { afterAll, expect, jest, test } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
 import kafkajs from 'kafkajs';
 import pino from 'pino';
 import { openBus } from '../../services/adapters/event-bus.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
+import { topicPlans } from '../../services/adapters/kafka-topics.ts';
 import { platformaticBus } from '../../services/adapters/platformatic-bus.ts';
+import { sha256Hex } from '../../services/kernel/digest.ts';
 import type { BusClient, EventBus, Lease, OutgoingRecord, Subscription } from '../../services/ports/event-bus.ts';
 import { busSuite } from '../contract/bus-suite.ts';
 import { until } from '../shared/test-context.ts';
@@ -17,7 +20,7 @@ const never = new AbortController().signal;
 export interface BusWorld {
   readonly prefix: string;
   busAs(username?: string, client?: BusClient): Promise<EventBus>;
-  createTopic(name: string, partitions: number): Promise<void>;
+  createTopic(name: string, partitions: number, maxMessageBytes?: number): Promise<void>;
 }
 
 export const event = (topic: string, key: string): { topic: string; key: string; value: Uint8Array; headers: Record<string, string> } => ({
@@ -58,10 +61,11 @@ export function busWorld(usual: BusClient): BusWorld {
       opened.push(bus);
       return bus;
     },
-    createTopic: async (name, partitions) => {
+    createTopic: async (name, partitions, maxMessageBytes) => {
       const client = await adminClient();
       const topic = prefix + name;
-      await client.createTopics({ topics: [{ topic, numPartitions: partitions }], waitForLeaders: false });
+      const configEntries = maxMessageBytes === undefined ? [] : [{ name: 'max.message.bytes', value: String(maxMessageBytes) }];
+      await client.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }], waitForLeaders: false });
       // kafkajs' own wait throws while the broker does not know the topic yet, and ends when a leader is named, before it leads.
       const isLed = async (): Promise<boolean> => (await client.fetchTopicOffsets(topic).catch(() => [])).length === partitions;
       await until('the new topic is led', isLed);
@@ -95,6 +99,28 @@ export function kafkaBusSuite(name: BusClient, { prefix, busAs, createTopic }: B
     expect(lease?.signal.aborted).toBe(false);
     lease?.ack();
     await until('the commit', async () => (await bus.committed('long', ['long.v1']))[0]?.offset === 1n);
+    await s.stop();
+  });
+
+  test('a record of the largest size that topics take goes between small ones, to a group and to a reader', async () => {
+    const largest = Math.max(...topicPlans(['c1']).map((plan) => plan.maxMessageBytes ?? 0));
+    await createTopic('large.v1', 1, largest);
+    const bus = await busAs();
+    // Records of such a topic come singly: what kafka counts beside the value is below this.
+    const large = { ...event('large.v1', 'large'), value: randomBytes(largest - 1024) };
+    for (const record of [event('large.v1', 'before'), large, event('large.v1', 'behind')]) await bus.publish([record]);
+    const sums: string[] = [];
+    for await (const r of bus.read(await bus.ends(['large.v1']))) sums.push(sha256Hex(r.value));
+    expect(sums).toEqual(['before', large.value, 'behind'].map((value) => sha256Hex(value)));
+    const s = await bus.subscribe({ group: 'large', topics: ['large.v1'], window: 8 });
+    const taken: string[] = [];
+    while (taken.length < 3) {
+      const lease = await s.take(AbortSignal.timeout(30_000));
+      taken.push(lease === undefined ? 'nothing' : sha256Hex(lease.record.value));
+      lease?.ack();
+    }
+    expect(taken.toSorted()).toEqual(sums.toSorted());
+    await until('the commit', async () => (await bus.committed('large', ['large.v1']))[0]?.offset === 3n);
     await s.stop();
   });
 
