@@ -72,6 +72,7 @@ export function s3Store(o: S3Options): S3Store {
     getBytes: (bucket, key, limitBytes, signal) => getBytes(client, at(bucket), key, limitBytes, signal),
     head: (bucket, key, signal) => head(client, at(bucket), key, signal),
     list: (bucket, prefix, signal) => list(client, at(bucket), prefix, signal),
+    folders: (bucket, signal) => folders(client, at(bucket), signal),
     remove: async (bucket, keys, signal) => {
       for (let i = 0; i < keys.length; i += 1000) {
         const batch = keys.slice(i, i + 1000);
@@ -219,14 +220,31 @@ async function head(client: Client, bucket: string, key: string, signal?: AbortS
 }
 
 async function* list(client: Client, bucket: string, prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectInfo> {
-  const items: AsyncIterator<BucketItem> = client.listObjectsV2(bucket, prefix, true)[Symbol.asyncIterator]();
+  for await (const { name, size, lastModified } of itemsOf(client, bucket, { prefix, isDeep: true }, signal))
+    if (name !== undefined) yield { key: name, sizeBytes: size, lastModifiedMs: lastModified?.getTime() ?? 0 };
+}
+
+async function folders(client: Client, bucket: string, signal?: AbortSignal): Promise<readonly string[]> {
+  const names: string[] = [];
+  for await (const { prefix } of itemsOf(client, bucket, { prefix: '', isDeep: false }, signal))
+    if (prefix !== undefined) names.push(prefix.replace(/\/$/, ''));
+  return names.sort();
+}
+
+/** With `isDeep` every object under the prefix, else the objects and folders of its first level. */
+async function* itemsOf(
+  client: Client,
+  bucket: string,
+  { prefix, isDeep }: { readonly prefix: string; readonly isDeep: boolean },
+  signal?: AbortSignal,
+): AsyncGenerator<BucketItem> {
+  const items: AsyncIterator<BucketItem> = client.listObjectsV2(bucket, prefix, isDeep)[Symbol.asyncIterator]();
   try {
     for (;;) {
       // Each step may send a request: it has to end with the signal.
       const { done, value } = await withSignal(signal, () => items.next());
       if (done === true) return;
-      const { name, size, lastModified } = value;
-      if (name !== undefined) yield { key: name, sizeBytes: size, lastModifiedMs: lastModified?.getTime() ?? 0 };
+      yield value;
     }
   } catch (error) {
     throw storeFault(error, bucket, 'listing', signal);

@@ -199,6 +199,7 @@ export const memoryStore = (): ObjectStore & { objects: Map<string, Uint8Array> 
       for (const [full, bytes] of objects)
         if (full.startsWith(name(bucket, prefix))) yield { key: full.slice(bucket.length + 1), sizeBytes: bytes.length, lastModifiedMs: 0 };
     },
+    folders: async () => [],
     remove: async (bucket, keys) => {
       for (const key of keys) objects.delete(name(bucket, key));
     },

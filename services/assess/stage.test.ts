@@ -48,6 +48,7 @@ const memoryStore = (objects: Map<string, Uint8Array>): ObjectStore => {
     list: async function* (_bucket, prefix) {
       for (const [key, bytes] of [...objects].sort()) if (key.startsWith(prefix)) yield { key, sizeBytes: bytes.length, lastModifiedMs: 0 };
     },
+    folders: async () => [],
     remove: async (_bucket, keys) => keys.forEach((key) => objects.delete(key)),
   };
 };

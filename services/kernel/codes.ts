@@ -282,8 +282,9 @@ const rows = {
   DATABASE_UNAVAILABLE: { kind: 'waiting', meaning: 'The database does not answer.', remedy: 'Check the database; it is tried again.' },
   ERASURE_PENDING: {
     kind: 'waiting',
-    meaning: 'A withdrawn subject is erased; it is done again after the longest job, then reported.',
-    remedy: 'Nothing; see ctstream withdraw receipt.',
+    meaning:
+      "A withdrawn subject is erased; it is done again after the longest job, then reported. Or a published version is not known to release's database yet.",
+    remedy: 'Nothing; see ctstream withdraw receipt. Where the text names a version: docs/replay.md.',
   },
   VAULT_UNAVAILABLE: { kind: 'waiting', meaning: 'The identity vault does not answer.', remedy: 'Check the vault; it is tried again.' },
   BUS_UNAVAILABLE: { kind: 'waiting', meaning: 'Kafka does not answer.', remedy: 'Check the brokers; it is tried again.' },

@@ -28,5 +28,7 @@ export interface ObjectStore {
   getBytes(bucket: string, key: string, limitBytes: number, signal?: AbortSignal): Promise<Uint8Array | undefined>;
   head(bucket: string, key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;
   list(bucket: string, prefix: string, signal?: AbortSignal): AsyncIterable<ObjectInfo>;
+  /** What stands before the first '/' of the bucket's names, each once, sorted. */
+  folders(bucket: string, signal?: AbortSignal): Promise<readonly string[]>;
   remove(bucket: string, keys: readonly string[], signal?: AbortSignal): Promise<void>;
 }

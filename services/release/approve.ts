@@ -48,6 +48,8 @@ export async function approveRelease(deps: Pick<ReleaseDeps, 'database' | 'store
   const approvers = twoNames(o.approvers);
   const row = await candidateOf(deps.database, checkVersion(o.version));
   try {
+    // Tells copies of a killed approval from a version that was approved after the backup which this database may come from.
+    await deps.database.query('UPDATE version SET approving = true WHERE version = $1', [row.version]);
     const dir = await copyOut(deps, row, o);
     await markReleased(deps, row, approvers, o.simulated);
     return {
@@ -166,7 +168,7 @@ async function markReleased(
 ): Promise<void> {
   await deps.database.transaction(async (tx) => {
     const marked = await tx.query(
-      "UPDATE version SET state = 'released', approvers = $2, simulated = $3, released_at = clock_timestamp() WHERE version = $1 AND state = 'candidate' AND sums_sha256 = $4 RETURNING version",
+      "UPDATE version SET state = 'released', approving = false, approvers = $2, simulated = $3, released_at = clock_timestamp() WHERE version = $1 AND state = 'candidate' AND sums_sha256 = $4 RETURNING version",
       [row.version, JSON.stringify(approvers), simulated, row.sums_sha256],
     );
     if (marked.length === 0 && (await findVersion(tx, row.version))?.state === 'building') throw candidateVoid(row.version);

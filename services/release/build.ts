@@ -3,8 +3,10 @@ import { createReadStream } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256Hex } from '../kernel/digest.ts';
+import { Fault } from '../kernel/fault.ts';
 import type { Database } from '../ports/database.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
+import { adoptPublished } from './adopt.ts';
 import type { DocumentFacts, VersionCut } from './documents.ts';
 import { copyImage } from './copy-image.ts';
 import { canBeTold, membersOf, researchIdsOf } from './members.ts';
@@ -60,7 +62,9 @@ const COPIES_AT_A_TIME = 4;
  * @throws ReleaseError, Fault of store, database or bus
  */
 export async function buildRelease(deps: BuildDeps, o: BuildOptions): Promise<Built> {
-  const row = await openVersion(deps.database, checkVersion(o.version), o, deps.takenUntil);
+  const version = checkVersion(o.version);
+  await adoptFirst(deps, o.signal);
+  const row = await openVersion(deps.database, version, o, deps.takenUntil);
   const facts = await documentFacts(deps, row, o.signal);
   if (facts.entries.length === 0) {
     // Nothing was built from this cut, so the name stays free for a later one; unless files of withdrawn subjects are still to be
@@ -111,6 +115,15 @@ export async function buildRelease(deps: BuildDeps, o: BuildOptions): Promise<Bu
     throw await reasonOf(error, deps, row);
   } finally {
     await rm(staging, { recursive: true, force: true });
+  }
+}
+
+/** A name that is published must not be given again, and the change log compares with the version before. @throws ReleaseError CUT_NOT_REACHED */
+async function adoptFirst(deps: BuildDeps, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await adoptPublished(deps, signal);
+  } catch (error) {
+    throw error instanceof Fault && error.code === 'ERASURE_PENDING' ? new ReleaseError('CUT_NOT_REACHED', error.message) : error;
   }
 }
 

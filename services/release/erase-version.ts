@@ -6,28 +6,27 @@ import { dirname, join } from 'node:path';
 import { Fault } from '../kernel/fault.ts';
 import { sha256Hex } from '../kernel/digest.ts';
 import type { Transaction } from '../ports/database.ts';
+import { adoptPublished } from './adopt.ts';
 import { CANDIDATES, removePrefix } from './build.ts';
-import { fromCsv } from './delimited.ts';
-import type { DocumentFacts } from './documents.ts';
 import type { ErasePorts } from './erase.ts';
 import { membersOf, researchIdsOf } from './members.ts';
-import { ownIds } from './own-ids.ts';
+import { checkSame, type Published, readPublished, withdrawnIn } from './published.ts';
 import type { CopiedImage } from './registry.ts';
-import { parseSums, SUMS_FILE, sumsText } from './sums.ts';
+import { SUMS_FILE, sumsText } from './sums.ts';
 import { documentFacts, textsOf, withoutTombstoned } from './texts.ts';
-import { publishedTombstones, RELEASES, type Tombstone, TOMBSTONES_FILE, tombstonesText } from './tombstones.ts';
+import { RELEASES, type Tombstone, TOMBSTONES_FILE, tombstonesText } from './tombstones.ts';
 import { allVersions, lockFacts, type VersionRow } from './versions.ts';
 
 /** One process at a time writes a published version anew. */
 const FILES_LOCK = 0x46494c45;
-const TEXT_LIMIT_BYTES = 256 * 1024 * 1024;
 
 /**
  * Does what withdrawals left to do on versions; answers how many objects were removed. One version that can't be written anew
  * keeps nobody in the others: its error is thrown when they are done.
- * @throws Fault of store and database, or of such a version
+ * @throws Fault of store and database, or of such a version; ERASURE_PENDING when a published one can't be known yet
  */
 export async function eraseFromVersions(ports: ErasePorts, signal: AbortSignal): Promise<number> {
+  await adoptPublished(ports, signal);
   const { removed, errors } = await ports.database.transaction(async (tx) => {
     // The session says nothing while files are written and removed, which a slow store may take long for.
     await tx.query("SET LOCAL idle_in_transaction_session_timeout = '15min'");
@@ -68,7 +67,7 @@ async function removeCandidate(ports: ErasePorts, version: string, signal: Abort
 async function removeVersion(ports: ErasePorts, tx: Transaction, { version }: VersionRow, signal: AbortSignal): Promise<number> {
   // Also ends a build that is uploading now. One that has become a candidate meanwhile began after the facts were gone.
   const left = await tx.query(
-    "UPDATE version SET cleared = cleared + 1, erasure_pending = false WHERE version = $1 AND state = 'building' RETURNING 1",
+    "UPDATE version SET cleared = cleared + 1, erasure_pending = false, approving = false WHERE version = $1 AND state = 'building' RETURNING 1",
     [version],
   );
   if (left.length === 0) return 0;
@@ -76,28 +75,6 @@ async function removeVersion(ports: ErasePorts, tx: Transaction, { version }: Ve
   // What an approval that was on its way has copied.
   if (ports.outDir !== undefined) await rm(join(ports.outDir, version), { recursive: true, force: true });
   return removed + (await removePrefix(ports.store, RELEASES, version, signal));
-}
-
-/** A published version as it lies in ct-releases. */
-interface Published {
-  readonly sums: ReadonlyMap<string, string>;
-  readonly registry: readonly Record<string, string>[];
-  readonly exclusions: readonly Record<string, string>[];
-  readonly tombstones: readonly Tombstone[];
-}
-
-async function readPublished(ports: ErasePorts, version: string, signal: AbortSignal): Promise<Published> {
-  const text = async (file: string): Promise<string> => {
-    const bytes = await ports.store.getBytes(RELEASES, `${version}/${file}`, TEXT_LIMIT_BYTES, signal);
-    if (bytes === undefined) throw new Fault('MANIFEST_MISSING', true, `${version}/${file} is not in ${RELEASES}`);
-    return Buffer.from(bytes).toString('utf8');
-  };
-  return {
-    sums: parseSums(await text(SUMS_FILE)),
-    registry: fromCsv(await text('registry.csv')),
-    exclusions: fromCsv(await text('exclusions.csv')),
-    tombstones: await publishedTombstones(ports.store, version, signal),
-  };
 }
 
 /** @param staysPending it must be done again later */
@@ -109,9 +86,9 @@ async function eraseReleased(
   signal: AbortSignal,
 ): Promise<number> {
   const { version } = row;
-  const published = await readPublished(ports, version, signal);
+  const published = await readPublished(ports.store, version, signal);
   const now = await documentFacts({ ...ports, database: tx }, row, signal);
-  const gone = await withdrawnIn(ports, tx, published, now);
+  const gone = await withdrawnIn(ports.secret, tx, published, now);
   // Before anything is written or removed.
   checkSame(version, published, gone, new Set(now.entries.map((e) => e.study)));
   const files = filesOf(published, gone);
@@ -145,22 +122,6 @@ async function eraseReleased(
   return files.length;
 }
 
-/**
- * Own ids of the withdrawn studies that the version has, or had when an erasure of it was cut short. One that goes on under
- * another subject, and is in this version by what stands of it, is none; what was a member is there as a member only.
- */
-async function withdrawnIn(ports: ErasePorts, tx: Transaction, published: Published, now: DocumentFacts): Promise<Set<string>> {
-  const { registry, exclusions, tombstones } = published;
-  const members = new Set([...registry.map((r) => r['study_id'] ?? ''), ...tombstones.map((t) => t.study)]);
-  const excluded = new Set(exclusions.map((r) => r['study_id'] ?? ''));
-  const ids = ownIds(ports.secret);
-  const withdrawn = await tx.query<{ study_id: string }>('SELECT study_id FROM withdrawn_study');
-  const isMember = new Set(now.entries.map((e) => e.study));
-  const isExcluded = new Set(now.contents.exclusions.map((e) => ids.study(e.studyId)));
-  const isGone = (id: string): boolean => !isMember.has(id) && (members.has(id) || (excluded.has(id) && !isExcluded.has(id)));
-  return new Set(withdrawn.map((w) => ids.study(w.study_id)).filter(isGone));
-}
-
 /** Files of the studies: image, and mask where there is one, by their names as the registry and the sums have them. */
 function filesOf({ sums, registry }: Published, gone: ReadonlySet<string>): string[] {
   const named = registry
@@ -185,13 +146,6 @@ function imagesOf(sums: ReadonlyMap<string, string>): Map<string, CopiedImage> {
     if (study !== undefined) images.set(study, { sha256 });
   }
   return images;
-}
-
-/** Everybody else must stay: another secret or code that decides otherwise must not rewrite what is published. */
-function checkSame(version: string, { registry }: Published, gone: ReadonlySet<string>, now: ReadonlySet<string>): void {
-  const before = registry.map((r) => r['study_id'] ?? '').filter((id) => !gone.has(id));
-  if (before.length === now.size && before.every((id) => now.has(id))) return;
-  throw new Fault('UNEXPECTED', true, `${version} can't be written anew: its other studies would change; the secret or the code differ`);
 }
 
 /** Replaces a file of the dataset on the disk, where it was written to. */

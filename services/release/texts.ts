@@ -7,7 +7,7 @@ import { contentsOf } from './facts.ts';
 import { ownIds } from './own-ids.ts';
 import { type CopiedImage, entriesOf, firstPairs, tablesOf } from './registry.ts';
 import { publishedTombstones, TOMBSTONES_FILE, tombstonesText } from './tombstones.ts';
-import { factsOf, findVersion, type VersionRow } from './versions.ts';
+import { factsOf, findVersion, type VersionSource } from './versions.ts';
 
 export interface TextDeps {
   readonly database: Queryable;
@@ -18,7 +18,7 @@ export interface TextDeps {
   readonly codeVersion: string;
 }
 
-export async function documentFacts(deps: TextDeps, row: VersionRow, signal?: AbortSignal): Promise<DocumentFacts> {
+export async function documentFacts(deps: TextDeps, row: VersionSource, signal?: AbortSignal): Promise<DocumentFacts> {
   const contents = contentsOf(await factsOf(deps.database, row));
   const entries = entriesOf(contents, ownIds(deps.secret));
   const before = row.previous === null ? undefined : await findVersion(deps.database, row.previous);

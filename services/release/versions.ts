@@ -19,15 +19,23 @@ export interface VersionRow {
   readonly cleared: number;
   /** Files of it must still be rewritten or removed after a withdrawal. */
   readonly erasure_pending: boolean;
+  /** An approval of it began to copy it to ct-releases. */
+  readonly approving: boolean;
 }
 
-const COLUMNS = 'version, state, cut, holes, previous, sums_sha256, members, research_ids, approvers, simulated, cleared, erasure_pending';
+/** What a version is made from. */
+export type VersionSource = Pick<VersionRow, 'version' | 'cut' | 'holes' | 'previous'>;
+
+const COLUMNS =
+  'version, state, cut, holes, previous, sums_sha256, members, research_ids, approvers, simulated, cleared, erasure_pending, approving';
 const VERSION = /^v(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$/;
-const VERSION_LOCK = 0x52454c45;
+export const VERSION_LOCK = 0x52454c45;
+
+export const isVersion = (text: string): boolean => VERSION.test(text);
 
 /** @throws ReleaseError BAD_VERSION */
 export function checkVersion(version: string): string {
-  if (!VERSION.test(version)) throw new ReleaseError('BAD_VERSION', `'${version.slice(0, 40)}' is no version: write v1.0.0`);
+  if (!isVersion(version)) throw new ReleaseError('BAD_VERSION', `'${version.slice(0, 40)}' is no version: write v1.0.0`);
   return version;
 }
 
@@ -107,7 +115,7 @@ async function cutNow(tx: Transaction, taken: readonly VersionCut[]): Promise<Ve
 }
 
 /** Ranges of offsets below the cut that have not come. */
-async function holesBelow(tx: Transaction, cut: readonly VersionCut[]): Promise<VersionHole[]> {
+export async function holesBelow(tx: Transaction, cut: readonly VersionCut[]): Promise<VersionHole[]> {
   const rows = await tx.query<{ topic: string; partition: number; first: string; last: string }>(
     `WITH cut AS (SELECT * FROM json_to_recordset($1::json) AS c(topic text, partition integer, "endOffset" bigint)),
           ends AS (SELECT s.topic, s.partition, s.place FROM seen s JOIN cut c USING (topic, partition) WHERE s.place < c."endOffset"
@@ -127,7 +135,7 @@ export async function lockFacts(tx: Transaction, mode: 'add' | 'erase'): Promise
 }
 
 /** Facts below the cut and outside its holes: what came later into a hole does not change a version. */
-export async function factsOf(database: Queryable, row: VersionRow): Promise<Fact[]> {
+export async function factsOf(database: Queryable, row: VersionSource): Promise<Fact[]> {
   const rows = await database.query<Fact & { topic: string; partition: number; place: string }>(
     `SELECT f.type, f.value, f.topic, f.partition, f.place FROM fact f
      JOIN json_to_recordset($1::json) AS c(topic text, partition integer, "endOffset" bigint) USING (topic, partition)

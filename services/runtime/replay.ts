@@ -91,6 +91,7 @@ export function replayStore({ source, target, isInput, listsSource }: ReplayStor
     head: async (bucket, key, signal) =>
       (await target.head(bucket, key, signal)) ?? (isInput(bucket, key) ? await source.head(bucket, key, signal) : undefined),
     list: (bucket, prefix, signal) => (listsSource?.(bucket, prefix) === true ? source : target).list(bucket, prefix, signal),
+    folders: (bucket, signal) => target.folders(bucket, signal),
     remove: (bucket, keys, signal) => target.remove(bucket, keys, signal),
   };
 }

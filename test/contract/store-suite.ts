@@ -115,15 +115,17 @@ export function storeSuite(name: string, make: () => Promise<StoreWorld>): void 
       expect(one?.sha256).toBe(sha256Hex(canonicalJson(one?.manifest)));
     });
 
-    test('listing gives all names under a prefix in byte order, and removing takes them', async () => {
+    test('listing gives all names under a prefix in byte order, folders are named once, and removing takes them', async () => {
       const { store, bucket } = world;
       const keys = Array.from({ length: 1203 }, (_, i) => `many/${String(i).padStart(5, '0')}`);
       for (let i = 0; i < keys.length; i += 50)
         await Promise.all(keys.slice(i, i + 50).map((key) => store.put(bucket, key, Buffer.from('x'))));
       await store.put(bucket, 'manyother', Buffer.from('x'));
       expect(await listed(store.list(bucket, 'many/'))).toEqual(keys);
+      expect((await store.folders(bucket)).filter((name) => name.startsWith('many'))).toEqual(['many']);
       await store.remove(bucket, [...keys, 'many/never-was']);
       expect(await listed(store.list(bucket, 'many'))).toEqual(['manyother']);
+      expect(await store.folders(bucket)).not.toContain('many');
     });
 
     test('an aborted call ends with the reason', async () => {

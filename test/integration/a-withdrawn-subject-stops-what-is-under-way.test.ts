@@ -71,10 +71,14 @@ afterAll(async () => await kit?.end(), 60_000);
 
 beforeEach(async () => {
   await database.query('TRUNCATE fact, seen, inbox, outbox, version, withdrawn, withdrawn_study');
-  for (const bucket of ['ct-releases', 'ct-release-candidates'])
-    for await (const { key } of deps.store.list(bucket, '')) await deps.store.remove(bucket, [key]);
+  await emptyBuckets();
   await threeStudies();
 });
+
+async function emptyBuckets(): Promise<void> {
+  for (const bucket of ['ct-releases', 'ct-release-candidates'])
+    for await (const { key } of deps.store.list(bucket, '')) await deps.store.remove(bucket, [key]);
+}
 
 async function threeStudies(): Promise<void> {
   offset = -1;
@@ -203,6 +207,7 @@ test('an erasure of a published version that is cut short at any file ends whole
     await database.query('TRUNCATE fact, seen, inbox, withdrawn, withdrawn_study');
     await threeStudies();
     await database.query('DELETE FROM version');
+    await emptyBuckets();
     await publish(version);
     const event = withdrawal(subject);
     const store = before('ct-releases', name, () => Promise.reject(new Fault('STORE_UNAVAILABLE', true, 'away')));

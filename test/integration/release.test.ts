@@ -11,7 +11,7 @@ import { Fault } from '../../services/kernel/fault.ts';
 import type { ResearchStudyId } from '../../services/kernel/ids.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
 import { approveRelease } from '../../services/release/approve.ts';
-import { type BuildDeps, buildRelease } from '../../services/release/build.ts';
+import { type BuildDeps, buildRelease, removePrefix } from '../../services/release/build.ts';
 import { fromCsv } from '../../services/release/delimited.ts';
 import { eraseSubject, type ErasePorts } from '../../services/release/erase.ts';
 import type { FactType } from '../../services/release/facts.ts';
@@ -444,6 +444,7 @@ test('over HTTP: build, approve, look; refusals have codes', async () => {
 
 test('a subject withdraws while the store does not remove: a build without studies leaves the row, and the files go later', async () => {
   await database.query('TRUNCATE fact, seen, inbox, version');
+  for (const folder of await deps.store.folders('ct-releases')) await removePrefix(deps.store, 'ct-releases', folder);
   await handle(select(3), 53, 0);
   await handle(label(3, 1), 53, 1);
   await buildRelease(deps, { version: 'v3.1.0' });

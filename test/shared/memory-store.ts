@@ -73,6 +73,8 @@ export function memoryStore(nowMs: () => number = () => Date.now()): MemoryStore
       return found === undefined ? undefined : infoOf(key, found);
     },
     list,
+    folders: async (bucket) =>
+      [...new Set(sortedKeys(bucket).flatMap((key) => (key.includes('/') ? [key.split('/')[0] ?? ''] : [])))].sort(),
     remove: async (bucket, keys) => {
       for (const key of keys) bucketOf(bucket).delete(key);
     },

@@ -60,6 +60,9 @@ async function rebuild(ctx: ReplayContext, log: RecordedLog, database: ReplayDat
   const versions = eventsIn(log, 'ctstream.research.v1.DatasetReleased').toSorted((a, b) =>
     Number((a.sequence ?? 0n) - (b.sequence ?? 0n)),
   );
+  // All is built anew, and files of an earlier replay that a version has no more would stay: a withdrawn subject's too.
+  for (const bucket of [RELEASES, CANDIDATES])
+    for (const folder of await ctx.target.folders(bucket, ctx.signal)) await removePrefix(ctx.target, bucket, folder, ctx.signal);
   const feed = await feeder(ctx, log, { database, store, secret, codeVersion: '', stagingDir });
   const differences: Difference[] = [];
   const rewritten = new Set<string>();
@@ -68,8 +71,6 @@ async function rebuild(ctx: ReplayContext, log: RecordedLog, database: ReplayDat
     const deps: BuildDeps = { database, store, secret, codeVersion, stagingDir, takenUntil: async () => await Promise.resolve([]) };
     if ((await ctx.source.head(RELEASES, `${name}/${TOMBSTONES_FILE}`)) !== undefined) rewritten.add(name);
     await feed(version, await holesOf(ctx.source, name));
-    // It is built anew, and files of an earlier replay that it has no more would stay: a withdrawn subject's too.
-    for (const bucket of [RELEASES, CANDIDATES]) await removePrefix(ctx.target, bucket, name, ctx.signal);
     try {
       await buildRelease(deps, { version: name, cut, acceptHoles: true, signal: ctx.signal });
       await approveRelease(deps, { version: name, approvers, simulated, signal: ctx.signal });
