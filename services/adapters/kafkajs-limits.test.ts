@@ -1,6 +1,6 @@
 // Waits of the kafkajs adapter that must have an end, with a client that never answers: no broker does that on demand.
 import { expect, test } from '@jest/globals';
-import type { Kafka } from 'kafkajs';
+import type { ConsumerConfig, Kafka, PartitionAssigner } from 'kafkajs';
 import pino from 'pino';
 import { until } from '../../test/shared/test-context.ts';
 import { makePublisher } from './kafkajs-bus.ts';
@@ -120,12 +120,23 @@ test('new topics are looked for by one look at a time, and a look that ends afte
   expect(fake.runs).toBe(1);
 });
 
-test('a commit that is not answered is sent again; when it comes after the newer one, what it took back is committed once more', async () => {
+interface FakeGroup {
+  readonly parts: KafkaParts;
+  /** Offsets of each commit. */
+  readonly commits: string[];
+  /** The first step of a join, in which the member says what it has. */
+  beginJoin(): void;
+  assign(): void;
+  /** Hands over two records. @param onCommit awaited before each commit is answered */
+  handOver(onCommit?: (count: number) => Promise<void>): Promise<void>;
+}
+
+/** A group with one partition of two records, none of them committed. */
+function groupOfOne(): FakeGroup {
   const listeners = new Map<string, (event: unknown) => void>();
   const commits: string[] = [];
-  let arrives: () => void = () => undefined;
-  const arrived = new Promise<void>((resolve) => (arrives = resolve));
   let eachBatch: ((payload: unknown) => Promise<void>) | undefined;
+  let assigner: PartitionAssigner | undefined;
   const consumer = {
     events: { CRASH: 'crash', GROUP_JOIN: 'join' },
     on: (name: string, listener: (event: unknown) => void) => listeners.set(name, listener),
@@ -136,31 +147,49 @@ test('a commit that is not answered is sent again; when it comes after the newer
     resume: () => undefined,
     disconnect: async () => undefined,
   };
+  const create = (o: ConsumerConfig): typeof consumer => {
+    assigner = o.partitionAssigners?.[0];
+    return consumer;
+  };
   const admin = {
     fetchTopicOffsets: async () => [{ partition: 0, low: '0', high: '2' }],
     fetchOffsets: async () => [{ topic: 't', partitions: [{ partition: 0, offset: '-1' }] }],
   };
   const parts = {
-    kafka: { consumer: () => consumer },
+    kafka: { consumer: create },
     options: { ...options, sessionTimeoutMs: 20 },
     denied: () => undefined,
     about: async (_topics: unknown, ask: (a: typeof admin) => Promise<unknown>) => await ask(admin),
     find: async () => [],
   } as unknown as KafkaParts;
-  const subscription = await openSubscription(parts, { group: 'g', topics: ['t'], window: 2 });
-  listeners.get('join')?.({ payload: { memberAssignment: { t: [0] } } });
   const message = (offset: string): unknown => ({ offset, key: Buffer.from('k'), value: Buffer.from('v'), headers: {}, timestamp: '1' });
-  await eachBatch?.({
-    batch: { topic: 't', partition: 0, fetchedOffset: '0', highWatermark: '2', messages: [message('0'), message('1')] },
-    isRunning: () => true,
-    isStale: () => false,
-    resolveOffset: () => undefined,
-    heartbeat: async () => undefined,
-    commitOffsetsIfNecessary: async ({ topics }: { topics: { partitions: { offset: string }[] }[] }) => {
-      commits.push(topics[0]?.partitions[0]?.offset ?? '');
-      if (commits.length === 1) await arrived;
-    },
-  });
+  return {
+    parts,
+    commits,
+    beginJoin: () => void assigner?.({} as Parameters<PartitionAssigner>[0]).protocol({ topics: ['t'] }),
+    assign: () => listeners.get('join')?.({ payload: { memberAssignment: { t: [0] } } }),
+    handOver: async (onCommit = async () => undefined) =>
+      await eachBatch?.({
+        batch: { topic: 't', partition: 0, fetchedOffset: '0', highWatermark: '2', messages: [message('0'), message('1')] },
+        isRunning: () => true,
+        isStale: () => false,
+        resolveOffset: () => undefined,
+        heartbeat: async () => undefined,
+        commitOffsetsIfNecessary: async ({ topics }: { topics: { partitions: { offset: string }[] }[] }) => {
+          commits.push(topics[0]?.partitions[0]?.offset ?? '');
+          await onCommit(commits.length);
+        },
+      }),
+  };
+}
+
+test('a commit that is not answered is sent again; when it comes after the newer one, what it took back is committed once more', async () => {
+  const { parts, commits, assign, handOver } = groupOfOne();
+  let arrives: () => void = () => undefined;
+  const arrived = new Promise<void>((resolve) => (arrives = resolve));
+  const subscription = await openSubscription(parts, { group: 'g', topics: ['t'], window: 2 });
+  assign();
+  await handOver(async (count) => await (count === 1 ? arrived : undefined));
   const ack = async (): Promise<void> => (await subscription.take(new AbortController().signal))?.ack();
   await ack();
   await until('it is sent again', () => commits.length === 2);
@@ -169,5 +198,20 @@ test('a commit that is not answered is sent again; when it comes after the newer
   arrives();
   await until('what it took back is sent again', () => commits.length === 4);
   expect(commits).toEqual(['1', '1', '2', '2']);
+  await subscription.stop();
+});
+
+test('what is done is committed after a join that ended with its connection: a broker that was started again still has the member', async () => {
+  const { parts, commits, beginJoin, assign, handOver } = groupOfOne();
+  const subscription = await openSubscription(parts, { group: 'g', topics: ['t'], window: 2 });
+  beginJoin();
+  assign();
+  await handOver();
+  const lease = await subscription.take(new AbortController().signal);
+  // kafkajs gives up on it and goes on as the member that it is: no assignment follows.
+  beginJoin();
+  lease?.ack();
+  await until('the commit', () => commits.length === 1);
+  expect(commits).toEqual(['1']);
   await subscription.stop();
 });

@@ -21,7 +21,11 @@ interface State {
   readonly board: LeaseBoard;
   /** kafkajs' commit without its retries: one that is retried after a rejoin would carry the new generation and could commit a lost partition. */
   commit: Commit | undefined;
-  /** True from the moment a join begins until the assignment is known: nothing is committed. */
+  /**
+   * True from a new assignment until it was compared with the log, and while the consumer is begun anew: nothing is committed. Not
+   * from the beginning of a join: one that ends with its connection is not tried again when the broker, started again, still
+   * has this member, so no assignment follows. Until one does, commits carry the old generation and are refused where that is over.
+   */
   joining: boolean;
   /** The last assignment, with prefixed names: what is kept at the next one, if it can be. */
   holding: Holding;
@@ -119,13 +123,7 @@ function newConsumer(parts: KafkaParts, options: SubscribeOptions, stateNow: () 
     maxBytesPerPartition: 1_048_576,
     maxBytes: 8_388_608,
     allowAutoTopicCreation: false,
-    partitionAssigners: [
-      stickyAssigner(() => {
-        const state = stateNow();
-        state.joining = true;
-        return state.holding;
-      }),
-    ],
+    partitionAssigners: [stickyAssigner(() => stateNow().holding)],
     retry: {
       initialRetryTime: 200,
       maxRetryTime: 5000,
@@ -152,6 +150,7 @@ function watchEvents(state: State): void {
     const ours = Object.entries(payload.memberAssignment).flatMap(([topic, partitions]) =>
       partitions.map((partition) => ({ topic: topic.slice(prefix.length), partition })),
     );
+    state.joining = true;
     board.assign(ours);
     state.holding = { partitions: ours.map((p) => ({ ...p, topic: prefix + p.topic })), sinceMs: Date.now() };
     // A pause outlives a rebalance in kafkajs, the reason for it may not.
