@@ -1,8 +1,8 @@
 // Two patients of the identity vault become one, or one becomes two. Every study whose research identity changes gets a
 // new secret, so that it is anonymised anew under other ids, and the pseudonym that is nobody's any more is erased in
-// research, the way of a withdrawal (decision 0017).
+// research, the way of a withdrawal (decision 0017). What people refused of it stays refused.
 import type { Logger } from 'pino';
-import type { SubjectId } from '../kernel/ids.ts';
+import type { ClinicalRevision, SubjectId } from '../kernel/ids.ts';
 import type { Transaction } from '../ports/database.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';
@@ -76,9 +76,9 @@ const merge = async (
   const retired = await pseudonymOf(tx, vault, second);
   const studies = await studiesOf(tx, vault, second);
   await tx.query('update identifiers set subject_row = $2 where subject_row = $1', [second, first]);
-  for (const study of studies) await giveStudy(tx, vault, study.digest, first);
+  const heldIds = await giveStudies(tx, vault, studies, () => first);
   await tx.query('delete from patients where subject_row = $1', [second]);
-  return retire(tx, vault, { kind: 'merge', retired, studies, by, from: second, to: [first] });
+  return retire(tx, vault, { kind: 'merge', retired, studies, heldIds, by, from: second, to: [first] });
 };
 
 const split = async (tx: Transaction, vault: VaultReading, id: PatientKey, by: string): Promise<Correction> => {
@@ -97,10 +97,10 @@ const split = async (tx: Transaction, vault: VaultReading, id: PatientKey, by: s
     own,
     others,
   ]);
-  for (const study of studies) await giveStudy(tx, vault, study.digest, study.idDigest === idDigest ? own : others);
+  const heldIds = await giveStudies(tx, vault, studies, (study) => (study.idDigest === idDigest ? own : others));
   // Whoever looked the old row up and waits for its lock finds it gone, and looks up again.
   await tx.query('delete from patients where subject_row = $1', [mixed]);
-  return retire(tx, vault, { kind: 'split', retired, studies, by, from: mixed, to: [own, others] });
+  return retire(tx, vault, { kind: 'split', retired, studies, heldIds, by, from: mixed, to: [own, others] });
 };
 
 const digestOf = ({ crypto }: VaultReading, key: PatientKey): string => crypto.digest('patient', key.namespace, key.patientId);
@@ -141,28 +141,81 @@ const freshPatient = async (tx: Transaction, { crypto }: VaultReading): Promise<
   return row;
 };
 
-/** The study goes under the row with a new secret: its research id and revisions are others from now on. */
-const giveStudy = async (tx: Transaction, { crypto }: VaultReading, digest: string, subjectRow: string): Promise<void> => {
+/** The held ids of the studies until now: what lies in the quarantine under them is nobody's any more. */
+const giveStudies = async (
+  tx: Transaction,
+  vault: VaultReading,
+  studies: readonly VaultStudy[],
+  rowOfStudy: (study: VaultStudy) => string,
+): Promise<string[]> => {
+  const heldIds: string[] = [];
+  for (const study of studies) heldIds.push(...(await giveStudy(tx, vault, study.digest, rowOfStudy(study))));
+  return heldIds;
+};
+
+/** The study goes under the row with a new secret: its research id, revisions and held ids are others from now on. */
+const giveStudy = async (tx: Transaction, vault: VaultReading, digest: string, subjectRow: string): Promise<string[]> => {
+  const secret = newSecret();
+  const heldIds = await moveHolds(tx, vault, { digest, subjectRow, secret });
   await tx.query('update studies set subject_row = $2, secret_box = $3 where study_digest = $1', [
     digest,
     subjectRow,
-    crypto.seal(newSecret(), digest),
+    vault.crypto.seal(secret, digest),
   ]);
+  return heldIds;
 };
+
+interface Given {
+  digest: string;
+  subjectRow: string;
+  secret: Uint8Array;
+}
+
+/** Holds go on under the ids of the new secret: forgotten, a refused study would be judged as one that nobody has seen. */
+const moveHolds = async (tx: Transaction, { crypto, ids }: VaultReading, { digest, subjectRow, secret }: Given): Promise<string[]> => {
+  // Locked: whoever decides or looks meanwhile waits, and finds the old id gone.
+  const held = await tx.query<{ held_id: string; secret_box: Buffer }>(
+    'select held_id, secret_box from held join studies using (token) where study_digest = $1 order by held_id for update of held',
+    [digest],
+  );
+  const [first] = held;
+  if (first === undefined) return [];
+  const old = crypto.open(first.secret_box, digest);
+  const revisions = await tx.query<{ revision: ClinicalRevision }>('select revision from revisions where study_digest = $1', [digest]);
+  for (const { revision } of revisions) {
+    const [was, is] = [ids.heldId(old, revision), ids.heldId(secret, revision)];
+    await tx.query('delete from held_looks where held_id = $1', [was]);
+    await tx.query(MOVE, [was, is, subjectRow]);
+  }
+  return held.map((row) => row.held_id);
+};
+
+/**
+ * A refusal is of the study, whatever is found. A release of text is of its pixels, which no secret changes; any other one
+ * is of what the old secret made of the header, and a person looks again.
+ */
+const MOVE = `
+  with changed as (
+    update held set held_id = $2, decision = case when decision = 'refused' or checks = '["text"]' then decision end
+    where held_id = $1 returning held_id, decision)
+  insert into audit (action, subject_row, detail)
+  select 'held-moved', $3, json_build_object('heldId', held_id, 'was', $1::text, 'decision', decision)::text from changed`;
 
 interface Done {
   kind: Correction['kind'];
   retired: SubjectId;
   studies: readonly VaultStudy[];
+  heldIds: readonly string[];
   by: string;
   from: string;
   to: readonly string[];
 }
 
 /** Has research erase the pseudonym, as after a withdrawal; nobody is denied, and the originals stay. */
-const retire = async (tx: Transaction, { crypto }: VaultReading, { kind, retired, studies, by, from, to }: Done): Promise<Correction> => {
+const retire = async (tx: Transaction, { crypto }: VaultReading, done: Done): Promise<Correction> => {
+  const { kind, retired, studies, heldIds, by, from, to } = done;
   const requestId = newId();
-  const toErase: ToErase = { subjectId: retired, studies: [], heldIds: [], retiredStudies: studies.map((s) => s.researchStudy) };
+  const toErase: ToErase = { subjectId: retired, studies: [], heldIds, retiredStudies: studies.map((s) => s.researchStudy) };
   await tx.query("insert into withdrawals (request_id, subject_digest, box, kind) values ($1, $2, $3, 'correction')", [
     requestId,
     crypto.digest('subject', retired),

@@ -28,6 +28,8 @@ export interface PostgresWithdrawalsOptions {
 export interface ResearchIds {
   subjectId(subjectSecret: Uint8Array): SubjectId;
   studyId(studySecret: Uint8Array): ResearchStudyId;
+  /** Of a stored revision of the study, when it is held back. */
+  heldId(studySecret: Uint8Array, revision: ClinicalRevision): string;
 }
 
 const SUBJECT_PAGE = 1000;

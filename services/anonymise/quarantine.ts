@@ -11,7 +11,7 @@ import type { Check, Finding } from './verify/verify.ts';
 
 export const QUARANTINE_BUCKET = 'ct-quarantine';
 
-/** What a held study is called by everyone: stable for a revision, and no one without the vault can compute it. */
+/** What a held study is called by everyone: stable for a revision under one secret, and no one without the vault can compute it. */
 export const heldIdOf = (studySecret: Uint8Array, revision: string): string =>
   `h${createHmac('sha256', studySecret).update(`ctstream/held/1\n${revision}`).digest('hex').slice(0, 16)}`;
 

@@ -1,14 +1,16 @@
 // How a withdrawal names people: the ids that the vault's secrets give, and the key behind ISSUER:ID.
 import { centreId } from '../kernel/ids.ts';
-import type { ResearchStudyId, SubjectId } from '../kernel/ids.ts';
+import type { ClinicalRevision, ResearchStudyId, SubjectId } from '../kernel/ids.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';
 import { patientKeyOf, researchStudyId, subjectIdentity } from './identity.ts';
 import type { IdentityRules } from './identity.ts';
+import { heldIdOf } from './quarantine.ts';
 
-/** Pseudonym and research study id, as the stage derives them. */
+/** Pseudonym, research study id and held id, as the stage derives them. */
 export const RESEARCH_IDS = {
   subjectId: (secret: Uint8Array): SubjectId => subjectIdentity(secret).pseudonym,
   studyId: (secret: Uint8Array): ResearchStudyId => researchStudyId(secret),
+  heldId: (secret: Uint8Array, revision: ClinicalRevision): string => heldIdOf(secret, revision),
 };
 
 /** Namespaces that are written with a colon of their own: `centre:c01` for files without an issuer. */

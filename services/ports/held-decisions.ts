@@ -6,7 +6,7 @@ export type HeldCode = 'HELD_BY_VERIFIER' | 'HELD_BURNED_IN_TEXT';
 
 /** What the anonymiser says of a study that it holds. */
 export interface HeldNote {
-  /** Opaque; the same for a revision of a study each time. */
+  /** Opaque; the same for a revision of a study each time, until a merge or split moves the hold to another. */
   readonly heldId: string;
   /** The study's token in the vault: deleting the study's row deletes this with it. */
   readonly token: string;

@@ -1,5 +1,6 @@
 // A study with text in its pixels waits until a person of the security role has looked and decided: released it
-// goes on, refused it is rejected; nobody else sees what is held, and what was held is gone afterwards.
+// goes on, refused it is rejected; nobody else sees what is held, and what was held is gone afterwards. A merge of
+// patients forgets neither decision.
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,24 +8,32 @@ import { inflateSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
+import pino from 'pino';
 import { storeUser } from '../../deploy/local/provision.ts';
 import { STORE_USERS } from '../../deploy/local/policies.ts';
 import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
+import { patientKeyOfText, RESEARCH_IDS } from '../../services/anonymise/withdraw-ids.ts';
 import { localAccess } from '../../services/cli/deployment.ts';
 import { decideHeld, heldPorts, lookAgain, showHeld, type HeldPorts } from '../../services/cli/held.ts';
+import { reanonymise } from '../../services/cli/vault-reanonymise.ts';
 import { centreId, type StudyInstanceUid } from '../../services/kernel/ids.ts';
+import type { PatientKey } from '../../services/ports/identity-vault.ts';
 import { personOf, readPeopleFile, readTokenFile, type Person } from '../../services/runtime/people-file.ts';
 import { openPostgresHeld } from '../../services/adapters/postgres-held.ts';
+import { openVaultCorrections } from '../../services/adapters/postgres-vault-admin-correct.ts';
 import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
 import { heldSuite } from '../contract/held-suite.ts';
 import { SMALL, sendPhantom, startPipeline, until, type Pipeline } from './pipeline.ts';
+import { recordsOf } from './privacy/corpus.ts';
 import { releasePlatform } from './support.ts';
+import { eventually } from './vault-support.ts';
 
 let p: Pipeline;
 let ports: HeldPorts;
 let person: Person;
 let dir: string;
 let identifiers: readonly string[] = [];
+const patientIds = new Set<string>();
 const signal = AbortSignal.timeout(600_000);
 const TIMEOUT_MS = 120_000;
 
@@ -57,6 +66,7 @@ beforeAll(async () => {
   if (pacs === undefined) throw new Error('no PACS');
   for (const index of [1, 2]) {
     const truth = await sendPhantom(pacs, { seed: 31, index, defect: 'burned-in-text-undeclared' });
+    patientIds.add(truth.patientId);
     identifiers = [...identifiers, truth.studyInstanceUid, ...truth.identifiers.filter((word) => word.length >= 5)];
   }
   ports = await heldPorts(localAccess(p.platform, p.provisioned));
@@ -168,9 +178,44 @@ test(
   TIMEOUT_MS,
 );
 
+const vaultKey = (): Buffer => Buffer.from(readFileSync(p.provisioned.file('vault-key'), 'utf8').trim(), 'hex');
+
+test(
+  'after a merge the refused study is rejected again, the released one goes on, and nobody is asked anew',
+  async () => {
+    const told = async (topic: string): Promise<number> => (await recordsOf(p, topic)).length;
+    const [anonymised, rejected] = ['ct.research.study-anonymised.v1', 'ct.clinical.study-rejected.v1'];
+    expect([await told(anonymised), await told(rejected)]).toEqual([1, 1]);
+    const keyOf = (patientId: string): PatientKey => {
+      const key = patientKeyOfText(`iss-${p.provisioned.centres[0]}:${patientId}`);
+      if (key === undefined) throw new Error('the id is of nobody');
+      return key;
+    };
+    const at = { connectionString: p.provisioned.databases.vault, key: vaultKey() };
+    const vault = await openPostgresVault(at);
+    const other = keyOf('another-id');
+    await vault.subject(other);
+    await vault.close();
+    const { codec, bus } = p.ports;
+    const corrections = await openVaultCorrections({ ...at, ids: RESEARCH_IDS, codec, log: pino({ level: 'silent' }) });
+    try {
+      for (const id of patientIds) await corrections.merge({ key: other }, { key: keyOf(id) }, 'tester');
+      const done = await reanonymise({ corrections, codec, reads: bus, writes: ports.bus }, signal);
+      expect(done).toMatchObject({ gone: [], asked: [{}, {}] });
+    } finally {
+      await corrections.close();
+    }
+    await eventually('both have an outcome again', async () => (await told(anonymised)) + (await told(rejected)) === 4, 60_000);
+    expect([await told(anonymised), await told(rejected)]).toEqual([2, 2]);
+    expect(await ports.review.list()).toEqual([]);
+    expect(await inQuarantine()).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
 heldSuite('in the vault', async () => {
   const { provisioned } = p;
-  const key = Buffer.from(readFileSync(provisioned.file('vault-key'), 'utf8').trim(), 'hex');
+  const key = vaultKey();
   const vault = await openPostgresVault({ connectionString: provisioned.vaultAs['archiver-clinical'], key });
   const { token } = await vault.token(centreId('c01'), '1.2.3.4' as StudyInstanceUid);
   await vault.close();

@@ -1,9 +1,12 @@
 // Merge and split on the real PostgreSQL: links move whole, under the locks that studies in work hold, and nothing goes
 // on under a pseudonym that was somebody else's.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { openPostgresHeld } from '../../services/adapters/postgres-held.ts';
 import type { VaultCorrections } from '../../services/adapters/postgres-vault-admin-correct.ts';
 import { RESEARCH_IDS } from '../../services/anonymise/withdraw-ids.ts';
-import type { IdentityVault } from '../../services/ports/identity-vault.ts';
+import { centreId, type ClinicalRevision } from '../../services/kernel/ids.ts';
+import type { DecisionKind, HeldBook, HeldReview } from '../../services/ports/held-decisions.ts';
+import type { IdentityVault, StudyKeys } from '../../services/ports/identity-vault.ts';
 import type { Withdrawals } from '../../services/ports/withdrawals.ts';
 import { releasePlatform } from './support.ts';
 import { anna, emptyVault, eventually, idKey, study, subjectOf, type TestVault } from './vault-support.ts';
@@ -12,16 +15,18 @@ let under: TestVault;
 let vault: IdentityVault;
 let corrections: VaultCorrections;
 let withdrawals: Withdrawals;
+let held: HeldBook & HeldReview;
 
 beforeAll(async () => {
   under = await emptyVault();
   vault = await under.open();
   corrections = await under.corrections();
   withdrawals = await under.withdrawals();
+  held = openPostgresHeld(under.url);
 }, 180_000);
 
 afterAll(async () => {
-  await Promise.allSettled([vault.close(), corrections.close(), withdrawals.close()]);
+  await Promise.allSettled([vault.close(), corrections.close(), withdrawals.close(), held.close()]);
   under.dispose();
   await releasePlatform();
 }, 60_000);
@@ -137,6 +142,53 @@ test('a split gives the id a patient of its own with the studies that came by it
   expect(rows).toEqual([{ subject_row: afterA.subjectRow }, { subject_row: afterB.subjectRow }]);
   await expect(vault.subjectLock(mixed.subjectRow)).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE' });
   await expect(corrections.split(idKey('B5'), 'tester')).rejects.toThrow('only id');
+});
+
+const heldId = ({ secret }: StudyKeys): string => RESEARCH_IDS.heldId(secret, 'r1' as ClinicalRevision);
+
+/** Holds the study's revision, and has a person look and decide. */
+const holdAndDecide = async (keys: StudyKeys, check: string, decision: DecisionKind | undefined, isEnded: boolean): Promise<void> => {
+  const id = heldId(keys);
+  const note = { heldId: id, token: keys.token, centre: centreId('c01'), digest: 'd', findings: 1, eventId: 'e' } as const;
+  await held.hold({ ...note, code: 'HELD_BURNED_IN_TEXT', checks: [check], objects: [`${id}/x/findings.json`] });
+  await held.noteLook(id, 'd', 'Anna');
+  if (decision !== undefined) await held.decide({ heldId: id, digest: 'd', kind: decision, by: 'Anna', reason: 'none' });
+  if (isEnded) await held.end(id, 'decided');
+};
+
+test.each([
+  ['merge', () => corrections.merge({ key: idKey('A9') }, { key: idKey('B9') }, 'tester')],
+  ['split', () => corrections.split(idKey('B9'), 'tester')],
+])('after a %s a refused study stays refused, an open hold is one hold, and other than text is looked at again', async (_, correct) => {
+  await subjectOf(vault, 'A9');
+  const studies = async (): Promise<readonly [StudyKeys, StudyKeys, StudyKeys, StudyKeys, StudyKeys]> => {
+    const b = await subjectOf(vault, 'B9');
+    const of = (n: number): Promise<StudyKeys> => study(vault, b, `9.${n}`);
+    return [await of(1), await of(2), await of(3), await of(4), await of(5)];
+  };
+  const before = await studies();
+  const [refused, waits, undecided, text, element] = before;
+  await holdAndDecide(refused, 'element', 'refused', true);
+  await holdAndDecide(waits, 'element', 'refused', false);
+  await holdAndDecide(undecided, 'text', undefined, false);
+  await holdAndDecide(text, 'text', 'released', true);
+  await holdAndDecide(element, 'element', 'released', true);
+
+  const done = await correct();
+
+  const after = await studies();
+  const decisions = await Promise.all(after.map(async (keys) => (await held.standing(heldId(keys)))?.decision?.kind));
+  expect(decisions).toEqual(['refused', 'refused', undefined, 'released', undefined]);
+  expect((await held.list()).map((one) => one.heldId).sort()).toEqual([heldId(after[1]), heldId(after[2])].sort());
+  for (const keys of before) expect(await held.standing(heldId(keys))).toBeUndefined();
+  expect(await held.hasLooked(heldId(after[2]), 'd', 'Anna')).toBe(false);
+  // What lies under the old ids in the quarantine is removed with what research erases.
+  expect((await withdrawals.toErase(done.requestId))?.heldIds.toSorted()).toEqual(before.map(heldId).sort());
+  const told = await under.query(
+    "select subject_row from audit where action = 'held-moved' and detail::json ->> 'was' = $1 and detail::json ->> 'heldId' = $2",
+    [heldId(refused), heldId(after[0])],
+  );
+  expect(told).toEqual([{ subject_row: (await subjectOf(vault, 'B9')).subjectRow }]);
 });
 
 test('unknown and withdrawn ids are refused, and no message names them', async () => {
