@@ -22,6 +22,8 @@ interface Asked {
   readonly studyInstanceUid: StudyInstanceUid;
   /** As it was announced. */
   readonly revision: string;
+  readonly instanceCount: number;
+  readonly seriesCount: number;
   /**
    * The centre's last revision was made of hashes: the next will be too, and then nothing is learned from a list of instances, which
    * costs an Orthanc more than sending them. The series with their counts do. When it is not so, ingest only took MD5s in vain.
@@ -29,7 +31,10 @@ interface Asked {
   readonly byContent: boolean;
 }
 
-/** Series and counts of a study; none when it is not there. @throws StudyProblem where a UID is missing or none; Fault of the PACS */
+/** Rows beyond what was announced: enough to say how much more there is, and no PACS fills the memory with what nobody announced. */
+const MORE_ROWS = 1000;
+
+/** Series and counts of a study; none when it is not there. Far beyond what was announced it need not be whole. @throws StudyProblem where a UID is missing or none; Fault of the PACS */
 export async function listStudy(web: DicomWeb, asked: Asked, signal: AbortSignal): Promise<Listing> {
   const listing = (asked.byContent ? await countedSeries(web, asked, signal) : undefined) ?? (await listedInstances(web, asked, signal));
   const uids = listing.series.map((s) => s.seriesInstanceUid);
@@ -43,9 +48,9 @@ const UID = /^[0-9.]{1,64}$/;
 const NONE: ReadonlyMap<string, readonly string[]> = new Map();
 
 /** undefined when the server does not count the instances of each. */
-async function countedSeries(web: DicomWeb, { studyInstanceUid }: Asked, signal: AbortSignal): Promise<Listing | undefined> {
+async function countedSeries(web: DicomWeb, { studyInstanceUid, seriesCount }: Asked, signal: AbortSignal): Promise<Listing | undefined> {
   const counts = new Map<string, number>();
-  for (const { seriesInstanceUid, instanceCount } of await web.series(studyInstanceUid, signal)) {
+  for (const { seriesInstanceUid, instanceCount } of await web.series(studyInstanceUid, signal, seriesCount + MORE_ROWS)) {
     if (instanceCount === undefined) return undefined;
     counts.set(seriesInstanceUid, (counts.get(seriesInstanceUid) ?? 0) + instanceCount);
   }
@@ -53,8 +58,8 @@ async function countedSeries(web: DicomWeb, { studyInstanceUid }: Asked, signal:
   return { series: series.sort(byUid), md5: true };
 }
 
-async function listedInstances(web: DicomWeb, { studyInstanceUid, revision }: Asked, signal: AbortSignal): Promise<Listing> {
-  const listed = await web.instances(studyInstanceUid, signal);
+async function listedInstances(web: DicomWeb, { studyInstanceUid, revision, instanceCount }: Asked, signal: AbortSignal): Promise<Listing> {
+  const listed = await web.instances(studyInstanceUid, signal, instanceCount + MORE_ROWS);
   if (listed.some((i) => i.sopInstanceUid === ''))
     throw new StudyProblem('MISSING_UID', 'QIDO-RS lists an instance without SOPInstanceUID (0008,0018)');
   const series = [...Map.groupBy(listed, (i) => i.seriesInstanceUid)].map(([seriesInstanceUid, instances]) => ({

@@ -221,6 +221,26 @@ describe.each([
       expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
     });
 
+    test('while the study is pulled, without end: no more is read than tells that it has changed, and nothing stays', async () => {
+      pacs.set('c1', [slice(1)]);
+      const event = announced();
+      let read = 0;
+      const many = Array.from({ length: 1000 }, (_, n): Slice => {
+        const one = slice(n + 1);
+        return {
+          ...one,
+          get bytes() {
+            return ((read += 1), one.bytes);
+          },
+        };
+      });
+      duringPull = () => Promise.resolve(void pacs.set('c1', many));
+      expect(await ingest(event)).toMatchObject({ kind: 'skip', ...told('waiting', 'STUDY_CHANGED') });
+      expect(read).toBe(2);
+      expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
+      expect(byContent.size).toBe(centres.includes('c1') ? 1 : 0);
+    });
+
     test('after a revision was stored: a new revision with all slices, and both stand', async () => {
       expect(await comes([slice(1)])).toMatchObject(stored);
       expect(await comes([slice(1), slice(2)])).toMatchObject(stored);

@@ -153,8 +153,10 @@ async function pullOrDiscard(
     return pulled;
   } catch (error) {
     await discard(ports.store, event, job);
-    if (error instanceof StudyProblem) return refused(event, error.code, error.message);
-    throw error;
+    if (!(error instanceof StudyProblem)) throw error;
+    if (error.code !== 'STUDY_CHANGED') return refused(event, error.code, error.message);
+    ports.byContent.delete(event.value.centre);
+    return changed(event, error.message);
   }
 }
 

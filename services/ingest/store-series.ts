@@ -13,7 +13,7 @@ import { TAR_END, TAR_HEADER_BYTES, tarHeader, tarPadding } from '../kernel/tar.
 
 export const CLINICAL_BUCKET = 'ct-clinical';
 
-/** The study's own fault, found while it streams in: the handler turns it into a rejection. */
+/** The study's own fault, found while it streams in: the handler turns it into a rejection, or waits for the study that is there now. */
 export class StudyProblem extends Error {
   readonly code: Code;
 
@@ -135,6 +135,9 @@ function entryOf(held: Held, job: SeriesJob, progress: Progress): { header: Uint
     progress.duplicates += 1;
     return undefined;
   }
+  // All that is listed is what was announced: what comes beyond it is another study, and nobody knows where it would end.
+  if (progress.instances.size >= job.instanceCount)
+    throw new StudyProblem('STUDY_CHANGED', `more than the ${job.instanceCount} listed instances of a series came`);
   if (job.storedSyntaxes.get(header.sopInstanceUid)?.includes(header.transferSyntaxUid) === false) progress.transcoded += 1;
   progress.modality ||= header.modality;
   const { sopInstanceUid, sopClassUid, transferSyntaxUid } = header;
