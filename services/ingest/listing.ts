@@ -1,5 +1,6 @@
 // What the PACS lists of a study (QIDO-RS) right before it is pulled.
 import { revisionOf } from '../kernel/digest.ts';
+import { isUid } from '../kernel/ids.ts';
 import type { StudyInstanceUid } from '../kernel/ids.ts';
 import type { DicomWeb } from '../ports/dicomweb.ts';
 import { StudyProblem } from './store-series.ts';
@@ -39,12 +40,10 @@ export async function listStudy(web: DicomWeb, asked: Asked, signal: AbortSignal
   const listing = (asked.byContent ? await countedSeries(web, asked, signal) : undefined) ?? (await listedInstances(web, asked, signal));
   const uids = listing.series.map((s) => s.seriesInstanceUid);
   if (uids.includes('')) throw new StudyProblem('MISSING_UID', 'QIDO-RS lists a series without SeriesInstanceUID (0020,000E)');
-  if (!uids.every((uid) => UID.test(uid))) throw new StudyProblem('BAD_ELEMENT', 'a SeriesInstanceUID (0020,000E) is no UID');
+  if (!uids.every(isUid)) throw new StudyProblem('BAD_ELEMENT', 'a SeriesInstanceUID (0020,000E) is no UID');
   return listing;
 }
 
-/** They become parts of object names. */
-const UID = /^[0-9.]{1,64}$/;
 const NONE: ReadonlyMap<string, readonly string[]> = new Map();
 
 /** undefined when the server does not count the instances of each. */

@@ -248,6 +248,10 @@ describe.each([
     });
   });
 
+  test.each(['.', '..'])('a series called "%s" is refused: no object can be called so', async (series) => {
+    expect(await comes([slice(1, { series })])).toMatchObject({ kind: 'reject', ...told('rejected', 'BAD_ELEMENT') });
+  });
+
   describe('instances that vanish', () => {
     test('some of them: what is left is a new revision, and both stand', async () => {
       await comes([slice(1), slice(2)]);

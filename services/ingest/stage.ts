@@ -1,6 +1,7 @@
 // Ingest: an announced study is counted, pulled and stored; its manifest is the publish point.
 import { revisionOf } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
+import { isUid } from '../kernel/ids.ts';
 import type { ClinicalRevision } from '../kernel/ids.ts';
 import { momentNow, publishManifest, type Moment } from '../kernel/manifest.ts';
 import { emit } from '../kernel/outcome.ts';
@@ -62,7 +63,6 @@ export const ingestStage: Stage<'ctstream.clinical.v1.StudyAvailable', IngestPor
   handle: ingest,
 };
 
-const UID = /^[0-9.]{1,64}$/;
 const REVISION = /^[0-9a-f]{32}$/;
 
 async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal, job?: StageJob): Promise<Outcome> {
@@ -75,7 +75,7 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal,
   if (pacs === undefined) throw new Fault('PACS_UNREACHABLE', true, `the centres file has no centre ${centre}`);
   if (value.centre !== centre) return mismatch(event, centre);
   // They become parts of object names.
-  if (!UID.test(value.studyInstanceUid) || !REVISION.test(value.revision))
+  if (!isUid(value.studyInstanceUid) || !REVISION.test(value.revision))
     throw new Fault('BAD_EVENT', false, 'StudyInstanceUID or revision is malformed');
   const before = await ports.work(centre, signal, (s) => judgeStanding(event, ports.store, s));
   if (before.kind === 'stored') return emit(storedEvents(before.published));

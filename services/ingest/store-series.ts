@@ -1,6 +1,7 @@
 // One series from the PACS into one tar in ct-clinical, streamed; checks each file's header on the way.
 import type { Code } from '../kernel/codes.ts';
 import { Fault } from '../kernel/fault.ts';
+import { isUid } from '../kernel/ids.ts';
 import type { ManifestInstance, ManifestSeries } from '../kernel/manifest.ts';
 import { DicomError } from '../dicom/dicom-error.ts';
 import type { RetrievedPart } from '../ports/dicomweb.ts';
@@ -152,8 +153,6 @@ function entryOf(held: Held, job: SeriesJob, progress: Progress): { header: Uint
 }
 
 const DICOM_CODES: Readonly<Record<string, Code>> = { NOT_DICOM: 'NOT_DICOM', TRUNCATED: 'TRUNCATED', LIMIT_EXCEEDED: 'LIMIT_EXCEEDED' };
-// PS3.5 9.1, widened: some old scanners wrote leading zeros; nothing else may stand in an object's name.
-const UID = /^[0-9.]{1,64}$/;
 
 /** Enough for nearly every header; what is in it needs no copy of the rest. */
 const SHORT_HEAD_BYTES = 32 * 1024;
@@ -180,7 +179,7 @@ function headerOf(held: Held, job: SeriesJob): InstanceHeader {
     throw new StudyProblem(DICOM_CODES[error.code] ?? 'BAD_ELEMENT', error.message);
   }
   if (header.sopInstanceUid === '') throw new StudyProblem('MISSING_UID', 'an instance has no SOPInstanceUID (0008,0018)');
-  if (!UID.test(header.sopInstanceUid)) throw new StudyProblem('BAD_ELEMENT', 'a SOPInstanceUID (0008,0018) is no UID');
+  if (!isUid(header.sopInstanceUid)) throw new StudyProblem('BAD_ELEMENT', 'a SOPInstanceUID (0008,0018) is no UID');
   if (header.studyInstanceUid !== job.study || header.seriesInstanceUid !== job.seriesInstanceUid) {
     throw new Fault('PACS_ERROR', false, 'the PACS sent an instance of another study or series than it was asked for');
   }
