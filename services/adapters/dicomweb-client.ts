@@ -9,7 +9,12 @@ import type { PacsOptions } from './dicomweb-http.ts';
 import { retrieveStream } from './dicomweb-stream.ts';
 import { FetchXhr } from './dicomweb-xhr.ts';
 
+/** Of one answer. A server that pays no heed to `limit` gives everything that it has at once. */
 const LIMIT_BYTES = 128 * 1024 * 1024;
+/** Of one answer about one study: the smallest JSON takes 45 times its size as objects, and several studies are searched at once. */
+const STUDY_LIMIT_BYTES = 8 * 1024 * 1024;
+/** Of what is kept of a row below a study: UIDs, and the id of the patient to tell rows apart. */
+const MAX_ROW_CHARS = 4096;
 /** Instances of a QIDO-RS answer. An answer as JSON and its objects take some 40 MB for a thousand. */
 const INSTANCE_PAGE = 250;
 const STUDY_FIELDS = '00080061,00081030,00201208';
@@ -77,13 +82,14 @@ interface Query {
   readonly what: string;
   readonly params: Readonly<Record<string, string | number>>;
   readonly study?: StudyInstanceUid;
+  readonly limitBytes: number;
 }
 
 /** One search through the client. 204, and 404 below a study, are no rows. @throws Fault */
 async function search(o: PacsOptions, query: Query, signal: AbortSignal, run: Search): Promise<Row[]> {
-  const { what } = query;
+  const { what, limitBytes } = query;
   const timeoutMs = o.timeoutMs ?? PACS_TIMEOUT_MS;
-  const xhr = new FetchXhr({ what, authorization: basicAuth(o), timeoutMs, limitBytes: LIMIT_BYTES, signal });
+  const xhr = new FetchXhr({ what, authorization: basicAuth(o), timeoutMs, limitBytes, signal });
   const client = new api.DICOMwebClient({ url: rootOf(o.dicomWebUrl), verbose: false, singlepart: false });
   let answer: unknown;
   try {
@@ -142,15 +148,31 @@ const seriesKey = (row: Row): string => `${text(row, '0020000E')}|${text(row, '0
 // A study of two patients can list the same instance twice; the place in the answer does not matter.
 const instanceKey = (row: Row): string => `${text(row, '0020000E')}|${text(row, '00080018')}|${text(row, '00100020')}`;
 
-interface Level {
+interface Level<Found> {
   readonly name: string;
   readonly includefield: string;
   readonly limit: number;
+  readonly run: Search;
   keyOf(row: Row): string;
+  found(row: Row): Found;
 }
 
-const SERIES: Level = { name: 'series', includefield: '00201209', limit: SERIES_PAGE, keyOf: seriesKey };
-const INSTANCES: Level = { name: 'instances', includefield: '00083002', limit: INSTANCE_PAGE, keyOf: instanceKey };
+const SERIES: Level<FoundSeries> = {
+  name: 'series',
+  includefield: '00201209',
+  limit: SERIES_PAGE,
+  run: (client, options) => client.searchForSeries(options),
+  keyOf: seriesKey,
+  found: foundSeries,
+};
+const INSTANCES: Level<FoundInstance> = {
+  name: 'instances',
+  includefield: '00083002',
+  limit: INSTANCE_PAGE,
+  run: (client, options) => client.searchForInstances(options),
+  keyOf: instanceKey,
+  found: foundInstance,
+};
 
 function dateRange(filter: StudyFilter): Record<string, string> {
   if (filter.studyDateFrom === undefined && filter.studyDateTo === undefined) return {};
@@ -160,34 +182,39 @@ function dateRange(filter: StudyFilter): Record<string, string> {
 /** DICOMweb of one centre's PACS. */
 export function dicomWebClient(o: PacsOptions): DicomWeb {
   const name = (what: string): string => `${what} of centre ${o.centre}`;
-  const studies = (params: Query['params'], signal: AbortSignal): Promise<Row[]> =>
-    search(o, { what: name('QIDO-RS studies'), params: { includefield: STUDY_FIELDS, ...params } }, signal, (client, options) =>
+  const studies = (params: Query['params'], limitBytes: number, signal: AbortSignal): Promise<Row[]> =>
+    search(o, { what: name('QIDO-RS studies'), params: { includefield: STUDY_FIELDS, ...params }, limitBytes }, signal, (client, options) =>
       client.searchForStudies(options),
     );
-  /** All pages of what a study has. */
-  const below = async (study: StudyInstanceUid, signal: AbortSignal, level: Level, run: Search): Promise<Row[]> => {
-    const { name: of, includefield, limit, keyOf } = level;
-    const page = (offset: number): Promise<Row[]> =>
-      search(o, { what: name(`QIDO-RS ${of}`), study, params: { includefield, limit, offset } }, signal, run);
-    const found: Row[] = [];
-    for await (const row of paged({ what: name(`QIDO-RS ${of}`), limit, page, keyOf })) found.push(row);
-    return found;
+  /** All pages of what a study has, as far as the one behind `atMost`. */
+  const below = async <Found>(study: StudyInstanceUid, signal: AbortSignal, level: Level<Found>, atMost = Infinity): Promise<Found[]> => {
+    const { includefield, limit, keyOf } = level;
+    const what = name(`QIDO-RS ${level.name}`);
+    const query = (offset: number): Query => ({ what, study, params: { includefield, limit, offset }, limitBytes: STUDY_LIMIT_BYTES });
+    const page = (offset: number): Promise<Row[]> => search(o, query(offset), signal, level.run);
+    const all: Found[] = [];
+    for await (const row of paged({ what, limit, page, keyOf })) {
+      const one = level.found(row);
+      if (keyOf(row).length + JSON.stringify(one).length > MAX_ROW_CHARS) throw new Fault('PACS_ERROR', true, `${what}: a row is too long`);
+      all.push(one);
+      if (all.length > atMost) break;
+    }
+    return all;
   };
   return {
     async *studies(filter, signal) {
-      const page = (offset: number): Promise<Row[]> => studies({ ...dateRange(filter), limit: filter.pageSize, offset }, signal);
+      const page = (offset: number): Promise<Row[]> =>
+        studies({ ...dateRange(filter), limit: filter.pageSize, offset }, LIMIT_BYTES, signal);
       const paging = { what: name('QIDO-RS studies'), limit: filter.pageSize, page, keyOf: studyKey };
       for await (const row of paged(paging)) yield foundStudy(row);
     },
     async study(study, signal) {
-      const rows = await studies({ StudyInstanceUID: study }, signal);
-      // A server that ignores the key answers with everything.
+      const rows = await studies({ StudyInstanceUID: study }, STUDY_LIMIT_BYTES, signal);
+      // A server that ignores the key answers with everything: with a `limit` the study might not be in it, and seem to have vanished.
       return rows.map(foundStudy).filter((s) => s.studyInstanceUid === study);
     },
-    series: async (study, signal) =>
-      (await below(study, signal, SERIES, (client, options) => client.searchForSeries(options))).map(foundSeries),
-    instances: async (study, signal) =>
-      (await below(study, signal, INSTANCES, (client, options) => client.searchForInstances(options))).map(foundInstance),
+    series: (study, signal, atMost) => below(study, signal, SERIES, atMost),
+    instances: (study, signal, atMost) => below(study, signal, INSTANCES, atMost),
     retrieveSeries: (study, series, signal) =>
       retrieveStream(
         o,

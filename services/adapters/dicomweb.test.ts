@@ -92,6 +92,47 @@ describe('QIDO-RS', () => {
     expect(await (await having(instances.slice(0, 200))).instances(study, signal)).toHaveLength(200);
   });
 
+  const MIB = 1024 * 1024;
+  const instanceRow = (i: number): object => ({ '00080018': { vr: 'UI', Value: [`1.${i}`] } });
+  const query = (request: IncomingMessage): { offset: number; limit: number } => {
+    const { searchParams } = new URL(request.url ?? '', 'http://x');
+    return { offset: Number(searchParams.get('offset')), limit: Number(searchParams.get('limit')) };
+  };
+
+  test('what a study has is read to its end, or to the page behind what the caller can use: there may be far more than was announced', async () => {
+    let pages = 0;
+    const upTo = (most: number): Promise<DicomWeb> =>
+      serve((request, response) => {
+        pages += 1;
+        const { offset, limit } = query(request);
+        const rows = Math.max(0, Math.min(limit, most - offset));
+        json(
+          response,
+          Array.from({ length: rows }, (_, i) => instanceRow(offset + i)),
+        );
+      });
+    expect(await (await upTo(20_000)).instances(study, signal, 21_000)).toHaveLength(20_000);
+    pages = 0;
+    const larger = await upTo(5_000);
+    expect(await larger.instances(study, signal, 600)).toHaveLength(601);
+    expect(pages).toBe(3);
+    expect(await larger.series(study, signal, 0)).toHaveLength(1);
+  });
+
+  test('an answer about one study has a limit that fits one study; the list of a whole PACS may be longer', async () => {
+    const long = JSON.stringify([{ ...row('1.2'), '00081030': { vr: 'LO', Value: ['x'.repeat(9 * MIB)] } }]);
+    const root = await listen((_request, response) => void response.writeHead(200).end(long));
+    const web = dicomWebClient({ ...optionsOf(root), timeoutMs: 20_000 });
+    for (const search of [web.study, web.series, web.instances])
+      await expect(search(study, signal)).rejects.toMatchObject({ code: 'PACS_ERROR' });
+    expect(await uids(web, 10)).toEqual(['1.2']);
+  });
+
+  test('of a row nothing is kept that is longer than UIDs can be', async () => {
+    const web = await serve((_request, response) => json(response, [{ '00080018': { vr: 'UI', Value: ['1'.repeat(5000)] } }]));
+    await expect(web.instances(study, signal)).rejects.toMatchObject({ code: 'PACS_ERROR', retryable: true });
+  });
+
   test('a server that goes back to its last page at the end has paged all the same', async () => {
     const web = await serve((request, response) => {
       const query = new URL(request.url ?? '', 'http://x').searchParams;

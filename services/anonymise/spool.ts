@@ -4,7 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { sha256Hex } from '../kernel/digest.ts';
 import type { ManifestInstance } from '../kernel/manifest.ts';
 import type { CleanInstance } from './instance.ts';
-import { openUnnamed, readUnnamed } from '../kernel/unnamed-file.ts';
+import { openUnnamed, readUnnamed, withRoom } from '../kernel/unnamed-file.ts';
 import { TAR_END, TAR_HEADER_BYTES, tarHeader, tarPadding } from '../kernel/tar.ts';
 
 export interface SpooledSeries {
@@ -17,6 +17,7 @@ export interface SpooledSeries {
 }
 
 export interface Spool {
+  /** @throws Fault STORE_FULL when the folder has no room, as `finish` does. */
   add(instance: CleanInstance): Promise<void>;
   /** Ends every tar. */
   finish(): Promise<readonly SpooledSeries[]>;
@@ -64,9 +65,9 @@ export const openSpool = (folder: string): Spool => {
 /** The bytes that were written: all. One call for the three parts of a slice: each call costs the thread as much as hashing it. */
 const appendAll = async (file: FileHandle, parts: readonly Uint8Array[]): Promise<number> => {
   const size = parts.reduce((sum, part) => sum + part.length, 0);
-  const { bytesWritten } = await file.writev(parts);
+  const { bytesWritten } = await withRoom(file.writev(parts));
   // A call may write less, on a disk that is nearly full for one: the rest goes on from there, or fails.
-  if (bytesWritten < size) await file.writeFile(Buffer.concat(parts).subarray(bytesWritten));
+  if (bytesWritten < size) await withRoom(file.writeFile(Buffer.concat(parts).subarray(bytesWritten)));
   return size;
 };
 

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSqliteVault } from '../adapters/sqlite-vault.ts';
@@ -269,6 +271,24 @@ describe('anonymise', () => {
     const store = memoryStore();
     expect(await anonymiseStage.handle(await storedStudy(store, files()), ports(store), signal)).toMatchObject({ kind: 'reject', code });
     expect(research(store)).toEqual([]);
+  });
+
+  test.each(['ENOSPC', 'EDQUOT'])('a spool folder without room (%s) keeps its study waiting and dooms none', async (code) => {
+    const probe = await open(spoolFolder);
+    const full = jest
+      .spyOn(Object.getPrototypeOf(probe) as FileHandle, 'writev')
+      .mockRejectedValue(Object.assign(new Error('writev'), { code }));
+    await probe.close();
+    const store = memoryStore();
+    const event = await storedStudy(store, study());
+    try {
+      const spooled = anonymiseStage.handle(event, ports(store), signal);
+      await expect(spooled).rejects.toMatchObject({ code: 'STORE_FULL', retryable: true });
+    } finally {
+      full.mockRestore();
+    }
+    expect(research(store)).toEqual([]);
+    expect(eventOf(await anonymiseStage.handle(event, ports(store), signal)).value.instanceCount).toBe(3);
   });
 
   test('a damaged object or a missing manifest is a fault to be tried again', async () => {

@@ -1,6 +1,14 @@
 // A study that two centres have: the first to claim it is stored, an equal copy is a duplicate, another one is held.
 import { Fault } from '../kernel/fault.ts';
-import { CLAIM_LIMIT_BYTES, centreOfClaim, claimBytes, claimKeyOf, claimPrefixOf, contentKeyOf } from '../kernel/study-claim.ts';
+import {
+  againKeyOf,
+  CLAIM_LIMIT_BYTES,
+  centreOfClaim,
+  claimBytes,
+  claimKeyOf,
+  contentKeyOf,
+  contentPrefixOf,
+} from '../kernel/study-claim.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { ClinicalManifest } from './events.ts';
 import { CLINICAL_BUCKET } from './store-series.ts';
@@ -28,6 +36,20 @@ export async function markStored(store: ObjectStore, { study, facts }: ClinicalM
   await store.put(CLINICAL_BUCKET, contentKeyOf(study, facts.contentDigest), claimBytes(study, facts.centre), options);
 }
 
+/**
+ * Marks that what a published manifest holds was announced again. Without the number of that announcement an older one of other
+ * content, which waits in a retry topic, would seem to be the newest.
+ */
+export async function markAgain(
+  store: ObjectStore,
+  { study, facts }: ClinicalManifest,
+  sequence: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { ifNoneMatch: true, contentType: 'application/json', signal };
+  await store.put(CLINICAL_BUCKET, againKeyOf(study, facts.centre, sequence), claimBytes(study, facts.centre), options);
+}
+
 async function ownerOf(store: ObjectStore, study: string, centre: string, signal: AbortSignal): Promise<string> {
   const key = claimKeyOf(study);
   const options = { ifNoneMatch: true, contentType: 'application/json', signal };
@@ -40,6 +62,6 @@ async function ownerOf(store: ObjectStore, study: string, centre: string, signal
 
 async function storedContents(store: ObjectStore, study: string, signal: AbortSignal): Promise<Set<string>> {
   const keys = new Set<string>();
-  for await (const { key } of store.list(CLINICAL_BUCKET, claimPrefixOf(study), signal)) if (key !== claimKeyOf(study)) keys.add(key);
+  for await (const { key } of store.list(CLINICAL_BUCKET, contentPrefixOf(study), signal)) keys.add(key);
   return keys;
 }

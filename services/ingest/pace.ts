@@ -113,8 +113,8 @@ export function pacedWeb(web: DicomWeb, p: Pace, toll: Toll): DicomWeb {
   return {
     studies: (filter, signal) => web.studies(filter, signal),
     study: (study, signal) => web.study(study, signal),
-    series: (study, signal) => web.series(study, signal),
-    instances: (study, signal) => web.instances(study, signal),
+    series: (study, signal, atMost) => web.series(study, signal, atMost),
+    instances: (study, signal, atMost) => web.instances(study, signal, atMost),
     retrieveSeries: async (study, series, signal) => {
       await toll.turn();
       p.start();

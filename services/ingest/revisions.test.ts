@@ -221,11 +221,35 @@ describe.each([
       expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
     });
 
+    test('while the study is pulled, without end: no more is read than tells that it has changed, and nothing stays', async () => {
+      pacs.set('c1', [slice(1)]);
+      const event = announced();
+      let read = 0;
+      const many = Array.from({ length: 1000 }, (_, n): Slice => {
+        const one = slice(n + 1);
+        return {
+          ...one,
+          get bytes() {
+            return ((read += 1), one.bytes);
+          },
+        };
+      });
+      duringPull = () => Promise.resolve(void pacs.set('c1', many));
+      expect(await ingest(event)).toMatchObject({ kind: 'skip', ...told('waiting', 'STUDY_CHANGED') });
+      expect(read).toBe(2);
+      expect(store.keys(CLINICAL_BUCKET)).toEqual([]);
+      expect(byContent.size).toBe(centres.includes('c1') ? 1 : 0);
+    });
+
     test('after a revision was stored: a new revision with all slices, and both stand', async () => {
       expect(await comes([slice(1)])).toMatchObject(stored);
       expect(await comes([slice(1), slice(2)])).toMatchObject(stored);
       expect(await counts()).toEqual([1, 2]);
     });
+  });
+
+  test.each(['.', '..'])('a series called "%s" is refused: no object can be called so', async (series) => {
+    expect(await comes([slice(1, { series })])).toMatchObject({ kind: 'reject', ...told('rejected', 'BAD_ELEMENT') });
   });
 
   describe('instances that vanish', () => {
@@ -271,6 +295,59 @@ describe.each([
     const before = store.keys(CLINICAL_BUCKET);
     expect(await ingest(old)).toMatchObject({ kind: 'skip', code: 'SUPERSEDED' });
     expect(store.keys(CLINICAL_BUCKET)).toEqual(before);
+  });
+
+  describe('set back while the correction is tried again', () => {
+    const A = [slice(1)];
+    const B = [slice(1, { content: 7 })];
+
+    test('the correction is superseded, before it is pulled or after, and what the PACS holds stays the newest', async () => {
+      expect(await comes(A)).toMatchObject(stored);
+      pacs.set('c1', B);
+      const correction = announced();
+      // It was judged new and its files have come already; then the gateway tells that the study was set back.
+      let back: Outcome | undefined;
+      duringPull = async () => {
+        duringPull = () => Promise.resolve();
+        pacs.set('c1', A);
+        back = await ingest(announced());
+        pacs.set('c1', B);
+      };
+      expect(await ingest(correction)).toMatchObject({ kind: 'skip', code: 'SUPERSEDED' });
+      expect(back).toMatchObject(stored);
+      expect(await ingest(correction)).toMatchObject({ kind: 'skip', code: 'SUPERSEDED' });
+      expect(await manifests()).toHaveLength(1);
+      expect(store.keys(CLINICAL_BUCKET).filter((key) => key.endsWith('.tar'))).toHaveLength(1);
+    });
+
+    test('a correction that comes once more is stored, and another centre has no content to compare but what is stored', async () => {
+      await comes(A);
+      await comes(A);
+      expect(await comes(B)).toMatchObject(stored);
+      expect((await manifests()).map((m) => m.facts.sequence)).toEqual([10, 30]);
+      expect(await comes(A, 'c2')).toMatchObject({ kind: 'skip', code: 'DUPLICATE_OF' });
+      await expect(comes([slice(1, { content: 8 })], 'c2')).rejects.toMatchObject({ code: 'CONFLICTING_COPY', retryable: false });
+    });
+
+    test('what was stored between the look and the mark of the study that was set back comes before it', async () => {
+      await comes(A);
+      pacs.set('c1', B);
+      const correction = announced();
+      pacs.set('c1', A);
+      const back = announced();
+      const { put } = store;
+      store.put = async (bucket, key, body, options) => {
+        if (key.includes('/again/')) {
+          store.put = put;
+          pacs.set('c1', B);
+          expect(await ingest(correction)).toMatchObject(stored);
+          pacs.set('c1', A);
+        }
+        return await put(bucket, key, body, options);
+      };
+      expect(await ingest(back)).toMatchObject(stored);
+      expect((await manifests()).map((m) => m.facts.sequence)).toEqual([10, 20, 30]);
+    });
   });
 
   describe('a study from two centres', () => {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { hold, spillFault, TooLarge } from './spill.ts';
+import { hold, TooLarge } from './spill.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -53,11 +53,4 @@ test('a body that is too large, or breaks off, leaves nothing on disk', async ()
   }
   await expect(hold(broken(), limits(), { md5: true })).rejects.toThrow('broke off');
   expect(await readdir(folder)).toEqual([]);
-});
-
-test('a disk without room is no fault of the study: its record waits', () => {
-  for (const code of ['ENOSPC', 'EDQUOT'])
-    expect(spillFault(Object.assign(new Error('write'), { code }))).toMatchObject({ code: 'STORE_FULL', retryable: true });
-  const other = Object.assign(new Error('write'), { code: 'EIO' });
-  expect(spillFault(other)).toBe(other);
 });

@@ -1,7 +1,6 @@
 // Holds one instance until its size is known: in memory up to a limit, then in a file. Hashes on the way.
 import { createHash } from 'node:crypto';
-import { Fault } from '../kernel/fault.ts';
-import { openUnnamed, readUnnamed } from '../kernel/unnamed-file.ts';
+import { openUnnamed, readUnnamed, withRoom } from '../kernel/unnamed-file.ts';
 
 export interface Held {
   readonly sizeBytes: number;
@@ -84,23 +83,8 @@ interface Spill {
   dispose(): Promise<void>;
 }
 
-/** A full disk is no fault of a study: its record waits as long as it takes, as it does for a full store. */
-export function spillFault(error: unknown): unknown {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
-  return new Fault('STORE_FULL', true, `the folder for large instances has no room (${code})`, { cause: error });
-}
-
-async function withRoom<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    throw spillFault(error);
-  }
-}
-
 async function startSpill(folder: string): Promise<Spill> {
-  const file = await withRoom(openUnnamed(folder));
+  const file = await openUnnamed(folder);
   let closing: Promise<void> | undefined;
   return {
     write: (chunk) => withRoom(file.writeFile(chunk)),

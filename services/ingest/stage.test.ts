@@ -123,6 +123,14 @@ test('of a centre that the centres file no longer names nothing is said, whateve
   }
 });
 
+test.each(['.', '..', '...', '', '1/2', '1.2/..', 'x', '1'.repeat(65)])(
+  'a study called "%s" is a broken event: no object can be called so',
+  async (uid) => {
+    const broken = { ...event, value: { ...event.value, studyInstanceUid: uid as StudyInstanceUid } };
+    await expect(handled(async () => undefined, { announced: broken })).rejects.toMatchObject({ code: 'BAD_EVENT', retryable: false });
+  },
+);
+
 test('a wait of hours for its turn does not make an attempt too old to publish; hours of storing do', async () => {
   const real = performance.now.bind(performance);
   let laterMs = 0;

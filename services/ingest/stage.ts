@@ -1,6 +1,7 @@
 // Ingest: an announced study is counted, pulled and stored; its manifest is the publish point.
 import { revisionOf } from '../kernel/digest.ts';
 import { Fault } from '../kernel/fault.ts';
+import { isUid } from '../kernel/ids.ts';
 import type { ClinicalRevision } from '../kernel/ids.ts';
 import { momentNow, publishManifest, type Moment } from '../kernel/manifest.ts';
 import { emit } from '../kernel/outcome.ts';
@@ -11,7 +12,7 @@ import type { Clock, Randomness } from '../ports/clock.ts';
 import type { DicomWeb } from '../ports/dicomweb.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { Admission } from './admission.ts';
-import { claimStudy, markStored } from './claim.ts';
+import { claimStudy, markAgain, markStored } from './claim.ts';
 import { contentDigest, manifestKeyOf, storedEvents } from './events.ts';
 import type { Available, ClinicalManifest, IngestFacts } from './events.ts';
 import { listStudy } from './listing.ts';
@@ -19,7 +20,7 @@ import type { ListedSeries } from './listing.ts';
 import { changed, duplicate, mismatch, refused, superseded } from './outcomes.ts';
 import type { Line } from './places.ts';
 import type { SpillLimits } from './spill.ts';
-import { isSuperseded, judge, manifestsOf } from './standing.ts';
+import { isSuperseded, judge, readStanding } from './standing.ts';
 import type { Judgement } from './standing.ts';
 import { CLINICAL_BUCKET, storeSeries, StudyProblem } from './store-series.ts';
 import type { SeriesStored } from './store-series.ts';
@@ -62,7 +63,6 @@ export const ingestStage: Stage<'ctstream.clinical.v1.StudyAvailable', IngestPor
   handle: ingest,
 };
 
-const UID = /^[0-9.]{1,64}$/;
 const REVISION = /^[0-9a-f]{32}$/;
 
 async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal, job?: StageJob): Promise<Outcome> {
@@ -75,7 +75,7 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal,
   if (pacs === undefined) throw new Fault('PACS_UNREACHABLE', true, `the centres file has no centre ${centre}`);
   if (value.centre !== centre) return mismatch(event, centre);
   // They become parts of object names.
-  if (!UID.test(value.studyInstanceUid) || !REVISION.test(value.revision))
+  if (!isUid(value.studyInstanceUid) || !REVISION.test(value.revision))
     throw new Fault('BAD_EVENT', false, 'StudyInstanceUID or revision is malformed');
   const before = await ports.work(centre, signal, (s) => judgeStanding(event, ports.store, s));
   if (before.kind === 'stored') return emit(storedEvents(before.published));
@@ -99,10 +99,16 @@ async function ingest(event: Available, ports: IngestPorts, signal: AbortSignal,
 }
 
 async function judgeStanding(event: Available, objects: ObjectStore, signal: AbortSignal): Promise<Judgement> {
-  const before = judge(event, await manifestsOf(objects, event.value, signal));
+  const before = judge(event, await readStanding(objects, event.value, signal));
+  if (before.kind !== 'stored') return before;
+  const { manifest } = before.published;
   // The attempt that published it may have ended before its mark.
-  if (before.kind === 'stored') await markStored(objects, before.published.manifest, signal);
-  return before;
+  await markStored(objects, manifest, signal);
+  const { sequence } = event.value;
+  if (sequence <= manifest.facts.sequence) return before;
+  await markAgain(objects, manifest, sequence, signal);
+  // What was stored before it saw the mark.
+  return judge(event, await readStanding(objects, event.value, signal));
 }
 
 /** Pulls the study and publishes its manifest under `revision`. */
@@ -118,7 +124,7 @@ async function store(
   const pulled = await pullOrDiscard(event, web, ports, job, signal);
   if ('kind' in pulled) return pulled;
   // The pull may have taken minutes: a later announcement may stand by now.
-  if (isSuperseded(event, await manifestsOf(ports.store, event.value, signal))) {
+  if (isSuperseded(event, await readStanding(ports.store, event.value, signal))) {
     await discard(ports.store, event, job);
     return superseded();
   }
@@ -153,8 +159,10 @@ async function pullOrDiscard(
     return pulled;
   } catch (error) {
     await discard(ports.store, event, job);
-    if (error instanceof StudyProblem) return refused(event, error.code, error.message);
-    throw error;
+    if (!(error instanceof StudyProblem)) throw error;
+    if (error.code !== 'STUDY_CHANGED') return refused(event, error.code, error.message);
+    ports.byContent.delete(event.value.centre);
+    return changed(event, error.message);
   }
 }
 

@@ -1,6 +1,7 @@
 // One series from the PACS into one tar in ct-clinical, streamed; checks each file's header on the way.
 import type { Code } from '../kernel/codes.ts';
 import { Fault } from '../kernel/fault.ts';
+import { isUid } from '../kernel/ids.ts';
 import type { ManifestInstance, ManifestSeries } from '../kernel/manifest.ts';
 import { DicomError } from '../dicom/dicom-error.ts';
 import type { RetrievedPart } from '../ports/dicomweb.ts';
@@ -13,7 +14,7 @@ import { TAR_END, TAR_HEADER_BYTES, tarHeader, tarPadding } from '../kernel/tar.
 
 export const CLINICAL_BUCKET = 'ct-clinical';
 
-/** The study's own fault, found while it streams in: the handler turns it into a rejection. */
+/** The study's own fault, found while it streams in: the handler turns it into a rejection, or waits for the study that is there now. */
 export class StudyProblem extends Error {
   readonly code: Code;
 
@@ -135,6 +136,9 @@ function entryOf(held: Held, job: SeriesJob, progress: Progress): { header: Uint
     progress.duplicates += 1;
     return undefined;
   }
+  // All that is listed is what was announced: what comes beyond it is another study, and nobody knows where it would end.
+  if (progress.instances.size >= job.instanceCount)
+    throw new StudyProblem('STUDY_CHANGED', `more than the ${job.instanceCount} listed instances of a series came`);
   if (job.storedSyntaxes.get(header.sopInstanceUid)?.includes(header.transferSyntaxUid) === false) progress.transcoded += 1;
   progress.modality ||= header.modality;
   const { sopInstanceUid, sopClassUid, transferSyntaxUid } = header;
@@ -149,8 +153,6 @@ function entryOf(held: Held, job: SeriesJob, progress: Progress): { header: Uint
 }
 
 const DICOM_CODES: Readonly<Record<string, Code>> = { NOT_DICOM: 'NOT_DICOM', TRUNCATED: 'TRUNCATED', LIMIT_EXCEEDED: 'LIMIT_EXCEEDED' };
-// PS3.5 9.1, widened: some old scanners wrote leading zeros; nothing else may stand in an object's name.
-const UID = /^[0-9.]{1,64}$/;
 
 /** Enough for nearly every header; what is in it needs no copy of the rest. */
 const SHORT_HEAD_BYTES = 32 * 1024;
@@ -177,7 +179,7 @@ function headerOf(held: Held, job: SeriesJob): InstanceHeader {
     throw new StudyProblem(DICOM_CODES[error.code] ?? 'BAD_ELEMENT', error.message);
   }
   if (header.sopInstanceUid === '') throw new StudyProblem('MISSING_UID', 'an instance has no SOPInstanceUID (0008,0018)');
-  if (!UID.test(header.sopInstanceUid)) throw new StudyProblem('BAD_ELEMENT', 'a SOPInstanceUID (0008,0018) is no UID');
+  if (!isUid(header.sopInstanceUid)) throw new StudyProblem('BAD_ELEMENT', 'a SOPInstanceUID (0008,0018) is no UID');
   if (header.studyInstanceUid !== job.study || header.seriesInstanceUid !== job.seriesInstanceUid) {
     throw new Fault('PACS_ERROR', false, 'the PACS sent an instance of another study or series than it was asked for');
   }

@@ -575,6 +575,12 @@ test('a revision that came back after another waits for its own storing, not for
   expect(stateOf([...before, of('back', 12, 20n)], { ...finished, lineage: new Map() })).toEqual(['waiting', 'IN_QUEUE']);
 });
 
+test('a study that was set back before its correction was stored stands where its first revision does', () => {
+  const again = event('ctstream.clinical.v1.StudyAvailable', clinical(1, { sequence: 12 }), { offset: 2n });
+  const events = [...way(1, 7), second(), skipOf(second(), 'SUPERSEDED'), again];
+  expect(stateOf(events, finished)[0]).toBe('released');
+});
+
 test('a copy of another centre is excluded, also when only the word to the centre is left; a conflicting one waits for an operator', () => {
   const [available] = way(1, 1) as [EventIn];
   expect(stateOf([available, skipOf(available, 'DUPLICATE_OF')], finished)).toEqual(['excluded', 'DUPLICATE_OF']);

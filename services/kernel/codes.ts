@@ -278,7 +278,11 @@ const rows = {
     meaning: 'The object store does not answer.',
     remedy: 'Check the object store; it is tried again.',
   },
-  STORE_FULL: { kind: 'waiting', meaning: 'The object store has no room.', remedy: 'Add room; ingest takes no new study until then.' },
+  STORE_FULL: {
+    kind: 'waiting',
+    meaning: 'The object store, or the folder of a stage for scans on disk, has no room.',
+    remedy: 'Add room; ingest takes no new study until then.',
+  },
   DATABASE_UNAVAILABLE: { kind: 'waiting', meaning: 'The database does not answer.', remedy: 'Check the database; it is tried again.' },
   ERASURE_PENDING: {
     kind: 'waiting',

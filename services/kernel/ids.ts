@@ -24,6 +24,14 @@ export function centreId(text: string): CentreId {
   return text as CentreId;
 }
 
+// PS3.5 9.1, widened: some old scanners wrote leading zeros. Nothing else may stand in an object's name, and neither may '.' or '..'.
+const UID = /^(?=.*[0-9])[0-9.]{1,64}$/;
+
+/** Whether a text can be a DICOM UID, and part of an object's name. */
+export function isUid(text: string): boolean {
+  return UID.test(text);
+}
+
 export function clinicalKey(centre: CentreId, study: StudyInstanceUid): ClinicalKey {
   return `${centre}|${study}` as ClinicalKey;
 }

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openUnnamed, readUnnamed } from './unnamed-file.ts';
+import { openUnnamed, readUnnamed, withRoom } from './unnamed-file.ts';
 
 let folder = '';
 beforeAll(() => {
@@ -29,4 +30,14 @@ test('what is written has no name while it is there, so that no kill leaves it b
 
 test('a folder that is not there is said', async () => {
   await expect(openUnnamed(join(folder, 'missing'))).rejects.toThrow('ENOENT');
+});
+
+test('a disk without room is no fault of the study: its record waits', async () => {
+  const full = await open('/dev/full', 'w');
+  await expect(withRoom(full.writeFile('a scan'))).rejects.toMatchObject({ code: 'STORE_FULL', retryable: true });
+  await full.close();
+  const overQuota = Object.assign(new Error('write'), { code: 'EDQUOT' });
+  await expect(withRoom(Promise.reject(overQuota))).rejects.toMatchObject({ code: 'STORE_FULL', retryable: true });
+  const other = Object.assign(new Error('write'), { code: 'EIO' });
+  await expect(withRoom(Promise.reject(other))).rejects.toBe(other);
 });

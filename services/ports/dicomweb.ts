@@ -57,10 +57,13 @@ export interface DicomWeb {
   studies(filter: StudyFilter, signal: AbortSignal): AsyncIterable<FoundStudy>;
   /** The rows of one study; none when it is not there. */
   study(study: StudyInstanceUid, signal: AbortSignal): Promise<readonly FoundStudy[]>;
-  /** Every series of a study; none when it is not there. */
-  series(study: StudyInstanceUid, signal: AbortSignal): Promise<readonly FoundSeries[]>;
-  /** Every instance of a study; none when it is not there. An Orthanc opens the file of each (1 ms of its processor). */
-  instances(study: StudyInstanceUid, signal: AbortSignal): Promise<readonly FoundInstance[]>;
+  /** Every series of a study; none when it is not there. With more than `atMost` it may end there. */
+  series(study: StudyInstanceUid, signal: AbortSignal, atMost?: number): Promise<readonly FoundSeries[]>;
+  /**
+   * Every instance of a study; none when it is not there. With more than `atMost` it may end there. An Orthanc opens the file of
+   * each (1 ms of its processor).
+   */
+  instances(study: StudyInstanceUid, signal: AbortSignal, atMost?: number): Promise<readonly FoundInstance[]>;
   /** The files of a series, in the syntax that the server stores, streamed; undefined on 404. */
   retrieveSeries(
     study: StudyInstanceUid,

@@ -34,7 +34,7 @@ function stepped<T extends object>(target: T, part: string, writes: ReadonlySet<
 function kindOf(bucket: string, key: string): string {
   if (key.endsWith('/manifest.json')) return `${bucket} manifest`;
   if (key.endsWith('.tar')) return `${bucket} tar`;
-  if (key.startsWith('_claims/')) return key.endsWith('/claim.json') ? `${bucket} claim` : `${bucket} content mark`;
+  if (key.startsWith('_claims/')) return key.endsWith('/claim.json') ? `${bucket} claim` : `${bucket} ${key.split('/')[2]} mark`;
   return `${bucket} ${key.slice(key.lastIndexOf('/') + 1)}`;
 }
 
