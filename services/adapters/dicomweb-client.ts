@@ -12,7 +12,7 @@ import { FetchXhr } from './dicomweb-xhr.ts';
 /** Of one answer. A server that pays no heed to `limit` gives everything that it has at once. */
 const LIMIT_BYTES = 128 * 1024 * 1024;
 /** Of one answer about one study: the smallest JSON takes 45 times its size as objects, and several studies are searched at once. */
-const STUDY_LIMIT_BYTES = 8 * 1024 * 1024;
+const STUDY_LIMIT_BYTES = 16 * 1024 * 1024;
 /** Of what is kept of a row below a study: UIDs, and the id of the patient to tell rows apart. */
 const MAX_ROW_CHARS = 4096;
 /** Instances of a QIDO-RS answer. An answer as JSON and its objects take some 40 MB for a thousand. */

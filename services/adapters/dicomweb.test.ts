@@ -120,7 +120,7 @@ describe('QIDO-RS', () => {
   });
 
   test('an answer about one study has a limit that fits one study; the list of a whole PACS may be longer', async () => {
-    const long = JSON.stringify([{ ...row('1.2'), '00081030': { vr: 'LO', Value: ['x'.repeat(9 * MIB)] } }]);
+    const long = JSON.stringify([{ ...row('1.2'), '00081030': { vr: 'LO', Value: ['x'.repeat(17 * MIB)] } }]);
     const root = await listen((_request, response) => void response.writeHead(200).end(long));
     const web = dicomWebClient({ ...optionsOf(root), timeoutMs: 20_000 });
     for (const search of [web.study, web.series, web.instances])
