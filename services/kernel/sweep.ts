@@ -35,7 +35,7 @@ const MANIFESTS: Readonly<Record<Layout, readonly string[]>> = {
 };
 const DONE = 'done.json';
 /** Names that our own processes try a store with, and remove again. */
-const TRIAL = new RegExp(`^\\.(?:conformance|sweep|admission)/${ATTEMPT}$`);
+const TRIAL = new RegExp(`^\\.(?:conformance/${ATTEMPT}/[A-Za-z]+|(?:sweep|admission)/${ATTEMPT})$`);
 
 const place = (layout: Layout): RegExp => new RegExp(`^(${STUDY[layout]}/)(${REVISION[layout]}/)(.+)$`);
 const PLACES = { clinical: place('clinical'), research: place('research') };

@@ -30,7 +30,7 @@ test('what no manifest names goes once it is old; the named attempt, claims and 
   await put(tar(REVISION, 2));
   await put(`${REVISION}manifest.json`, { attempt: attempt(2) });
   await put('_claims/1.2.3.json');
-  await put(`.conformance/${attempt(9)}`);
+  await put(`.conformance/${attempt(9)}/multipart`);
   later(999);
   expect(await sweep(of, signal)).toMatchObject({ orphans: 0, objects: 5 });
   later(1);
