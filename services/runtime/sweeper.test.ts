@@ -5,8 +5,9 @@ import { testContext, until } from '../../test/shared/test-context.ts';
 import { Fault } from '../kernel/fault.ts';
 import { canonicalJson, momentNow, publishManifest } from '../kernel/manifest.ts';
 import { LONGEST_ATTEMPT_MS, TELL_AGAIN_MS } from '../kernel/sweep.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
 import { systemRandom } from './system.ts';
-import { runSweeper, sweep } from './sweeper.ts';
+import { runSweeper, storeClock, sweep } from './sweeper.ts';
 
 const signal = new AbortController().signal;
 const BUCKET = 'ct-clinical';
@@ -46,6 +47,51 @@ test('a store whose clock jumps ahead makes nothing old', async () => {
   later(1_000_000);
   expect(await sweep({ ...of, clock: { ...clock, nowMs: () => before + 999 } }, signal)).toMatchObject({ orphans: 0 });
   expect(await sweep(of, signal)).toMatchObject({ orphans: 1 });
+});
+
+/** A store of which a test says whether it has room; it lists, gives and removes in any case. */
+const withRoom = (store: ObjectStore, hasRoom: () => boolean): ObjectStore => ({
+  ...store,
+  put: async (...args) => {
+    if (!hasRoom()) throw new Fault('STORE_FULL', true, 'writing in ct-clinical: XMinioStorageFull');
+    return await store.put(...args);
+  },
+});
+
+test('a full store is swept all the same, by the last time that it gave and what has passed since', async () => {
+  const { put, of, store, later, keys } = lab();
+  let hasRoom = true;
+  let steadyMs = 5;
+  const o = { ...of, store: withRoom(store, () => hasRoom) };
+  const storeNow = storeClock(o, () => steadyMs);
+  await put(tar(REVISION, 1));
+  later(500);
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 0 });
+  hasRoom = false;
+  // The process's own clock jumps ahead: the steady one decides.
+  later(1_000_000);
+  steadyMs += 499;
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 0 });
+  steadyMs += 1;
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 1, objects: 0 });
+  expect(keys()).toEqual([]);
+});
+
+test('a process that starts on a full store goes by the newest object and the time since, which is never too late', async () => {
+  const { put, of, store, later, keys } = lab();
+  let steadyMs = 5;
+  const o = { ...of, store: withRoom(store, () => false) };
+  const storeNow = storeClock(o, () => steadyMs);
+  await put(tar(REVISION, 1));
+  later(1000);
+  await put(tar(OTHER, 1));
+  later(1_000_000);
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 1 });
+  expect(keys()).toEqual([tar(OTHER, 1)]);
+  steadyMs += 999;
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 0 });
+  steadyMs += 1;
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 1 });
 });
 
 test('a manifest that can not be read keeps its study, and the others are swept', async () => {
