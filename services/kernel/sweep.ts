@@ -56,6 +56,11 @@ export function doneKeyOf(manifestKey: string): string {
   return manifestKey.replace(/[^/]+$/, DONE);
 }
 
+/** Whether a name is such a note. */
+export function isDoneMark(key: string): boolean {
+  return key.endsWith(`/${DONE}`);
+}
+
 interface Revision {
   readonly manifests: Listed[];
   readonly attempts: Map<string, Listed[]>;
@@ -156,7 +161,7 @@ export function manifestsToTellAgain(
 
 /** The names of a study to free, in the order to remove them: after a stop half-way, what is named is there, and the rest is found again. */
 export function inOrderOfRemoval(objects: readonly Listed[]): Listed[] {
-  const rank = ({ key }: Listed): number => (key.endsWith('/manifest.json') ? 0 : key.endsWith(`/${DONE}`) ? 2 : 1);
+  const rank = ({ key }: Listed): number => (key.endsWith('/manifest.json') ? 0 : isDoneMark(key) ? 2 : 1);
   return objects.toSorted((a, b) => rank(a) - rank(b));
 }
 

@@ -1,11 +1,11 @@
 // A pass over a bucket: what it removes, what it counts, and what it leaves when something can't be read.
 import { expect, test } from '@jest/globals';
-import { memoryStore } from '../../test/shared/memory-store.ts';
+import { memoryStore, type MemoryStore } from '../../test/shared/memory-store.ts';
 import { testContext, until } from '../../test/shared/test-context.ts';
 import { Fault } from '../kernel/fault.ts';
 import { canonicalJson, momentNow, publishManifest } from '../kernel/manifest.ts';
 import { LONGEST_ATTEMPT_MS, TELL_AGAIN_MS } from '../kernel/sweep.ts';
-import type { ObjectStore } from '../ports/object-store.ts';
+import type { ObjectInfo, ObjectStore } from '../ports/object-store.ts';
 import { systemRandom } from './system.ts';
 import { runSweeper, storeClock, sweep } from './sweeper.ts';
 
@@ -147,6 +147,26 @@ test('a study is freed N days after its outcome and not before; one without an o
   later(1);
   expect(await sweep({ ...of, keepMs: 10_000 }, signal)).toMatchObject({ freed: 1, unfinished: 1, orphans: 0, objects: 2 });
   expect(keys()).toEqual([tar(OTHER, 1), `${OTHER}manifest.json`].sort());
+});
+
+test.each([
+  ['gone', (store: MemoryStore, mark: string) => store.remove(BUCKET, [mark])],
+  ['young again', (store: MemoryStore, mark: string) => store.put(BUCKET, mark, Buffer.from('x'))],
+])('a study whose mark is %s after the listing came to it is not freed', async (_, comesAgain) => {
+  const { put, of, store, later, keys } = lab();
+  for (const revision of [REVISION, REVISION.replaceAll('a', 'c')]) {
+    await put(tar(revision, 1));
+    await put(`${revision}manifest.json`, { attempt: attempt(1) });
+    await put(`${revision}done.json`);
+  }
+  later(10_000);
+  async function* list(...args: Parameters<typeof store.list>): AsyncGenerator<ObjectInfo> {
+    yield* await Array.fromAsync(store.list(...args));
+    await comesAgain(store, `${REVISION}done.json`);
+  }
+  const before = keys();
+  expect(await sweep({ ...of, store: { ...store, list }, keepMs: 10_000 }, signal)).toMatchObject({ freed: 0, refused: 0 });
+  expect(before.filter((key) => !keys().includes(key) && !key.endsWith('/done.json'))).toEqual([]);
 });
 
 test('an attempt that is older than any may be publishes nothing, be it by one clock only', async () => {

@@ -5,6 +5,7 @@ import { Fault, faultOf } from '../kernel/fault.ts';
 import { MANIFEST_LIMIT_BYTES } from '../kernel/manifest.ts';
 import {
   inOrderOfRemoval,
+  isDoneMark,
   isTrial,
   type Layout,
   type Listed,
@@ -180,6 +181,7 @@ async function sweepStudy(o: SweepOptions, objects: readonly Listed[], nowMs: nu
   const standing = standingOf(left, nowMs, o.keepMs);
   if (standing === 'unfinished') counts.unfinished += 1;
   if (standing !== 'free') return;
+  if (standingOf(await withMarksOfNow(o, left, signal), nowMs, o.keepMs) !== 'free') return;
   // One after the other, so that a stop half-way leaves no manifest whose objects are gone.
   for (const { key } of inOrderOfRemoval(left)) await o.store.remove(o.bucket, [key], signal);
   const bytes = sum(left);
@@ -187,6 +189,16 @@ async function sweepStudy(o: SweepOptions, objects: readonly Listed[], nowMs: nu
   counts.freedBytes += bytes;
   counts.objects -= left.length;
   counts.bytes -= bytes;
+}
+
+/** The objects with their marks as they are now: anonymise takes one away when its study comes again, and the listing may be minutes old. */
+async function withMarksOfNow({ store, bucket }: SweepOptions, objects: readonly Listed[], signal: AbortSignal): Promise<Listed[]> {
+  const now: Listed[] = [];
+  for (const object of objects) {
+    const found = isDoneMark(object.key) ? await store.head(bucket, object.key, signal) : object;
+    if (found !== undefined) now.push(found);
+  }
+  return now;
 }
 
 async function tellAgain(o: SweepOptions, manifestKey: string, counts: Counts, signal: AbortSignal): Promise<void> {
