@@ -258,13 +258,16 @@ export interface SweeperDeps {
 /** What a first pass looks back over, and by how much passes overlap: what is told twice is done once. */
 const FIRST_WINDOW_MS = 24 * 60 * 60_000;
 const OVERLAP_MS = 60_000;
+/** Most time after a pass that failed: ingest may take nothing before the first that did not. */
+const AFTER_FAILURE_MS = 60_000;
 
-/** Sweeps until the signal aborts; a pass that fails is logged, and the next one comes in its time. */
+/** Sweeps until the signal aborts; a pass that fails is logged, and the next one comes in a minute at most. */
 export async function runSweeper(o: SweepOptions, { signal, log, everyMs, swept }: SweeperDeps): Promise<void> {
   let lastMs: number | undefined;
   let untold: ReadonlySet<string> = new Set();
   const storeNow = storeClock(o);
   while (!signal.aborted) {
+    let waitMs = everyMs;
     try {
       const beganMs = o.clock.nowMs();
       const windowMs = lastMs === undefined ? FIRST_WINDOW_MS : Math.max(0, beganMs - lastMs) + OVERLAP_MS;
@@ -290,8 +293,9 @@ export async function runSweeper(o: SweepOptions, { signal, log, everyMs, swept 
           'stored studies have no final outcome after the time to keep them; they stay',
         );
     } catch (error) {
+      waitMs = Math.min(everyMs, AFTER_FAILURE_MS);
       if (!signal.aborted) log.warn({ bucket: o.bucket, ...describeError(error) }, 'sweeping failed');
     }
-    await o.clock.sleep(everyMs, signal);
+    await o.clock.sleep(waitMs, signal);
   }
 }
