@@ -161,9 +161,13 @@ ${refusals}
 
 ## The object store at start
 
-ingest, anonymise and assess try what ctstream relies on before they take a study: a conditional PUT refuses a second one, a range
-GET gives exactly its bytes, an upload in two parts (5 MiB) comes back whole, a PUT is listed at once, what is removed is gone. It
-takes about a tenth of a second. A server that lacks something is \`BAD_CONFIG\`, and all that it lacks is named. Tried with
-every test run: MinIO. The archivers may not remove anything, so they do not try it: they use the same server.
+ingest, anonymise, assess and release try what ctstream relies on before they take a study: a conditional PUT refuses a second
+one, a range GET gives exactly its bytes, an upload in two parts (5 MiB) comes back whole, a PUT is listed at once, what is
+removed is gone. It takes about a tenth of a second, and takes away what such trials left whose process was killed, 12 hours ago
+or more. A server that lacks something is \`BAD_CONFIG\`, and all that it lacks is named. Tried with every test run: MinIO. The
+archivers may not remove anything, so they do not try it: they use the same server.
+
+A store that is full can't be tried. The process goes on, says so in \`notes\` of \`/readyz\`, and tries every 5 s until there
+is room ([no room](retention.md#no-room)).
 `;
 }

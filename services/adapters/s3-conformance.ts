@@ -2,6 +2,7 @@
 // studies without a word. It takes about ten small requests and one upload of 5 MiB in two parts.
 import { randomBytes } from 'node:crypto';
 import { Fault } from '../kernel/fault.ts';
+import { isTrial, SWEEP_AFTER_MS } from '../kernel/sweep.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { PART_BYTES } from './s3-upload.ts';
 
@@ -78,29 +79,35 @@ async function removal(store: ObjectStore, bucket: string, key: string): Promise
 
 const CHECKS: Readonly<Record<string, Check>> = { conditionalPut, rangeGet, multipart, listing, removal };
 
+const TRIALS = '.conformance/';
+
+/** What trials left whose process was killed: not every bucket has a sweeper. Right after our own trial, so that the newest name tells the store's time. */
+async function leftByOthers(store: ObjectStore, bucket: string): Promise<string[]> {
+  const trials = await Array.fromAsync(store.list(bucket, TRIALS));
+  const nowMs = Math.max(...trials.map((t) => t.lastModifiedMs));
+  return trials.filter((t) => isTrial(t.key) && nowMs - t.lastModifiedMs >= SWEEP_AFTER_MS).map((t) => t.key);
+}
+
 /**
- * Tries everything and names all that failed. Needs the right to read, list, write and remove in the bucket.
+ * Tries everything and names all that failed. Removes what old trials left. Needs the right to read, list, write and remove in the bucket.
  * @throws Fault BAD_CONFIG when the server lacks something; STORE_... when it can't be asked.
  */
 export async function checkConformance(store: ObjectStore, bucket: string): Promise<void> {
-  const run = `.conformance/${randomBytes(8).toString('hex')}`;
+  const run = `${TRIALS}${randomBytes(8).toString('hex')}`;
+  const names = Object.keys(CHECKS).map((name) => `${run}/${name}`);
   const failed: string[] = [];
   try {
     for (const [name, check] of Object.entries(CHECKS)) {
       const what = await check(store, bucket, `${run}/${name}`);
       if (what !== undefined) failed.push(what);
     }
+    names.push(...(await leftByOthers(store, bucket)));
   } catch (error) {
     // What was seen to be lacking stays so, whatever came after.
     if (failed.length === 0) throw error;
   } finally {
     // A server that can't remove was named; what can't be asked has thrown.
-    await store
-      .remove(
-        bucket,
-        Object.keys(CHECKS).map((name) => `${run}/${name}`),
-      )
-      .catch(() => undefined);
+    await store.remove(bucket, names).catch(() => undefined);
   }
   if (failed.length === 0) return;
   const known = 'use another server: MinIO is tried with every test run, AWS S3 documents all of it';

@@ -11,6 +11,7 @@ import { kafkaOptions, loopOptions, secretOf, storeOptions } from '../runtime/en
 import { runOutbox } from '../runtime/outbox.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
+import { tryStore } from '../runtime/try-store.ts';
 import { readCityIssuers } from '../runtime/city-issuers-file.ts';
 import { readAnonymiseEnv } from './env.ts';
 import { DEFAULT_IDENTITY_RULES } from './identity.ts';
@@ -26,7 +27,7 @@ await runProcess({ name: anonymiseAndWithdraw.name, zone: anonymiseAndWithdraw.z
   const profile = compileProfile();
   const namespaces = new Map(readCentresFile(env.CENTRES_FILE).map(({ id, namespace }) => [id, namespace]));
   const store = s3Store(storeOptions(env));
-  await store.conformance(RESEARCH_BUCKET);
+  const trying = await tryStore(() => store.conformance(RESEARCH_BUCKET), ctx);
   const key = Buffer.from(secretOf('VAULT_KEY', undefined, env.VAULT_KEY_FILE).trim(), 'hex');
   const connectionString = secretOf('VAULT_URL', env.VAULT_URL, env.VAULT_URL_FILE);
   const vault = await openPostgresVault({
@@ -71,5 +72,6 @@ await runProcess({ name: anonymiseAndWithdraw.name, zone: anonymiseAndWithdraw.z
       ...loopOptions(env),
     }),
     runOutbox(withdrawals, { bus, codec, ctx, sourceName: 'withdraw' }),
+    trying(),
   ]);
 });

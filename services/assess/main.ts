@@ -6,6 +6,7 @@ import { kafkaOptions, loopOptions, readEnv, storeOptions } from '../runtime/env
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
 import { runSweeper } from '../runtime/sweeper.ts';
+import { tryStore } from '../runtime/try-store.ts';
 import { assessEnv, limitsOf } from './env.ts';
 import { assess } from './stage.ts';
 
@@ -13,7 +14,7 @@ const env = readEnv(assessEnv);
 
 await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
   const store = s3Store(storeOptions(env));
-  await store.conformance();
+  const trying = await tryStore(() => store.conformance(), ctx);
   const bus = await openBus({ ...kafkaOptions(env), clientId: assess.name, log: ctx.log });
   ctx.onStop(() => bus.close());
   const ports = { store, random: ctx.random, clock: ctx.clock, limits: limitsOf(env), eraseAgainAfterMs: env.ERASE_AGAIN_AFTER_MS };
@@ -23,11 +24,15 @@ await runProcess({ name: assess.name, zone: assess.zone, env }, async (ctx) => {
     { store, bucket: 'ct-research', layout: 'research', clock, random },
     { signal, log, everyMs: env.SWEEP_EVERY_MS },
   );
-  await runStage(assess, ports, {
-    bus,
-    codec: await openCodec(env.SCHEMA_REGISTRY_URL),
-    ctx,
-    ...loopOptions(env),
-  });
-  await sweeping;
+  const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
+  await Promise.all([
+    runStage(assess, ports, {
+      bus,
+      codec,
+      ctx,
+      ...loopOptions(env),
+    }),
+    sweeping,
+    trying(),
+  ]);
 });

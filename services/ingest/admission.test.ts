@@ -61,6 +61,7 @@ test('between the two marks it stays as it is: to change twice, the use must cro
 test('at nine tenths of the budget nothing is taken, at eight tenths it goes on; what goes in between listings counts', async () => {
   const { it, said } = lab({ budgetBytes: 100 });
   it.measured(80);
+  said.length = 0;
   await it.open(0, signal);
   async function* nine(): AsyncGenerator<Uint8Array> {
     yield new Uint8Array(9);
@@ -77,6 +78,29 @@ test('at nine tenths of the budget nothing is taken, at eight tenths it goes on;
   it.measured(80);
   await waits;
   expect(said).toEqual(['budget', '']);
+});
+
+test('with a budget nothing is taken before the bucket was measured, and then only when there is room', async () => {
+  for (const [bytes, pauses] of [
+    [89, []],
+    [90, ['budget']],
+  ] as const) {
+    const { it } = lab({ budgetBytes: 100 });
+    await it.look(signal);
+    expect(it.pauses()).toEqual(['unmeasured']);
+    let taken = false;
+    const waits = it.open(Number.MAX_SAFE_INTEGER - 86_400_000, AbortSignal.timeout(50)).then(
+      () => void (taken = true),
+      () => undefined,
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(taken).toBe(false);
+    it.measured(bytes);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([it.pauses(), taken]).toEqual([pauses, bytes < 90]);
+    if (bytes < 90) await waits;
+  }
+  expect(lab().it.isOpen()).toBe(true);
 });
 
 test('without a budget no number of bytes stops it', () => {

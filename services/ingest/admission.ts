@@ -40,6 +40,7 @@ export interface AdmissionOptions {
 
 /** Why nothing is taken. */
 export const PAUSES = {
+  unmeasured: 'ct-clinical has a budget and was not measured yet',
   budget: 'ct-clinical is at its budget',
   spill: 'the spill folder has no room',
   store: 'the object store has no room',
@@ -62,7 +63,8 @@ export interface Admission {
 
 /** `changed` is told when it stops taking studies or goes on. */
 export function admission(o: AdmissionOptions, changed: (pauses: readonly Pause[]) => void): Admission {
-  const paused = new Set<Pause>();
+  // Whoever starts on a bucket that is over its budget must not take studies until its first look has ended.
+  const paused = new Set<Pause>(o.budgetBytes === undefined ? [] : ['unmeasured']);
   const waiting = new Set<() => void>();
   let used = 0;
 
@@ -116,7 +118,10 @@ export function admission(o: AdmissionOptions, changed: (pauses: readonly Pause[
         await woken(leftMs, signal);
       }
     },
-    measured: use,
+    measured: (bytes) => {
+      use(bytes);
+      set('unmeasured', false);
+    },
     look,
     pauses: () => [...paused],
     usedBytes: () => used,

@@ -2,6 +2,7 @@
 import { openCodec } from '../adapters/schema-registry.ts';
 import { dicomWebClient } from '../adapters/dicomweb-client.ts';
 import { openBus } from '../adapters/event-bus.ts';
+import { checkConformance } from '../adapters/s3-conformance.ts';
 import { s3Store } from '../adapters/s3-store.ts';
 import { LONGEST_PULL_MS } from '../kernel/sweep.ts';
 import { readCentresFile } from '../runtime/centres-file.ts';
@@ -11,6 +12,7 @@ import { runProcess } from '../runtime/process.ts';
 import type { ProcessContext } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
 import { runSweeper } from '../runtime/sweeper.ts';
+import { tryStore } from '../runtime/try-store.ts';
 import { admission, PAUSES } from './admission.ts';
 import type { Admission } from './admission.ts';
 import { readIngestEnv } from './env.ts';
@@ -37,9 +39,6 @@ const LOOK_EVERY_MS = 5000;
 await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
   const centres = readCentresFile(env.CENTRES_FILE);
   const store = s3Store(storeOptions(env));
-  await store.conformance(CLINICAL_BUCKET);
-  const bus = await openBus({ ...kafkaOptions(env), clientId: 'ingest', log: ctx.log });
-  ctx.onStop(() => bus.close());
   const room = admission(
     {
       store,
@@ -51,7 +50,6 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
     },
     (pauses) => ctx.log.warn({ pauses }, pauses.length === 0 ? 'takes new studies again' : 'takes no new study: disk'),
   );
-  await room.look(ctx.signal);
   ctx.health.note(() =>
     room.isOpen()
       ? undefined
@@ -60,6 +58,11 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
           .map((p) => PAUSES[p])
           .join(', ')}`,
   );
+  // Through `room`: a store that is full is a pause from the start.
+  const trying = await tryStore(() => checkConformance(room.watched, CLINICAL_BUCKET), ctx);
+  const bus = await openBus({ ...kafkaOptions(env), clientId: 'ingest', log: ctx.log });
+  ctx.onStop(() => bus.close());
+  await room.look(ctx.signal);
   ctx.telemetry.gauge('ingest_paused', () => (room.isOpen() ? 0 : 1));
   ctx.telemetry.gauge('ingest_clinical_bytes', room.usedBytes);
   const line = fairPlaces(env.CONCURRENCY);
@@ -116,18 +119,22 @@ await runProcess({ name: 'ingest', zone: 'clinical', env }, async (ctx) => {
     { signal, log, everyMs: env.SWEEP_EVERY_MS, swept: ({ bytes }) => room.measured(bytes) },
   );
   const looking = watchRoom(room, ctx);
-  await runStage(ingestStage, ports, {
-    bus,
-    codec,
-    ctx,
-    // What waits for its turn must not keep out the studies of others: `line` limits what runs, and the window per
-    // partition what is in hand.
-    concurrency: Number.MAX_SAFE_INTEGER,
-    window: env.WINDOW,
-    retryDelaysMs: env.RETRY_DELAYS_MS,
-    jobsFolder: env.JOBS_FOLDER,
-  });
-  await Promise.all([sweeping, looking]);
+  await Promise.all([
+    runStage(ingestStage, ports, {
+      bus,
+      codec,
+      ctx,
+      // What waits for its turn must not keep out the studies of others: `line` limits what runs, and the window per
+      // partition what is in hand.
+      concurrency: Number.MAX_SAFE_INTEGER,
+      window: env.WINDOW,
+      retryDelaysMs: env.RETRY_DELAYS_MS,
+      jobsFolder: env.JOBS_FOLDER,
+    }),
+    sweeping,
+    looking,
+    trying(),
+  ]);
 });
 
 async function watchRoom(room: Admission, { clock, log, signal }: ProcessContext): Promise<void> {

@@ -101,6 +101,8 @@ test('names of any other shape are nobody to sweep: claims, notes on subjects, m
     expect([key, studyOf('research', key)]).toEqual([key, undefined]);
   expect(isTrial('.admission/0123456789abcdef')).toBe(true);
   expect(isTrial('.admission/0123456789abcdef/more')).toBe(false);
+  expect(isTrial('.conformance/0123456789abcdef/multipart')).toBe(true);
+  expect(isTrial('.conformance/0123456789abcdef/of/others')).toBe(false);
   expect(isTrial('_claims/1.2.3.json')).toBe(false);
 });
 

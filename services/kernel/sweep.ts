@@ -35,7 +35,7 @@ const MANIFESTS: Readonly<Record<Layout, readonly string[]>> = {
 };
 const DONE = 'done.json';
 /** Names that our own processes try a store with, and remove again. */
-const TRIAL = new RegExp(`^\\.(?:conformance|sweep|admission)/${ATTEMPT}$`);
+const TRIAL = new RegExp(`^\\.(?:conformance/${ATTEMPT}/[A-Za-z]+|(?:sweep|admission)/${ATTEMPT})$`);
 
 const place = (layout: Layout): RegExp => new RegExp(`^(${STUDY[layout]}/)(${REVISION[layout]}/)(.+)$`);
 const PLACES = { clinical: place('clinical'), research: place('research') };
@@ -54,6 +54,11 @@ export function manifestKeys(layout: Layout, revision: string): string[] {
 /** Where anonymise notes that a stored revision has its final outcome in the log. */
 export function doneKeyOf(manifestKey: string): string {
   return manifestKey.replace(/[^/]+$/, DONE);
+}
+
+/** Whether a name is such a note. */
+export function isDoneMark(key: string): boolean {
+  return key.endsWith(`/${DONE}`);
 }
 
 interface Revision {
@@ -156,7 +161,7 @@ export function manifestsToTellAgain(
 
 /** The names of a study to free, in the order to remove them: after a stop half-way, what is named is there, and the rest is found again. */
 export function inOrderOfRemoval(objects: readonly Listed[]): Listed[] {
-  const rank = ({ key }: Listed): number => (key.endsWith('/manifest.json') ? 0 : key.endsWith(`/${DONE}`) ? 2 : 1);
+  const rank = ({ key }: Listed): number => (key.endsWith('/manifest.json') ? 0 : isDoneMark(key) ? 2 : 1);
   return objects.toSorted((a, b) => rank(a) - rank(b));
 }
 

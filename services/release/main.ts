@@ -7,6 +7,7 @@ import { databaseUrl, kafkaOptions, loopOptions, storeOptions } from '../runtime
 import { runOutbox } from '../runtime/outbox.ts';
 import { runProcess } from '../runtime/process.ts';
 import { runStage } from '../runtime/stage-loop.ts';
+import { tryStore } from '../runtime/try-store.ts';
 import { CANDIDATES } from './build.ts';
 import { readReleaseEnv, readReleaseSecret } from './env.ts';
 import { releaseServer } from './server.ts';
@@ -31,7 +32,7 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
   ctx.onStop(() => bus.close());
 
   const store = s3Store(storeOptions(env));
-  await store.conformance(CANDIDATES);
+  const trying = await tryStore(() => store.conformance(CANDIDATES), ctx);
   const deps = {
     database,
     store,
@@ -63,5 +64,6 @@ await runProcess({ name: releaseStage.name, zone: releaseStage.zone, env }, asyn
       },
     ),
     runOutbox(database, { bus, codec, ctx, sourceName: releaseStage.name }),
+    trying(),
   ]);
 });

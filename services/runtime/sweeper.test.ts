@@ -1,12 +1,13 @@
 // A pass over a bucket: what it removes, what it counts, and what it leaves when something can't be read.
 import { expect, test } from '@jest/globals';
-import { memoryStore } from '../../test/shared/memory-store.ts';
+import { memoryStore, type MemoryStore } from '../../test/shared/memory-store.ts';
 import { testContext, until } from '../../test/shared/test-context.ts';
 import { Fault } from '../kernel/fault.ts';
 import { canonicalJson, momentNow, publishManifest } from '../kernel/manifest.ts';
 import { LONGEST_ATTEMPT_MS, TELL_AGAIN_MS } from '../kernel/sweep.ts';
+import type { ObjectInfo, ObjectStore } from '../ports/object-store.ts';
 import { systemRandom } from './system.ts';
-import { runSweeper, sweep } from './sweeper.ts';
+import { runSweeper, storeClock, sweep } from './sweeper.ts';
 
 const signal = new AbortController().signal;
 const BUCKET = 'ct-clinical';
@@ -30,7 +31,7 @@ test('what no manifest names goes once it is old; the named attempt, claims and 
   await put(tar(REVISION, 2));
   await put(`${REVISION}manifest.json`, { attempt: attempt(2) });
   await put('_claims/1.2.3.json');
-  await put(`.conformance/${attempt(9)}`);
+  await put(`.conformance/${attempt(9)}/multipart`);
   later(999);
   expect(await sweep(of, signal)).toMatchObject({ orphans: 0, objects: 5 });
   later(1);
@@ -46,6 +47,51 @@ test('a store whose clock jumps ahead makes nothing old', async () => {
   later(1_000_000);
   expect(await sweep({ ...of, clock: { ...clock, nowMs: () => before + 999 } }, signal)).toMatchObject({ orphans: 0 });
   expect(await sweep(of, signal)).toMatchObject({ orphans: 1 });
+});
+
+/** A store of which a test says whether it has room; it lists, gives and removes in any case. */
+const withRoom = (store: ObjectStore, hasRoom: () => boolean): ObjectStore => ({
+  ...store,
+  put: async (...args) => {
+    if (!hasRoom()) throw new Fault('STORE_FULL', true, 'writing in ct-clinical: XMinioStorageFull');
+    return await store.put(...args);
+  },
+});
+
+test('a full store is swept all the same, by the last time that it gave and what has passed since', async () => {
+  const { put, of, store, later, keys } = lab();
+  let hasRoom = true;
+  let steadyMs = 5;
+  const o = { ...of, store: withRoom(store, () => hasRoom) };
+  const storeNow = storeClock(o, () => steadyMs);
+  await put(tar(REVISION, 1));
+  later(500);
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 0 });
+  hasRoom = false;
+  // The process's own clock jumps ahead: the steady one decides.
+  later(1_000_000);
+  steadyMs += 499;
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 0 });
+  steadyMs += 1;
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 1, objects: 0 });
+  expect(keys()).toEqual([]);
+});
+
+test('a process that starts on a full store goes by the newest object and the time since, which is never too late', async () => {
+  const { put, of, store, later, keys } = lab();
+  let steadyMs = 5;
+  const o = { ...of, store: withRoom(store, () => false) };
+  const storeNow = storeClock(o, () => steadyMs);
+  await put(tar(REVISION, 1));
+  later(1000);
+  await put(tar(OTHER, 1));
+  later(1_000_000);
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 1 });
+  expect(keys()).toEqual([tar(OTHER, 1)]);
+  steadyMs += 999;
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 0 });
+  steadyMs += 1;
+  expect(await sweep(o, signal, { storeNow })).toMatchObject({ orphans: 1 });
 });
 
 test('a manifest that can not be read keeps its study, and the others are swept', async () => {
@@ -103,6 +149,26 @@ test('a study is freed N days after its outcome and not before; one without an o
   expect(keys()).toEqual([tar(OTHER, 1), `${OTHER}manifest.json`].sort());
 });
 
+test.each([
+  ['gone', (store: MemoryStore, mark: string) => store.remove(BUCKET, [mark])],
+  ['young again', (store: MemoryStore, mark: string) => store.put(BUCKET, mark, Buffer.from('x'))],
+])('a study whose mark is %s after the listing came to it is not freed', async (_, comesAgain) => {
+  const { put, of, store, later, keys } = lab();
+  for (const revision of [REVISION, REVISION.replaceAll('a', 'c')]) {
+    await put(tar(revision, 1));
+    await put(`${revision}manifest.json`, { attempt: attempt(1) });
+    await put(`${revision}done.json`);
+  }
+  later(10_000);
+  async function* list(...args: Parameters<typeof store.list>): AsyncGenerator<ObjectInfo> {
+    yield* await Array.fromAsync(store.list(...args));
+    await comesAgain(store, `${REVISION}done.json`);
+  }
+  const before = keys();
+  expect(await sweep({ ...of, store: { ...store, list }, keepMs: 10_000 }, signal)).toMatchObject({ freed: 0, refused: 0 });
+  expect(before.filter((key) => !keys().includes(key) && !key.endsWith('/done.json'))).toEqual([]);
+});
+
 test('an attempt that is older than any may be publishes nothing, be it by one clock only', async () => {
   const { store } = lab();
   const now = momentNow();
@@ -117,7 +183,7 @@ test('an attempt that is older than any may be publishes nothing, be it by one c
   expect(store.keys(BUCKET)).toEqual([]);
 });
 
-test('the loop goes on after a pass that failed, and ends with the process', async () => {
+test('the loop goes on a minute after a pass that failed at most, and ends with the process', async () => {
   const { of, store } = lab();
   const ctx = testContext();
   let listings = 0;
@@ -129,11 +195,10 @@ test('the loop goes on after a pass that failed, and ends with the process', asy
       return store.list(...args);
     },
   };
-  const running = runSweeper(
-    { ...of, store: flaky, clock: ctx.clock },
-    { signal: ctx.signal, log: ctx.log, everyMs: 5, swept: () => ctx.stop() },
-  );
-  await running;
+  const waits: number[] = [];
+  const clock = { ...of.clock, sleep: async (ms: number) => void waits.push(ms) };
+  await runSweeper({ ...of, store: flaky, clock }, { signal: ctx.signal, log: ctx.log, everyMs: 600_000, swept: () => ctx.stop() });
+  expect(waits).toEqual([60_000, 600_000]);
   await until('the log', () => ctx.lines().some((l) => l.includes('sweeping failed')));
   expect(listings).toBe(2);
 });

@@ -5,6 +5,7 @@ import { Fault, faultOf } from '../kernel/fault.ts';
 import { MANIFEST_LIMIT_BYTES } from '../kernel/manifest.ts';
 import {
   inOrderOfRemoval,
+  isDoneMark,
   isTrial,
   type Layout,
   type Listed,
@@ -61,6 +62,8 @@ export interface Pass {
   readonly windowMs?: number;
   /** Manifests that the pass before was to tell of again and could not. */
   readonly untold?: ReadonlySet<string>;
+  /** What the process knows of the store's clock from the passes before. */
+  readonly storeNow?: StoreNow;
   /** Told of each refusal, with the manifest when it was one to tell of again. */
   readonly refused?: (error: unknown, untold?: string) => void;
 }
@@ -82,8 +85,10 @@ const NOTHING: Swept = {
 const isOfBus = (error: unknown): boolean => error instanceof Fault && (error.code.startsWith('BUS_') || error.code === 'DENIED_BY_BROKER');
 
 /** One pass. @throws the bus's Faults, and the store's when it can't be listed; what was removed by then was to be removed. */
-export async function sweep(o: SweepOptions, signal: AbortSignal, { windowMs = 0, untold, refused }: Pass = {}): Promise<Swept> {
-  const nowMs = await trustedNow(o, signal);
+export async function sweep(o: SweepOptions, signal: AbortSignal, pass: Pass = {}): Promise<Swept> {
+  const { windowMs = 0, untold, refused, storeNow = storeClock(o) } = pass;
+  // The earlier of the store's clock and ours: one that jumps ahead makes nothing old.
+  const nowMs = Math.min(await storeNow(signal), o.clock.nowMs());
   const counts: Counts = { ...NOTHING };
   let study: { prefix: string; objects: Listed[] } | undefined;
   // One object that can't be read or removed must not keep those after it.
@@ -123,14 +128,41 @@ export async function sweep(o: SweepOptions, signal: AbortSignal, { windowMs = 0
   return counts;
 }
 
-/** The earlier of the store's clock and ours: one that jumps ahead makes nothing old. */
-async function trustedNow({ store, bucket, clock, random }: SweepOptions, signal: AbortSignal): Promise<number> {
+/** The time by the store's clock, or an earlier one. */
+export type StoreNow = (signal: AbortSignal) => Promise<number>;
+
+/**
+ * Asks the store for its time by writing. One that is full takes nothing, and must be swept all the same: then the last time
+ * that it gave, or its newest object's, and what has passed since by a clock that does not jump.
+ * @param steadyMs that clock; another one in tests only
+ */
+export function storeClock(o: SweepOptions, steadyMs: () => number = () => performance.now()): StoreNow {
+  let known: { readonly storeMs: number; readonly steadyMs: number } | undefined;
+  return async (signal) => {
+    try {
+      known = { storeMs: await timeOfWriting(o, signal), steadyMs: steadyMs() };
+    } catch (error) {
+      if (!(error instanceof Fault && error.code === 'STORE_FULL')) throw error;
+      known ??= { storeMs: await timeOfNewest(o, signal), steadyMs: steadyMs() };
+    }
+    return known.storeMs + steadyMs() - known.steadyMs;
+  };
+}
+
+async function timeOfWriting({ store, bucket, random }: SweepOptions, signal: AbortSignal): Promise<number> {
   const key = `.sweep/${random.attempt()}`;
   await store.put(bucket, key, new Uint8Array(0), { signal });
   const written = await store.head(bucket, key, signal);
   await store.remove(bucket, [key], signal);
   if (written === undefined) throw new Fault('STORE_UNAVAILABLE', true, `${bucket}: an object that was just written is not there`);
-  return Math.min(written.lastModifiedMs, clock.nowMs());
+  return written.lastModifiedMs;
+}
+
+/** Of an empty bucket the oldest there is: nothing in it can be old. */
+async function timeOfNewest({ store, bucket }: SweepOptions, signal: AbortSignal): Promise<number> {
+  let newestMs = 0;
+  for await (const { lastModifiedMs } of store.list(bucket, '', signal)) newestMs = Math.max(newestMs, lastModifiedMs);
+  return newestMs;
 }
 
 async function sweepStudy(o: SweepOptions, objects: readonly Listed[], nowMs: number, counts: Counts, signal: AbortSignal): Promise<void> {
@@ -149,6 +181,7 @@ async function sweepStudy(o: SweepOptions, objects: readonly Listed[], nowMs: nu
   const standing = standingOf(left, nowMs, o.keepMs);
   if (standing === 'unfinished') counts.unfinished += 1;
   if (standing !== 'free') return;
+  if (standingOf(await withMarksOfNow(o, left, signal), nowMs, o.keepMs) !== 'free') return;
   // One after the other, so that a stop half-way leaves no manifest whose objects are gone.
   for (const { key } of inOrderOfRemoval(left)) await o.store.remove(o.bucket, [key], signal);
   const bytes = sum(left);
@@ -156,6 +189,16 @@ async function sweepStudy(o: SweepOptions, objects: readonly Listed[], nowMs: nu
   counts.freedBytes += bytes;
   counts.objects -= left.length;
   counts.bytes -= bytes;
+}
+
+/** The objects with their marks as they are now: anonymise takes one away when its study comes again, and the listing may be minutes old. */
+async function withMarksOfNow({ store, bucket }: SweepOptions, objects: readonly Listed[], signal: AbortSignal): Promise<Listed[]> {
+  const now: Listed[] = [];
+  for (const object of objects) {
+    const found = isDoneMark(object.key) ? await store.head(bucket, object.key, signal) : object;
+    if (found !== undefined) now.push(found);
+  }
+  return now;
 }
 
 async function tellAgain(o: SweepOptions, manifestKey: string, counts: Counts, signal: AbortSignal): Promise<void> {
@@ -215,12 +258,16 @@ export interface SweeperDeps {
 /** What a first pass looks back over, and by how much passes overlap: what is told twice is done once. */
 const FIRST_WINDOW_MS = 24 * 60 * 60_000;
 const OVERLAP_MS = 60_000;
+/** Most time after a pass that failed: ingest may take nothing before the first that did not. */
+const AFTER_FAILURE_MS = 60_000;
 
-/** Sweeps until the signal aborts; a pass that fails is logged, and the next one comes in its time. */
+/** Sweeps until the signal aborts; a pass that fails is logged, and the next one comes in a minute at most. */
 export async function runSweeper(o: SweepOptions, { signal, log, everyMs, swept }: SweeperDeps): Promise<void> {
   let lastMs: number | undefined;
   let untold: ReadonlySet<string> = new Set();
+  const storeNow = storeClock(o);
   while (!signal.aborted) {
+    let waitMs = everyMs;
     try {
       const beganMs = o.clock.nowMs();
       const windowMs = lastMs === undefined ? FIRST_WINDOW_MS : Math.max(0, beganMs - lastMs) + OVERLAP_MS;
@@ -230,7 +277,7 @@ export async function runSweeper(o: SweepOptions, { signal, log, everyMs, swept 
         first ??= error;
         if (manifestKey !== undefined) missed.add(manifestKey);
       };
-      const result = await sweep(o, signal, { windowMs, untold, refused });
+      const result = await sweep(o, signal, { windowMs, untold, storeNow, refused });
       lastMs = beganMs;
       untold = missed;
       swept?.(result);
@@ -246,8 +293,9 @@ export async function runSweeper(o: SweepOptions, { signal, log, everyMs, swept 
           'stored studies have no final outcome after the time to keep them; they stay',
         );
     } catch (error) {
+      waitMs = Math.min(everyMs, AFTER_FAILURE_MS);
       if (!signal.aborted) log.warn({ bucket: o.bucket, ...describeError(error) }, 'sweeping failed');
     }
-    await o.clock.sleep(everyMs, signal);
+    await o.clock.sleep(waitMs, signal);
   }
 }

@@ -1,9 +1,9 @@
-// A MinIO whose disk is full: ingest takes no new study and says so, nothing is lost or dead, and it goes on by itself when
-// there is room. The disk is a small file system in memory, which only root may mount.
+// A MinIO whose disk is full: ingest takes no new study and says so, also when it starts there; what is old is swept, nothing
+// is lost or dead, and it goes on by itself when there is room. The disk is a small file system in memory, which only root may mount.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readLocalEnv } from '../../deploy/local/env.ts';
@@ -15,6 +15,9 @@ import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 import { Fault } from '../../services/kernel/fault.ts';
 import type { StudyManifest } from '../../services/kernel/manifest.ts';
+import { sweep } from '../../services/runtime/sweeper.ts';
+import { systemRandom } from '../../services/runtime/system.ts';
+import { eventually } from './pacs-support.ts';
 import { sendPhantom, startPipeline, until, type Pipeline } from './pipeline.ts';
 import { releasePlatform } from './support.ts';
 
@@ -100,9 +103,9 @@ function storeOn(bucketPrefix: string): S3Store {
 /** Puts objects until the server refuses; answers their names and the codes of the refusals. */
 async function fill(store: S3Store): Promise<{ ballast: string[]; refusals: unknown[] }> {
   const ballast: string[] = [];
-  // Smaller and smaller, so that nothing of a study's size fits any more; tiny ones MinIO keeps beside its own notes.
+  // Smaller and smaller, so that in the end not even an empty one fits; tiny ones MinIO keeps beside its own notes.
   const refusals: unknown[] = [];
-  for (const sizeBytes of [16 * MiB, 4 * MiB, MiB, MiB / 4]) {
+  for (const sizeBytes of [16 * MiB, 4 * MiB, MiB, MiB / 4, MiB / 16, 0]) {
     for (;;) {
       const key = `ballast/${ballast.length}`;
       try {
@@ -122,12 +125,14 @@ async function notesOf(url: string): Promise<{ status: string; notes?: string[] 
 }
 
 (noDisk === undefined ? test : test.skip)(
-  'a full disk is STORE_FULL; ingest pauses, loses nothing, and stores all once there is room',
+  'a full disk is STORE_FULL; ingest pauses, starts and sweeps there too, loses nothing, and stores all once there is room',
   async () => {
     if (p === undefined) throw new Error('the pipeline did not start');
     const store = storeOn('');
     const pacs = p.pacs[0];
     if (pacs === undefined) throw new Error('no PACS');
+    const orphan = `c1/1.2.3/${'a'.repeat(32)}/${'b'.repeat(16)}/1.2.tar`;
+    await store.put(CLINICAL, orphan, Buffer.from('x'));
     const { ballast, refusals } = await fill(store);
     // On the very edge MinIO also says IncompleteBody, which nobody could take for a full disk.
     expect(refusals).toContain('STORE_FULL');
@@ -139,11 +144,25 @@ async function notesOf(url: string): Promise<{ status: string; notes?: string[] 
     expect(await notesOf(url)).toMatchObject({ status: 'ready', notes: [expect.stringContaining('paused: disk')] });
     expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/^ingest_paused(?:\{[^}]*\})? 1$/m);
     await until(p, (a) => a.totals.sent === STUDIES && a.totals.waiting === STUDIES);
+    await p.stages.kill('ingest', 'SIGTERM');
+    const logFile = p.stages.logFile('ingest');
+    const before = (await readFile(logFile, 'utf8')).length;
+    const log = async (): Promise<string> => (await readFile(logFile, 'utf8')).slice(before);
+    await p.stages.start('ingest');
+    const again = p.stages.url('ingest');
+    expect((await notesOf(again)).notes).toContainEqual(expect.stringContaining('paused: disk'));
+    await eventually('a pass of the process that started', async () => (await log()).includes('"swept"') || undefined);
+    expect(await log()).not.toContain('sweeping failed');
+    const clock = { nowMs: Date.now, sleep: () => Promise.resolve() };
+    const signal = AbortSignal.timeout(30_000);
+    const sweeper = { store, bucket: CLINICAL, layout: 'clinical', clock, random: systemRandom, minAgeMs: 1 } as const;
+    expect(await sweep(sweeper, signal)).toMatchObject({ refused: 0 });
+    expect(await store.head(CLINICAL, orphan)).toBeUndefined();
     await store.remove(CLINICAL, ballast);
     const done = await until(p, (a) => a.reached.stored === STUDIES);
     expect(done.totals).toMatchObject({ sent: STUDIES, unaccounted: 0, rejected: 0 });
     expect(done.studies.filter((s) => s.dead)).toEqual([]);
-    expect(await notesOf(url)).toEqual({ status: 'ready', reasons: [] });
+    await eventually('nothing to tell', async () => ((await notesOf(again)).notes === undefined ? true : undefined));
     const manifests: StudyManifest[] = [];
     for await (const { key } of store.list(CLINICAL, ''))
       if (key.endsWith('/manifest.json'))
