@@ -45,9 +45,9 @@ export function startOf({ topic, partition }: PartitionName, offset: bigint, end
  */
 export async function refuseBeforeJoin(parts: KafkaParts, group: string, topics: readonly string[]): Promise<void> {
   try {
-    const ends = await endsOf(parts, topics);
+    // Before the ends: the group goes on meanwhile, and may commit more than was there when they were asked for.
     const committed = new Map((await committedBy(parts, group, topics)).map((p) => [partitionId(p), p.offset]));
-    for (const end of ends) startOf(end, committed.get(partitionId(end)) ?? -1n, end);
+    for (const end of await endsOf(parts, topics)) startOf(end, committed.get(partitionId(end)) ?? -1n, end);
   } catch (error) {
     if (error instanceof Fault && error.code === 'LOG_TRUNCATED') throw error;
   }
