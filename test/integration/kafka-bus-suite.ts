@@ -190,6 +190,16 @@ export function kafkaBusSuite(name: BusClient, { prefix, busAs, createTopic }: B
     await s.stop();
   });
 
+  test('LOG_TRUNCATED while reading: records that were deleted between the look at the ends and their reading', async () => {
+    await createTopic('unread.v1', 1);
+    const bus = await busAs();
+    await bus.publish(Array.from({ length: 5 }, (_, i) => event('unread.v1', `k${i}`)));
+    const ends = await bus.ends(['unread.v1']);
+    expect(await Array.fromAsync(bus.read(ends), (r) => r.key)).toEqual(['k0', 'k1', 'k2', 'k3', 'k4']);
+    await deleteBefore(prefix, 'unread.v1', '3');
+    await expect(Array.fromAsync(bus.read(ends))).rejects.toMatchObject({ code: 'LOG_TRUNCATED', retryable: false });
+  });
+
   test('BAD_EVENT: a parked reference whose bytes have left the log, whether later records are there or none', async () => {
     await createTopic('parked.v1', 1);
     const bus = await busAs();
