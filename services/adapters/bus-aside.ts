@@ -39,8 +39,8 @@ export interface TopicsAside<W extends Held> {
   add(topic: string, why: Why): void;
   /** The topic goes again: who waits for it goes back to the common queue. */
   release(topic: string): void;
-  /** What the topic was tried with was not taken: it is the first in line again. */
-  tryLater(w: W, topic: string): void;
+  /** What its topic was tried with was not taken: it is the first in line again. */
+  tryLater(w: W): void;
   /** Whoever has its answer makes room for the next try. */
   settled(w: W): void;
   /** Refuses all who wait, and who comes later. */
@@ -59,6 +59,14 @@ export function topicsAside<W extends Held>(o: {
   let looking: Promise<void> | undefined;
   let closed = false;
 
+  /** Makes room for the next try. @returns the line whose topic was to be tried with it */
+  const endTry = (w: W): Line<W> | undefined => {
+    const tried = w.tries === undefined ? undefined : lines.get(w.tries);
+    if (tried !== undefined) tried.isTried = false;
+    w.tries = undefined;
+    return tried;
+  };
+
   const takes = (w: W): boolean => {
     const own = topicsOf([w]).flatMap((topic) => lines.get(topic) ?? [])[0];
     if (own === undefined) return false;
@@ -66,7 +74,10 @@ export function topicsAside<W extends Held>(o: {
     if (closed) refusal();
     else {
       w.timer ??= setTimeout(refusal, o.tryingMs);
-      own.waiting.push(w);
+      // A topic that was to be tried with it is tried with the next in its line; with this one where it is that line's first again.
+      const tried = endTry(w);
+      if (tried === own) own.waiting.unshift(w);
+      else own.waiting.push(w);
       looking ??= look();
     }
     return true;
@@ -114,18 +125,13 @@ export function topicsAside<W extends Held>(o: {
       if (!lines.has(topic)) lines.set(topic, { ...why, isTried: false, waiting: [] });
     },
     release,
-    tryLater: (w, topic) => {
+    tryLater: (w) => {
       // Who has left has made room for the next try already.
-      const own = w.settled ? undefined : lines.get(topic);
-      if (own === undefined) return;
-      own.waiting.unshift(w);
-      own.isTried = false;
-      w.tries = undefined;
+      if (!w.settled) endTry(w)?.waiting.unshift(w);
     },
-    settled: ({ tries, timer }) => {
-      const own = tries === undefined ? undefined : lines.get(tries);
-      if (own !== undefined) own.isTried = false;
-      clearTimeout(timer);
+    settled: (w) => {
+      endTry(w);
+      clearTimeout(w.timer);
     },
     close: () => {
       closed = true;

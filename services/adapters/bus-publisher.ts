@@ -147,7 +147,7 @@ export function publisher(sender: Sender, times: PublisherTimes = TIMES): Publis
     } catch (error) {
       const fault = busFault(error, whatOf([w]));
       if (!fault.retryable || closed) w.reject(fault);
-      return aside.tryLater(w, topic);
+      return aside.tryLater(w);
     }
     w.tries = undefined;
     noteTaken(w, topic);

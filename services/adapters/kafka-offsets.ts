@@ -1,5 +1,5 @@
 // What the parts of the kafkajs adapter share: options, the admin client, and questions about offsets.
-import type { Kafka, KafkaMessage } from 'kafkajs';
+import type { Batch, Kafka, KafkaMessage } from 'kafkajs';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
 import { Fault } from '../kernel/fault.ts';
 import { askGroup } from './group-patience.ts';
@@ -30,7 +30,7 @@ export interface KafkaParts {
 const withPrefix = (prefix: string, topics: readonly string[]): string[] => topics.map((topic) => prefix + topic);
 
 /** First and end offset of every partition of the topics. */
-export async function endsOf(parts: KafkaParts, topics: readonly string[]): Promise<TopicEnd[]> {
+export async function endsOf(parts: Pick<KafkaParts, 'options' | 'about'>, topics: readonly string[]): Promise<TopicEnd[]> {
   if (topics.length === 0) return [];
   const { prefix } = parts.options;
   const perTopic = await parts.about(withPrefix(prefix, topics), (admin) =>
@@ -77,6 +77,11 @@ export async function inSteps<A, B>(items: readonly A[], width: number, work: (i
 
 export function partitionId(p: PartitionName): string {
   return `${p.topic}/${p.partition}`;
+}
+
+/** From which offset on a batch was fetched: kafkajs' types do not name it. */
+export function fetchedOffsetOf(batch: Batch): bigint {
+  return BigInt((batch as Batch & { readonly fetchedOffset: string }).fetchedOffset);
 }
 
 /** A kafkajs message as a record of the port. Of a header that stands twice the first counts. */

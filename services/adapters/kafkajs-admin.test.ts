@@ -1,7 +1,9 @@
-// Which admin client is asked, with clients that can't be asked any more once one of their topics is gone, as kafkajs' are.
+// Which admin client is asked, with clients that can't be asked any more once one of their topics is gone, and that keep to the
+// broker that they once found to lead, as kafkajs' are.
 import { expect, test } from '@jest/globals';
 import type { Admin } from 'kafkajs';
 import { until } from '../../test/shared/test-context.ts';
+import { busFault } from './kafka-client.ts';
 import { kafkaAdmin } from './kafkajs-admin.ts';
 
 function cluster(...topics: readonly string[]): {
@@ -9,6 +11,8 @@ function cluster(...topics: readonly string[]): {
   readonly clients: { connected: boolean }[];
   /** So many of the next lists are answered by no broker. */
   silent: number;
+  /** The broker that leads all partitions. */
+  leader: number;
   create(): Admin;
 } {
   const there = new Set(topics);
@@ -17,6 +21,7 @@ function cluster(...topics: readonly string[]): {
     const own = { connected: false };
     clients.push(own);
     const asked = new Set<string>();
+    const { leader } = made;
     const client: Partial<Admin> = {
       connect: async () => {
         own.connected = true;
@@ -33,12 +38,13 @@ function cluster(...topics: readonly string[]): {
       fetchTopicOffsets: async (topic) => {
         asked.add(topic);
         if (![...asked].every((t) => there.has(t))) throw Object.assign(new Error('?'), { type: 'UNKNOWN_TOPIC_OR_PARTITION' });
+        if (leader !== made.leader) throw Object.assign(new Error('?'), { type: 'NOT_LEADER_FOR_PARTITION' });
         return await Promise.resolve([]);
       },
     };
     return client as Admin;
   };
-  const made = { topics: there, clients, silent: 0, create };
+  const made = { topics: there, clients, silent: 0, leader: 1, create };
   return made;
 }
 
@@ -73,6 +79,29 @@ test('what is under way with the old client is still answered', async () => {
   answer('answer');
   expect(await slow).toBe('answer');
   await until('it is closed', () => clients[0]?.connected === false);
+});
+
+test('after a partition has moved the next question finds its new leader, and what is under way with the old client is still answered', async () => {
+  const made = cluster('a');
+  const { clients, create } = made;
+  const admin = kafkaAdmin(create);
+  expect(await admin.about(['a'], ask('a'))).toEqual([]);
+  let answer: (text: string) => void = () => undefined;
+  const slow = admin.about(['a'], () => new Promise<string>((resolve) => (answer = resolve)));
+  await until('it is asked', () => clients[0]?.connected === true);
+  await new Promise((resolve) => setImmediate(resolve));
+  made.leader = 2;
+  // As endsOf does: the adapter's own fault has the client's error as its cause.
+  const refused = [1, 2].map(() =>
+    admin.about(['a'], (client) => ask('a')(client).catch((error: unknown) => Promise.reject(busFault(error, 'asking')))),
+  );
+  await Promise.all(refused.map((asked) => expect(asked).rejects.toMatchObject({ code: 'BUS_UNAVAILABLE' })));
+  expect(await admin.about(['a'], ask('a'))).toEqual([]);
+  expect(clients.map((c) => c.connected)).toEqual([true, true]);
+  answer('answer');
+  expect(await slow).toBe('answer');
+  await until('it is closed', () => clients[0]?.connected === false);
+  await admin.close();
 });
 
 test('a list that no broker answers is asked for once more, then it is a fault that says so', async () => {

@@ -1,9 +1,10 @@
 // The admin client of a kafkajs bus. kafkajs asks about every topic that it was ever asked about at once, and takes no answer in
 // which one is missing: after a topic was deleted it could tell nothing of a new one, and when its metadata was five minutes
-// old of none. So a client that was asked about a topic that is gone is replaced.
+// old of none. And after a partition has moved it goes on asking the broker that led it, for as long. So a client that was asked
+// about a topic that is gone, or to which a broker said that it does not lead a partition, is replaced.
 import type { Admin } from 'kafkajs';
 import { Fault } from '../kernel/fault.ts';
-import { busFault } from './kafka-client.ts';
+import { busFault, saysPartitionRefused } from './kafka-client.ts';
 
 export interface KafkaAdmin {
   /** Names of all topics that this user may see. @throws Fault */
@@ -42,14 +43,19 @@ export function kafkaAdmin(create: () => Admin): KafkaAdmin {
     return await connected.listTopics().catch(() => connected.listTopics().catch((error: unknown) => Promise.reject(listingFault(error))));
   };
 
+  /** Another one is asked from now on. What is under way with this one may still be answered. */
+  const retire = (opened: Opened): void => {
+    if (current !== opened) return;
+    current = undefined;
+    void Promise.allSettled(opened.working).then(() => close(opened).catch(() => undefined));
+  };
+
   /** One that was asked about no topic that is gone. */
   const usable = async (): Promise<Opened> => {
     const opened = open();
     const there = new Set(await list(opened));
     if ([...opened.asked].every((topic) => there.has(topic))) return opened;
-    if (current === opened) current = undefined;
-    // What is under way with it may still be answered.
-    void Promise.allSettled(opened.working).then(() => close(opened).catch(() => undefined));
+    retire(opened);
     return open();
   };
 
@@ -62,6 +68,9 @@ export function kafkaAdmin(create: () => Admin): KafkaAdmin {
       opened.working.add(working);
       try {
         return await working;
+      } catch (error) {
+        if (saysPartitionRefused(error)) retire(opened);
+        throw error;
       } finally {
         opened.working.delete(working);
       }

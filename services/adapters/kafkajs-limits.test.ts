@@ -1,6 +1,6 @@
 // Waits of the kafkajs adapter that must have an end, with a client that never answers: no broker does that on demand.
 import { expect, test } from '@jest/globals';
-import type { ConsumerConfig, Kafka, PartitionAssigner } from 'kafkajs';
+import type { Admin, ConsumerConfig, Kafka, PartitionAssigner } from 'kafkajs';
 import pino from 'pino';
 import { until } from '../../test/shared/test-context.ts';
 import { makePublisher } from './kafkajs-bus.ts';
@@ -18,11 +18,20 @@ const record = (key: string): { topic: string; key: string; value: Uint8Array; h
   headers: {},
 });
 
+/** The log has records `first` to `end`, not included. */
+function partsOf(kafka: Kafka, first = 0, end = 1): Pick<KafkaParts, 'kafka' | 'options' | 'about'> {
+  const admin: Partial<Admin> = {
+    fetchTopicOffsets: async () => [{ partition: 0, offset: `${end}`, low: `${first}`, high: `${end}` }],
+  };
+  return { kafka, options, about: async (_topics, work) => await work(admin as Admin) };
+}
+
 interface FakeConsumer {
   readonly kafka: Kafka;
   runs: number;
   disconnected: number;
   crash(error: Error): void;
+  join(): void;
 }
 
 /** `run` resolves without a join, as kafkajs' does when the group can't be joined. */
@@ -35,12 +44,16 @@ function consumerThatNeverJoins(): FakeConsumer {
     subscribe: async () => undefined,
     run: async () => void fake.runs++,
     stop: async () => undefined,
+    pause: () => undefined,
+    resume: () => undefined,
+    seek: () => undefined,
     disconnect: async () => void fake.disconnected++,
   };
   const fake = {
     kafka: { consumer: () => consumer } as unknown as Kafka,
     runs: 0,
     disconnected: 0,
+    join: () => listeners.get('join')?.({}),
     crash: (error: Error) => listeners.get('crash')?.({ payload: { error } }),
   };
   return fake;
@@ -48,13 +61,15 @@ function consumerThatNeverJoins(): FakeConsumer {
 
 test('a reader that does not join its group says so after a limit, and leaves', async () => {
   const fake = consumerThatNeverJoins();
-  await expect(openReader({ kafka: fake.kafka, options }, wanted, undefined, 20)).rejects.toMatchObject({ code: 'BUS_UNAVAILABLE' });
+  await expect(openReader(partsOf(fake.kafka), wanted, undefined, { joinMs: 20, stallMs: 20 })).rejects.toMatchObject({
+    code: 'BUS_UNAVAILABLE',
+  });
   await until('it is disconnected', () => fake.disconnected > 0);
 });
 
 test('a reader that crashes before it joins ends with the crash', async () => {
   const fake = consumerThatNeverJoins();
-  const opening = openReader({ kafka: fake.kafka, options }, wanted);
+  const opening = openReader(partsOf(fake.kafka), wanted);
   fake.crash(new Error('crashed'));
   await expect(opening).rejects.toThrow('crashed');
   await until('it is disconnected', () => fake.disconnected > 0);
@@ -63,10 +78,22 @@ test('a reader that crashes before it joins ends with the crash', async () => {
 test('a reader that is not wanted any more ends with its signal', async () => {
   const fake = consumerThatNeverJoins();
   const stop = new AbortController();
-  const opening = openReader({ kafka: fake.kafka, options }, wanted, stop.signal);
+  const opening = openReader(partsOf(fake.kafka), wanted, stop.signal);
   stop.abort(new Error('stopped'));
   await expect(opening).rejects.toThrow('stopped');
   await until('it is disconnected', () => fake.disconnected > 0);
+});
+
+test.each([
+  { code: 'BUS_UNAVAILABLE', first: 0 },
+  { code: 'LOG_TRUNCATED', first: 1 },
+])('a reader to which no record comes says so after a limit: $code when the log begins at $first', async ({ code, first }) => {
+  const fake = consumerThatNeverJoins();
+  const opening = openReader(partsOf(fake.kafka, first), wanted, undefined, { joinMs: 1000, stallMs: 20 });
+  await until('it runs', () => fake.runs > 0);
+  fake.join();
+  const reading = Array.fromAsync((await opening).read(wanted));
+  await expect(reading).rejects.toMatchObject({ code });
 });
 
 test('publishing ends with its signal, also while a request is on its way; what waited behind it is never sent', async () => {

@@ -5,7 +5,8 @@ import { Fault } from '../kernel/fault.ts';
 import type { BusRecord, TopicEnd } from '../ports/event-bus.ts';
 import { askGroup } from './group-patience.ts';
 import { busFault } from './kafka-client.ts';
-import { groupFault, partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
+import { fetchedOffsetOf, groupFault, partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
+import { truncation } from './kafkajs-truncation.ts';
 
 /** Partitions are read side by side in groups of about so many records, then given one by one. */
 const GROUP_RECORDS = 20_000n;
@@ -23,7 +24,19 @@ interface Open {
   readonly records: BusRecord[];
   /** Of the values in `records`. */
   bytes: number;
+  /** Where it goes on. */
+  next: bigint;
   done: boolean;
+  /** Ends the partition behind its `records`: the log no longer has what comes next. */
+  lost: Fault | undefined;
+}
+
+type Parts = Pick<KafkaParts, 'kafka' | 'options' | 'about'>;
+
+/** Milliseconds; shorter in tests. */
+interface Limits {
+  readonly joinMs: number;
+  readonly stallMs: number;
 }
 
 /** Every record from `first` up to (not including) `end` of each partition. kafkajs can't read without a group: it is a random one that commits nothing and vanishes. */
@@ -69,10 +82,10 @@ interface Reader {
 }
 
 export async function openReader(
-  parts: Pick<KafkaParts, 'kafka' | 'options'>,
+  parts: Parts,
   wanted: readonly TopicEnd[],
   signal?: AbortSignal,
-  joinMs = JOIN_MS,
+  limits: Limits = { joinMs: JOIN_MS, stallMs: STALL_MS },
 ): Promise<Reader> {
   const { prefix } = parts.options;
   const consumer = parts.kafka.consumer({
@@ -99,13 +112,13 @@ export async function openReader(
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: 1,
-      eachBatch: async (payload) => collect(payload, prefix, open, consumer, wake.ring),
+      eachBatch: async (payload) => collect(payload, parts, open, consumer, wake.ring),
     });
   };
   consumer.on(consumer.events.GROUP_JOIN, () => consumer.pause(everything));
-  await joinInTime(consumer, join, joinMs, signal);
+  await joinInTime(consumer, join, limits.joinMs, signal);
   return {
-    read: (group, signal) => readGroup({ consumer, prefix, open, wake, crashed: () => crash }, group, signal),
+    read: (group, signal) => readGroup({ parts, consumer, open, wake, stallMs: limits.stallMs, crashed: () => crash }, group, signal),
     close: async () => await consumer.disconnect().catch(() => undefined),
   };
 }
@@ -157,27 +170,34 @@ function makeBell(): { ring: () => void; wait: (ms: number) => Promise<void> } {
 
 async function collect(
   payload: EachBatchPayload,
-  prefix: string,
+  parts: Parts,
   open: ReadonlyMap<string, Open>,
   consumer: Consumer,
   ring: () => void,
 ): Promise<void> {
   const { batch } = payload;
-  const topic = batch.topic.slice(prefix.length);
+  const topic = batch.topic.slice(parts.options.prefix.length);
   const target = open.get(partitionId({ topic, partition: batch.partition }));
   if (target === undefined || payload.isStale()) return;
   const pause = (): void => consumer.pause([{ topic: batch.topic, partitions: [batch.partition] }]);
+  // When its place is gone kafkajs goes on at the start of the log. Markers and compaction make holes too, behind that start.
+  if (!target.done && fetchedOffsetOf(batch) > target.next) {
+    target.lost = await lostAt(parts, target);
+    target.done = target.lost !== undefined;
+  }
   for (const message of batch.messages) {
     const offset = BigInt(message.offset);
     if (offset >= target.want.end) break;
-    if (offset >= target.want.first && !target.done) {
+    if (offset >= target.next && !target.done) {
       const record = recordOf(target.want, message);
       target.records.push(record);
       target.bytes += record.value.byteLength;
     }
     payload.resolveOffset(message.offset);
   }
-  if (BigInt(batch.lastOffset()) >= target.want.end - 1n) {
+  const behind = BigInt(batch.lastOffset()) + 1n;
+  if (!target.done && behind > target.next) target.next = behind;
+  if (target.done || behind >= target.want.end) {
     target.done = true;
     pause();
   } else if (target.records.length >= PARTITION_HIGH || target.bytes >= PARTITION_HIGH_BYTES) pause();
@@ -185,20 +205,26 @@ async function collect(
   await payload.heartbeat();
 }
 
+/** The fault when the log no longer has what comes next of a partition. */
+const lostAt = (parts: Parts, { want: { topic, partition }, next }: Open): Promise<Fault | undefined> =>
+  truncation(parts, { topic, partition, offset: next }, 'reading at');
+
 interface Reading {
+  readonly parts: Parts;
   readonly consumer: Consumer;
-  readonly prefix: string;
   readonly open: Map<string, Open>;
   readonly wake: ReturnType<typeof makeBell>;
+  readonly stallMs: number;
   crashed(): unknown;
 }
 
 async function* readGroup(r: Reading, group: readonly TopicEnd[], signal?: AbortSignal): AsyncIterable<BusRecord> {
+  const { prefix } = r.parts.options;
   r.open.clear();
   for (const want of group) {
-    r.open.set(partitionId(want), { want, records: [], bytes: 0, done: false });
-    r.consumer.seek({ topic: r.prefix + want.topic, partition: want.partition, offset: want.first.toString() });
-    r.consumer.resume([{ topic: r.prefix + want.topic, partitions: [want.partition] }]);
+    r.open.set(partitionId(want), { want, records: [], bytes: 0, next: want.first, done: false, lost: undefined });
+    r.consumer.seek({ topic: prefix + want.topic, partition: want.partition, offset: want.first.toString() });
+    r.consumer.resume([{ topic: prefix + want.topic, partitions: [want.partition] }]);
   }
   for (const part of r.open.values()) {
     while (!part.done || part.records.length > 0) {
@@ -210,17 +236,19 @@ async function* readGroup(r: Reading, group: readonly TopicEnd[], signal?: Abort
       if (records.length === 0) await waitForMore(r, part, signal);
       else {
         yield* records;
-        if (!part.done) r.consumer.resume([{ topic: r.prefix + part.want.topic, partitions: [part.want.partition] }]);
+        if (!part.done) r.consumer.resume([{ topic: prefix + part.want.topic, partitions: [part.want.partition] }]);
       }
     }
+    if (part.lost !== undefined) throw part.lost;
   }
 }
 
 async function waitForMore(r: Reading, part: Open, signal?: AbortSignal): Promise<void> {
-  const until = Date.now() + STALL_MS;
+  const until = Date.now() + r.stallMs;
+  const stalled = new Fault('BUS_UNAVAILABLE', true, `${part.want.topic}/${part.want.partition} can't be read up to ${part.want.end}`);
   while (part.records.length === 0 && !part.done && r.crashed() === undefined && signal?.aborted !== true) {
-    if (Date.now() > until)
-      throw new Fault('BUS_UNAVAILABLE', true, `${part.want.topic}/${part.want.partition} can't be read up to ${part.want.end}`);
+    // Where the log has lost all that was left no batch comes that could show it.
+    if (Date.now() > until) throw (await lostAt(r.parts, part)) ?? stalled;
     await r.wake.wait(500);
   }
 }

@@ -6,7 +6,7 @@ import type { PartitionLag, SubscribeOptions, Subscription } from '../ports/even
 import { clockWatch } from './clock-watch.ts';
 import { busFault, isPattern } from './kafka-client.ts';
 import { answered, within } from './answered.ts';
-import { committedBy, endsOf, groupFault, inSteps, partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
+import { committedBy, endsOf, fetchedOffsetOf, groupFault, inSteps, partitionId, recordOf, type KafkaParts } from './kafka-offsets.ts';
 import { stickyAssigner, type Holding } from './kafkajs-assigner.ts';
 import { refuseBeforeJoin, startingPoints, truncation } from './kafkajs-truncation.ts';
 import { leaseBoard, type LeaseBoard, type PartitionName } from './lease-board.ts';
@@ -294,9 +294,7 @@ async function handOver(state: State, payload: EachBatchPayload): Promise<void> 
 async function goesOn(state: State, name: PartitionName, { batch }: EachBatchPayload): Promise<boolean> {
   const id = partitionId(name);
   const next = state.board.nextOffset(name) ?? state.expected.get(id);
-  // kafkajs' types do not name it.
-  const { fetchedOffset } = batch as typeof batch & { readonly fetchedOffset: string };
-  if (next === undefined || (BigInt(fetchedOffset) <= next && BigInt(batch.highWatermark) >= next)) return true;
+  if (next === undefined || (fetchedOffsetOf(batch) <= next && BigInt(batch.highWatermark) >= next)) return true;
   const fault = await truncation(state.parts, { ...name, offset: next });
   if (fault !== undefined) {
     fail(state, fault);

@@ -6,8 +6,8 @@ import type { TopicEnd } from '../ports/event-bus.ts';
 import { committedBy, endsOf, partitionId, type KafkaParts } from './kafka-offsets.ts';
 import type { CommitPoint, PartitionName } from './lease-board.ts';
 
-export function truncated(point: CommitPoint, why: string): Fault {
-  return new Fault('LOG_TRUNCATED', false, `${point.topic}/${point.partition}: committed ${point.offset}, ${why}`);
+export function truncated(point: CommitPoint, why: string, what = 'committed'): Fault {
+  return new Fault('LOG_TRUNCATED', false, `${point.topic}/${point.partition}: ${what} ${point.offset}, ${why}`);
 }
 
 export interface StartingPoint {
@@ -45,17 +45,21 @@ export function startOf({ topic, partition }: PartitionName, offset: bigint, end
  */
 export async function refuseBeforeJoin(parts: KafkaParts, group: string, topics: readonly string[]): Promise<void> {
   try {
-    const ends = await endsOf(parts, topics);
+    // Before the ends: the group goes on meanwhile, and may commit more than was there when they were asked for.
     const committed = new Map((await committedBy(parts, group, topics)).map((p) => [partitionId(p), p.offset]));
-    for (const end of ends) startOf(end, committed.get(partitionId(end)) ?? -1n, end);
+    for (const end of await endsOf(parts, topics)) startOf(end, committed.get(partitionId(end)) ?? -1n, end);
   } catch (error) {
     if (error instanceof Fault && error.code === 'LOG_TRUNCATED') throw error;
   }
 }
 
 /** The fault when the log does not reach the place where we must go on; undefined when it does. */
-export async function truncation(parts: KafkaParts, next: CommitPoint): Promise<Fault | undefined> {
+export async function truncation(
+  parts: Pick<KafkaParts, 'options' | 'about'>,
+  next: CommitPoint,
+  what?: string,
+): Promise<Fault | undefined> {
   const end = (await endsOf(parts, [next.topic])).find((e) => e.partition === next.partition);
   if (end !== undefined && end.first <= next.offset && end.end >= next.offset) return undefined;
-  return truncated(next, `the log has ${end?.first ?? '?'} to ${end?.end ?? '?'}`);
+  return truncated(next, `the log has ${end?.first ?? '?'} to ${end?.end ?? '?'}`, what);
 }

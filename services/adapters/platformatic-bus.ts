@@ -1,8 +1,8 @@
 // The event bus over @platformatic/kafka. Consuming is in platformatic-subscription.ts, reading without a group in
 // platformatic-reader.ts. Its groups can be shared with kafkajs members: both say and read the same.
-import { compatibilityPartitioner, ProduceAcks, Producer } from '@platformatic/kafka';
+import { compatibilityPartitioner, ProduceAcks, Producer, type SendOptions } from '@platformatic/kafka';
 import type { EventBus, OutgoingRecord } from '../ports/event-bus.ts';
-import { publisher } from './bus-publisher.ts';
+import { publisher, type Sender } from './bus-publisher.ts';
 import { within } from './answered.ts';
 import type { KafkaBusOptions } from './kafka-offsets.ts';
 import { clientOptions, openAsking } from './platformatic-client.ts';
@@ -17,14 +17,7 @@ export function platformaticBus(options: KafkaBusOptions): EventBus {
   // The publisher tries again: the library would do so for a missing topic too, and all others would wait for that.
   const producer = new Producer({ ...clientOptions(options), retries: 0 });
   const publishing = publisher({
-    send: async (records) => {
-      await producer.send({
-        messages: records.map((r) => messageOf(options.prefix, r)),
-        acks: ProduceAcks.ALL,
-        // The default one does not deal keys as Java's and kafkajs' do: a key would change its partition.
-        partitioner: compatibilityPartitioner,
-      });
-    },
+    send: sendWith(producer, options.prefix),
     existing: (topics) => asking.find(topics),
     close: async () => await within(CLOSE_MS, producer.close()),
   });
@@ -45,6 +38,30 @@ export function platformaticBus(options: KafkaBusOptions): EventBus {
       await publishing.close();
       await within(CLOSE_MS, asking.close());
     },
+  };
+}
+
+interface Sending {
+  send(options: SendOptions<Buffer, Buffer, Buffer, Buffer>): Promise<unknown>;
+  clearMetadata(): void;
+}
+
+/** One request over the library's producer. @param prefix before the names of the topics */
+export function sendWith(producer: Sending, prefix: string): Sender['send'] {
+  return async (records) => {
+    try {
+      await producer.send({
+        messages: records.map((r) => messageOf(prefix, r)),
+        acks: ProduceAcks.ALL,
+        // The default one does not deal keys as Java's and kafkajs' do: a key would change its partition.
+        partitioner: compatibilityPartitioner,
+      });
+    } catch (error) {
+      // The library looks for other leaders in a try of its own only, and it has none: each of ours would ask a broker that is gone,
+      // until what it knows is a minute old, and the other brokers' records of the request would be in the log each time.
+      producer.clearMetadata();
+      throw error;
+    }
   };
 }
 

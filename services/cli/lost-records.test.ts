@@ -41,6 +41,16 @@ test('only the partitions whose place is gone are found, each in its own group',
   ]);
 });
 
+test('a group that goes on while it is looked at has lost nothing', async () => {
+  let done = 0n;
+  const offsets: Pick<GroupOffsets, 'topics' | 'ends' | 'committed'> = {
+    topics: async () => [AVAILABLE],
+    ends: async () => [{ topic: AVAILABLE, partition: 0, first: 0n, end: ++done }],
+    committed: async () => [{ topic: AVAILABLE, partition: 0, offset: ++done }],
+  };
+  expect(await lostPlaces(offsets as GroupOffsets, groupsOf('ingest') ?? [])).toEqual([]);
+});
+
 test('what can be restored is not given up, and withdrawals only when their topic is named', () => {
   expect(acceptRefusal(AVAILABLE, false)).toBeUndefined();
   expect(acceptRefusal('ct.research.study-anonymised.v1', true)).toBe('RESTORE_INSTEAD');

@@ -41,8 +41,10 @@ export async function lostPlaces(offsets: GroupOffsets, groups: readonly Consume
   const found: LostPlace[] = [];
   for (const { group, topics } of groups) {
     const there = await offsets.topics(topics);
+    // Before the ends: a group that runs goes on meanwhile.
+    const committed = await offsets.committed(group, there);
     const ends = new Map((await offsets.ends(there)).map((e) => [`${e.topic}/${e.partition}`, e]));
-    for (const { topic, partition, offset } of await offsets.committed(group, there)) {
+    for (const { topic, partition, offset } of committed) {
       const end = ends.get(`${topic}/${partition}`);
       const loss = end === undefined ? undefined : lossOf(offset, end);
       if (loss !== undefined) found.push({ group, topic, partition, committed: offset, ...loss });

@@ -9,6 +9,7 @@ import { topicPlans } from '../../services/adapters/kafka-topics.ts';
 import { platformaticBus } from '../../services/adapters/platformatic-bus.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
 import type { BusClient, EventBus, Lease, OutgoingRecord, Subscription } from '../../services/ports/event-bus.ts';
+import { wholeRecord } from '../../services/runtime/retry.ts';
 import { busSuite } from '../contract/bus-suite.ts';
 import { until } from '../shared/test-context.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
@@ -187,6 +188,30 @@ export function kafkaBusSuite(name: BusClient, { prefix, busAs, createTopic }: B
     lease?.ack();
     await expect(s.take(AbortSignal.timeout(20_000))).rejects.toMatchObject({ code: 'LOG_TRUNCATED' });
     await s.stop();
+  });
+
+  test('LOG_TRUNCATED while reading: records that were deleted between the look at the ends and their reading', async () => {
+    await createTopic('unread.v1', 1);
+    const bus = await busAs();
+    await bus.publish(Array.from({ length: 5 }, (_, i) => event('unread.v1', `k${i}`)));
+    const ends = await bus.ends(['unread.v1']);
+    expect(await Array.fromAsync(bus.read(ends), (r) => r.key)).toEqual(['k0', 'k1', 'k2', 'k3', 'k4']);
+    await deleteBefore(prefix, 'unread.v1', '3');
+    await expect(Array.fromAsync(bus.read(ends))).rejects.toMatchObject({ code: 'LOG_TRUNCATED', retryable: false });
+  });
+
+  test('BAD_EVENT: a parked reference whose bytes have left the log, whether later records are there or none', async () => {
+    await createTopic('parked.v1', 1);
+    const bus = await busAs();
+    await bus.publish([event('parked.v1', 'large'), event('parked.v1', 'later')]);
+    const [first] = await Array.fromAsync(bus.read(await bus.ends(['parked.v1'])));
+    if (first === undefined) throw new Error('nothing was published');
+    const origin = { record: { ...first, value: new Uint8Array() }, attempts: 1, away: 0, reference: sha256Hex('large') };
+    expect((await wholeRecord(bus, origin, never)).value).toEqual(first.value);
+    for (const offset of ['1', '2']) {
+      await deleteBefore(prefix, 'parked.v1', offset);
+      await expect(wholeRecord(bus, origin, never)).rejects.toMatchObject({ code: 'BAD_EVENT', retryable: false });
+    }
   });
 
   // Shown by order: while the one is not answered, the others are. With the clients' own tries they waited for it, 6 to 17 s each.
