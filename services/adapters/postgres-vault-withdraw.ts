@@ -3,11 +3,14 @@
 import type { Logger } from 'pino';
 import type { ClinicalRevision, ResearchStudyId, StudyInstanceUid, CentreId, SubjectId } from '../kernel/ids.ts';
 import { Fault } from '../kernel/fault.ts';
+import type { EventIn } from '../kernel/stage.ts';
 import type { QueuedEvent, Queryable, Transaction } from '../ports/database.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
+import type { OutboxRow } from '../ports/outbox.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';
 import { ERASING_STAGES } from '../ports/withdrawals.ts';
 import type { ErasingStage, Receipt, ToErase, Withdrawals } from '../ports/withdrawals.ts';
+import { avroCodec } from './avro-codec.ts';
 import { postgresDatabase } from './postgres-database.ts';
 import type { OutboxTable } from './postgres-database.ts';
 import { lockPatient, newPool, openTables } from './postgres-vault-session.ts';
@@ -65,12 +68,34 @@ export const openPostgresWithdrawals = async (o: PostgresWithdrawalsOptions): Pr
     },
     note: (requestId, stage, erased, isDone) => db.transaction((tx) => note(tx, requestId, { stage, ...erased, isDone })),
     tellOpenAgain: () => db.transaction(tellOpenAgain),
-    next: db.next,
+    next: async (limit) => (await db.next(limit)).map((row) => underIdsOf(o.codec, row)),
     markSent: db.markSent,
     depth: db.depth,
     highest: db.highest,
     close: () => db.close(),
   };
+};
+
+/** Ids of schemas/ids.json, which a command writes that was not told of the deployment's registry. */
+const plainCodec = avroCodec();
+
+/**
+ * The row as the stages can read it. Who withdraws by the vault's two files alone knows no registry: under a foreign schema id
+ * the event would wait for ever, with the patient denied and nothing erased.
+ */
+const underIdsOf = (codec: EventCodec, row: OutboxRow): OutboxRow => {
+  if (readBy(codec, row) !== undefined) return row;
+  const event = readBy(plainCodec, row);
+  return event === undefined ? row : { ...row, value: codec.encode(event, event).value };
+};
+
+const readBy = (codec: EventCodec, row: OutboxRow): EventIn | undefined => {
+  try {
+    return codec.decode({ ...row, partition: 0, offset: 0n, timestampMs: 0 });
+  } catch (error) {
+    if (error instanceof Fault) return undefined;
+    throw error;
+  }
 };
 
 const openCrypto = async (o: PostgresWithdrawalsOptions): Promise<VaultCrypto> => {

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import pino from 'pino';
+import ids from '../../schemas/ids.json' with { type: 'json' };
 import { createDatabase } from '../../deploy/local/postgres.ts';
 import { avroCodec } from '../../services/adapters/avro-codec.ts';
 import { postgresDatabase } from '../../services/adapters/postgres-database.ts';
@@ -12,8 +13,10 @@ import { lockPatient } from '../../services/adapters/postgres-vault-session.ts';
 import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
 import { openPostgresWithdrawals, type WithdrawalsSource } from '../../services/adapters/postgres-vault-withdraw.ts';
 import { RESEARCH_IDS } from '../../services/anonymise/withdraw-ids.ts';
+import { Fault } from '../../services/kernel/fault.ts';
 import { centreId, clinicalKey, type ClinicalRevision, type StudyInstanceUid, type SubjectId } from '../../services/kernel/ids.ts';
 import type { IdentityVault, SubjectKeys } from '../../services/ports/identity-vault.ts';
+import type { OutboxRow } from '../../services/ports/outbox.ts';
 import { ERASING_STAGES, type Receipt } from '../../services/ports/withdrawals.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
@@ -249,4 +252,35 @@ test('the event of a withdrawal that is not complete is told again with its id, 
   expect(again[0]?.value).toEqual(told?.value);
   expect(over?.id).toBeDefined();
   for (const requestId of requests.slice(0, 2)) expect(await withdrawals.toErase(requestId)).toBeDefined();
+});
+
+test('a withdrawal by a command that knows no registry is published with the schema ids of the stages', async () => {
+  await events();
+  await seen('no registry');
+  const { requestId } = receiptOf(await withdrawals.withdrawPatient(person('no registry'), 'tester'));
+  // Of each schema another id, which schemas/ids.json gives to a schema of another type, or to none.
+  const registryIds = new Map(Object.entries(ids).map(([file, id]) => [file, id + 1]));
+  const ofStages = avroCodec({ registryIds });
+  const [plain] = await withdrawals.next(1);
+  const inStage = await openPostgresWithdrawals({
+    connectionString: url,
+    key,
+    codec: ofStages,
+    log: pino({ level: 'silent' }),
+    ids: RESEARCH_IDS,
+  });
+  try {
+    const read = (row: OutboxRow | undefined) => ofStages.decode({ ...row!, partition: 0, offset: 0n, timestampMs: 0 });
+    expect(() => read(plain)).toThrow(Fault);
+    const [row] = await inStage.next(1);
+    expect(read(row)).toMatchObject({ id: plain?.eventId, sequence: plain?.sequence, value: { requestId } });
+    expect({ ...row, value: null }).toEqual({ ...plain, value: null });
+    // One of its own is as it was written.
+    await seen('by a stage');
+    await inStage.withdrawPatient(person('by a stage'), 'tester');
+    const { rows } = await pool.query<{ value: Buffer }>('select value from outbox order by sequence desc limit 1');
+    expect((await inStage.next(10)).at(-1)?.value).toEqual(rows[0]?.value);
+  } finally {
+    await inStage.close();
+  }
 });
