@@ -210,6 +210,7 @@ async function enqueue(query: Queryable['query'], o: PostgresOptions, events: re
   ]);
   if (counter === undefined) throw new Error('outbox_counter has no row');
   // Enqueued before (a person pressed twice, a command ran again): the row that stands is the event.
+  const again = written.filter(({ event_id }) => named.get(event_id)?.again === true).map(({ event_id }) => event_id);
   for (const { event_id } of written) named.delete(event_id);
   const rowsToAdd = [...named].map(([id, event], i) => {
     const sequence = BigInt(counter.last) + BigInt(i + 1);
@@ -218,6 +219,8 @@ async function enqueue(query: Queryable['query'], o: PostgresOptions, events: re
   });
   await Promise.all([
     query('update outbox_counter set last = last + $1', [rowsToAdd.length]),
+    // What an erasure has blanked stays untold.
+    ...(again.length === 0 ? [] : [query("update outbox set sent_at = null where event_id = any($1::text[]) and value <> ''", [again])]),
     ...rowsToAdd.map((row) =>
       query('insert into outbox (sequence, event_id, topic, key, value, headers) values ($1, $2, $3, $4, $5, $6)', row),
     ),

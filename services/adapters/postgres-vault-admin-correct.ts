@@ -11,6 +11,7 @@ import { postgresDatabase } from './postgres-database.ts';
 import { openVaultSession, patientOfPseudonym, studiesOf } from './postgres-vault-admin.ts';
 import type { AffectedStudy, VaultAdminOptions, VaultReading, VaultStudy } from './postgres-vault-admin.ts';
 import { lockPatient, VaultRefusal } from './postgres-vault-session.ts';
+import { withdrawnEvent } from './postgres-vault-withdraw.ts';
 import { newId, newSecret } from './vault-crypto.ts';
 
 /** A patient by one of their ids, or by their pseudonym. */
@@ -231,7 +232,7 @@ const retire = async (tx: Transaction, { crypto }: VaultReading, done: Done): Pr
       row,
       JSON.stringify({ from, by, requestId, studies: studies.length }),
     ]);
-  await tx.enqueue({ type: 'ctstream.clinical.v1.PatientWithdrawn', value: { requestId, subjectRow: from }, cause: requestId });
+  await tx.enqueue(withdrawnEvent(requestId, from));
   return { requestId, kind, retired, studies: studies.map(shown) };
 };
 

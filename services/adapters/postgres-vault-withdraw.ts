@@ -3,11 +3,14 @@
 import type { Logger } from 'pino';
 import type { ClinicalRevision, ResearchStudyId, StudyInstanceUid, CentreId, SubjectId } from '../kernel/ids.ts';
 import { Fault } from '../kernel/fault.ts';
-import type { Queryable, Transaction } from '../ports/database.ts';
+import type { EventIn } from '../kernel/stage.ts';
+import type { QueuedEvent, Queryable, Transaction } from '../ports/database.ts';
 import type { EventCodec } from '../ports/event-codec.ts';
+import type { OutboxRow } from '../ports/outbox.ts';
 import type { PatientKey } from '../ports/identity-vault.ts';
 import { ERASING_STAGES } from '../ports/withdrawals.ts';
 import type { ErasingStage, Receipt, ToErase, Withdrawals } from '../ports/withdrawals.ts';
+import { avroCodec } from './avro-codec.ts';
 import { postgresDatabase } from './postgres-database.ts';
 import type { OutboxTable } from './postgres-database.ts';
 import { lockPatient, newPool, openTables } from './postgres-vault-session.ts';
@@ -34,8 +37,16 @@ export interface ResearchIds {
 
 const SUBJECT_PAGE = 1000;
 
+export interface WithdrawalsSource extends Withdrawals, OutboxTable {
+  /**
+   * Puts the event of every withdrawal that is not complete into the outbox once more, with the id that it had: the log may
+   * have lost it, or the restored vault its row, and nobody else would tell it again. Answers how many there are.
+   */
+  tellOpenAgain(): Promise<number>;
+}
+
 /** @throws Fault VAULT_UNAVAILABLE or DATABASE_UNAVAILABLE; BAD_CONFIG when the key is another one */
-export const openPostgresWithdrawals = async (o: PostgresWithdrawalsOptions): Promise<Withdrawals & OutboxTable> => {
+export const openPostgresWithdrawals = async (o: PostgresWithdrawalsOptions): Promise<WithdrawalsSource> => {
   const crypto = await openCrypto(o);
   const db = await postgresDatabase({ url: o.connectionString, codec: o.codec, source: 'withdraw', log: o.log, poolSize: 3 });
   const made: Making = { crypto, ids: o.ids };
@@ -58,12 +69,35 @@ export const openPostgresWithdrawals = async (o: PostgresWithdrawalsOptions): Pr
       return row?.box ? (JSON.parse(crypto.open(row.box, requestId).toString()) as ToErase) : undefined;
     },
     note: (requestId, stage, erased, isDone) => db.transaction((tx) => note(tx, requestId, { stage, ...erased, isDone })),
-    next: db.next,
+    tellOpenAgain: () => db.transaction(tellOpenAgain),
+    next: async (limit) => (await db.next(limit)).map((row) => underIdsOf(o.codec, row)),
     markSent: db.markSent,
     depth: db.depth,
     highest: db.highest,
     close: () => db.close(),
   };
+};
+
+/** Ids of schemas/ids.json, which a command writes that was not told of the deployment's registry. */
+const plainCodec = avroCodec();
+
+/**
+ * The row as the stages can read it. Who withdraws by the vault's two files alone knows no registry: under a foreign schema id
+ * the event would wait for ever, with the patient denied and nothing erased.
+ */
+const underIdsOf = (codec: EventCodec, row: OutboxRow): OutboxRow => {
+  if (readBy(codec, row) !== undefined) return row;
+  const event = readBy(plainCodec, row);
+  return event === undefined ? row : { ...row, value: codec.encode(event, event).value };
+};
+
+const readBy = (codec: EventCodec, row: OutboxRow): EventIn | undefined => {
+  try {
+    return codec.decode({ ...row, partition: 0, offset: 0n, timestampMs: 0 });
+  } catch (error) {
+    if (error instanceof Fault) return undefined;
+    throw error;
+  }
 };
 
 const openCrypto = async (o: PostgresWithdrawalsOptions): Promise<VaultCrypto> => {
@@ -123,6 +157,22 @@ const findSubject = async (
   }
 };
 
+const tellOpenAgain = async (tx: Transaction): Promise<number> => {
+  const open = await tx.query<{ request_id: string }>(
+    'select request_id from withdrawals where completed_at is null order by requested_at, request_id',
+  );
+  // The patient's row stands in the event that is there. Where that is gone too, nobody knows it, and it is a key only.
+  await tx.enqueue(open.map(({ request_id }) => ({ ...withdrawnEvent(request_id, request_id), again: true })));
+  return open.length;
+};
+
+/** One of a request: whoever tells it, and however often, its id is the same. */
+export const withdrawnEvent = (requestId: string, subjectRow: string): QueuedEvent => ({
+  type: 'ctstream.clinical.v1.PatientWithdrawn',
+  value: { requestId, subjectRow },
+  cause: requestId,
+});
+
 /** Undefined when the patient's row is gone. */
 const withdraw = async (tx: Transaction, made: Making, subjectRow: string, by: string): Promise<Receipt | undefined> => {
   await lockPatient(tx, subjectRow);
@@ -144,7 +194,7 @@ const withdraw = async (tx: Transaction, made: Making, subjectRow: string, by: s
   const rows = await deletePatient(tx, subjectRow);
   await note(tx, requestId, { stage: 'anonymise', objects: 0, rows, isDone: false });
   await tx.query("insert into audit (action, detail) values ('withdrawn', $1)", [JSON.stringify({ by, request: requestId })]);
-  await tx.enqueue({ type: 'ctstream.clinical.v1.PatientWithdrawn', value: { requestId, subjectRow }, cause: requestId });
+  await tx.enqueue(withdrawnEvent(requestId, subjectRow));
   return receiptOf(tx, requestId);
 };
 

@@ -42,6 +42,8 @@ await runProcess({ name: anonymiseAndWithdraw.name, zone: anonymiseAndWithdraw.z
   const codec = await openCodec(env.SCHEMA_REGISTRY_URL);
   const withdrawals = await openPostgresWithdrawals({ connectionString, key, codec, log: ctx.log, ids: RESEARCH_IDS });
   ctx.onStop(() => withdrawals.close());
+  const open = await withdrawals.tellOpenAgain();
+  if (open > 0) ctx.log.info({ open }, 'withdrawals that are not complete are told again');
   const bus = await openBus({ ...kafkaOptions(env), clientId: anonymiseAndWithdraw.name, log: ctx.log });
   ctx.onStop(() => bus.close());
   // Ids of a centre that the file does not name still never meet those of another.

@@ -55,7 +55,7 @@ export async function lostPlaces(offsets: GroupOffsets, groups: readonly Consume
 
 /**
  * - `RESTORE_INSTEAD`: an event of the research zone lies in the event log whole (records in retry topics don't);
- * - `WITHDRAWALS`: a withdrawal that anonymise never sees is never erased. It takes the topic's name to go on all the same.
+ * - `WITHDRAWALS`: a withdrawal is erased late, when anonymise tells it again at its start. It takes the topic's name to go on.
  */
 export type AcceptRefusal = 'RESTORE_INSTEAD' | 'WITHDRAWALS';
 
@@ -84,7 +84,7 @@ export function nextSteps(stage: string, topics: readonly string[]): string[] {
       : []),
     ...(topics.some((t) => typeOfTopic(t) === PATIENT_WITHDRAWN)
       ? [
-          "Tell the privacy role: a withdrawal whose 'ctstream withdraw receipt' does not complete was lost, and nothing of it is erased by itself.",
+          "Tell the privacy role: withdrawals may have been lost. anonymise tells each that is not complete again when it starts; 'ctstream withdraw receipt' has to say complete some hours later.",
         ]
       : []),
     "Then 'ctstream account' has to say 0 unaccounted.",

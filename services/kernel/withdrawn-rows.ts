@@ -11,7 +11,7 @@ interface Rows {
 
 interface Outbox {
   forget(keys: readonly string[]): Promise<{ readonly unsent: number }>;
-  enqueue(event: NewEvent & { cause: string }): Promise<void>;
+  enqueue(event: NewEvent & { cause: string; again: boolean }): Promise<void>;
 }
 
 /** Ordinal of a study that is withdrawn whole: above every revision's. */
@@ -90,7 +90,7 @@ export async function noteErased(
   return { rows: state.rows, sinceMs: Number(state.since_ms), unsent };
 }
 
-/** The last erasure is done: says so, and keeps the subject's name alone. `cause` is the id of the withdrawal's event. */
+/** The last erasure is done: says so, once more where a withdrawal is told again whose reports were lost, and keeps the subject's name alone. `cause` is the id of the withdrawal's event. */
 export async function tellErased(
   tx: Rows & Pick<Outbox, 'enqueue'>,
   stage: string,
@@ -99,5 +99,5 @@ export async function tellErased(
   cause: string,
 ): Promise<void> {
   await tx.query("UPDATE withdrawn SET studies = '{}' WHERE subject_id = $1", [subjectId]);
-  await tx.enqueue({ type: 'ctstream.research.v1.ErasureDone', value: { subjectId, stage, objects: 0, rows }, cause });
+  await tx.enqueue({ type: 'ctstream.research.v1.ErasureDone', value: { subjectId, stage, objects: 0, rows }, cause, again: true });
 }

@@ -6,7 +6,12 @@ export interface Queryable {
   query<Row extends object = Record<string, unknown>>(sql: string, params?: readonly unknown[]): Promise<readonly Row[]>;
 }
 
-export type QueuedEvent = NewEvent & { cause: string; ordinal?: number };
+export type QueuedEvent = NewEvent & {
+  cause: string;
+  ordinal?: number;
+  /** Publish it once more where it was published before, with its id and number: whoever waits for it may have lost it. */
+  again?: boolean;
+};
 
 /**
  * Statements run in the order in which they were called. Those that need nothing of each other's answers are called

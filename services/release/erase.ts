@@ -200,6 +200,8 @@ export async function eraseSubject(ports: ErasePorts, withdrawal: SubjectWithdra
       type: 'ctstream.research.v1.ErasureDone',
       value: { subjectId, stage: 'release', objects: state?.objects ?? 0, rows },
       cause,
+      // A withdrawal may be told again because the reports were lost.
+      again: true,
     });
     return true;
   }, signal);

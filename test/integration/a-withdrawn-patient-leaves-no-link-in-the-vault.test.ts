@@ -5,17 +5,19 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import pino from 'pino';
+import ids from '../../schemas/ids.json' with { type: 'json' };
 import { createDatabase } from '../../deploy/local/postgres.ts';
 import { avroCodec } from '../../services/adapters/avro-codec.ts';
 import { postgresDatabase } from '../../services/adapters/postgres-database.ts';
 import { lockPatient } from '../../services/adapters/postgres-vault-session.ts';
 import { openPostgresVault } from '../../services/adapters/postgres-vault.ts';
-import { openPostgresWithdrawals } from '../../services/adapters/postgres-vault-withdraw.ts';
+import { openPostgresWithdrawals, type WithdrawalsSource } from '../../services/adapters/postgres-vault-withdraw.ts';
 import { RESEARCH_IDS } from '../../services/anonymise/withdraw-ids.ts';
+import { Fault } from '../../services/kernel/fault.ts';
 import { centreId, clinicalKey, type ClinicalRevision, type StudyInstanceUid, type SubjectId } from '../../services/kernel/ids.ts';
 import type { IdentityVault, SubjectKeys } from '../../services/ports/identity-vault.ts';
-import { ERASING_STAGES, type Receipt, type Withdrawals } from '../../services/ports/withdrawals.ts';
-import type { OutboxSource } from '../../services/ports/outbox.ts';
+import type { OutboxRow } from '../../services/ports/outbox.ts';
+import { ERASING_STAGES, type Receipt } from '../../services/ports/withdrawals.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
 const key = randomBytes(32);
@@ -26,7 +28,7 @@ const revision = (name: string): ClinicalRevision => name as ClinicalRevision;
 const person = (patientId: string) => ({ namespace: 'issuer:H', patientId });
 
 let vault: IdentityVault;
-let withdrawals: Withdrawals & OutboxSource;
+let withdrawals: WithdrawalsSource;
 let pool: pg.Pool;
 let url: string;
 
@@ -225,4 +227,60 @@ test('the receipt is complete when all have reported; then no identifier leads t
   await pool.query("update withdrawals set kind = 'correction' where request_id = $1", [requestId]);
   expect(await withdrawals.withdrawSubject(pseudonym, 'tester')).toBeUndefined();
   expect((await withdrawals.receipt(requestId))?.kind).toBe('correction');
+});
+
+test('the event of a withdrawal that is not complete is told again with its id, also when its row is lost; of a complete one it is not', async () => {
+  for (const { request_id } of (await pool.query<{ request_id: string }>('select request_id from withdrawals')).rows)
+    for (const stage of ERASING_STAGES) await withdrawals.note(request_id, stage, { objects: 0, rows: 0 }, true);
+  await events();
+  const requests: string[] = [];
+  for (const name of ['told', 'row lost', 'over']) {
+    await seen(name);
+    requests.push(receiptOf(await withdrawals.withdrawPatient(person(name), 'tester')).requestId);
+  }
+  const [told, rowLost, over] = await events();
+  for (const stage of ERASING_STAGES) await withdrawals.note(requests[2] ?? '', stage, { objects: 0, rows: 0 }, true);
+  await pool.query('delete from outbox where event_id = $1', [rowLost?.id]);
+  expect(await withdrawals.next(10)).toEqual([]);
+
+  expect(await withdrawals.tellOpenAgain()).toBe(2);
+  const again = await events();
+  expect(again.map(({ id, value }) => [id, 'requestId' in value ? value.requestId : undefined])).toEqual([
+    [told?.id, requests[0]],
+    [rowLost?.id, requests[1]],
+  ]);
+  expect(again[0]?.value).toEqual(told?.value);
+  expect(over?.id).toBeDefined();
+  for (const requestId of requests.slice(0, 2)) expect(await withdrawals.toErase(requestId)).toBeDefined();
+});
+
+test('a withdrawal by a command that knows no registry is published with the schema ids of the stages', async () => {
+  await events();
+  await seen('no registry');
+  const { requestId } = receiptOf(await withdrawals.withdrawPatient(person('no registry'), 'tester'));
+  // Of each schema another id, which schemas/ids.json gives to a schema of another type, or to none.
+  const registryIds = new Map(Object.entries(ids).map(([file, id]) => [file, id + 1]));
+  const ofStages = avroCodec({ registryIds });
+  const [plain] = await withdrawals.next(1);
+  const inStage = await openPostgresWithdrawals({
+    connectionString: url,
+    key,
+    codec: ofStages,
+    log: pino({ level: 'silent' }),
+    ids: RESEARCH_IDS,
+  });
+  try {
+    const read = (row: OutboxRow | undefined) => ofStages.decode({ ...row!, partition: 0, offset: 0n, timestampMs: 0 });
+    expect(() => read(plain)).toThrow(Fault);
+    const [row] = await inStage.next(1);
+    expect(read(row)).toMatchObject({ id: plain?.eventId, sequence: plain?.sequence, value: { requestId } });
+    expect({ ...row, value: null }).toEqual({ ...plain, value: null });
+    // One of its own is as it was written.
+    await seen('by a stage');
+    await inStage.withdrawPatient(person('by a stage'), 'tester');
+    const { rows } = await pool.query<{ value: Buffer }>('select value from outbox order by sequence desc limit 1');
+    expect((await inStage.next(10)).at(-1)?.value).toEqual(rows[0]?.value);
+  } finally {
+    await inStage.close();
+  }
 });

@@ -143,6 +143,13 @@ const rowsWith = async (words: readonly string[]): Promise<string[]> => {
   return [...new Set(found)].sort();
 };
 
+const inVault = async (sql: string): Promise<void> => {
+  const client = new pg.Client({ connectionString: p.provisioned.databases.vault });
+  await client.connect();
+  await client.query(sql);
+  await client.end();
+};
+
 const eventsOf = async (topic: string): Promise<EventIn[]> => {
   const events: EventIn[] = [];
   for await (const record of p.ports.bus.read(await p.ports.bus.ends([topic]))) events.push(p.ports.codec.decode(record));
@@ -201,12 +208,16 @@ test('released, queued and retrying studies of a withdrawn patient all go; nothi
 
   const patient = `iss-${p.provisioned.centres[0]}:${released.patientId}`;
   await expect(ctstream('withdraw', '--patient', patient, '--yes', ...tokenOf('security'))).rejects.toMatchObject({ code: 1 });
+  await p.stages.kill('anonymise', 'SIGTERM');
   const shown = (await withdraw('--patient', patient)) as ReceiptShown;
   expect(shown).toMatchObject({ state: 'erasing', refusal: 'in force' });
   const during = await p.follower.account(AbortSignal.timeout(60_000));
   expect(during.totals.unaccounted).toBe(0);
   // Assess has not reported: asked again, it is the same request.
   expect(await withdraw('--patient', patient)).toMatchObject({ requestId: shown.requestId, state: 'erasing' });
+  // As after the loss of a log that had the withdrawal: anonymise tells it again when it starts.
+  await inVault('update outbox set sent_at = now()');
+  await p.stages.start('anonymise');
   await p.stages.start('assess', erasing);
   const complete = (await withdraw('--pseudonym', subjectId, '--wait')) as ReceiptShown;
   expect(complete).toMatchObject({ requestId: shown.requestId, state: 'complete' });

@@ -487,3 +487,17 @@ test('what comes late, from a retry or a replay, yields nothing', async () => {
   expect(await closeRound(databases.select, COHORT, 3_600_000)).toBeUndefined();
   expect(await claimAll('clara')).toEqual([]);
 }, 60_000);
+
+test('a withdrawal that is told again, since the reports of it were lost, is reported again by every stage under the same id', async () => {
+  const idsOf = (events: readonly { id: string; value: { stage: string } }[]): string[] =>
+    events.map(({ id, value }) => `${value.stage} ${id}`).sort();
+  const before = idsOf(await kit.events('ctstream.research.v1.ErasureDone'));
+  await kit.publish('anonymise', [
+    { type: 'ctstream.research.v1.SubjectWithdrawn', value: { subjectId: GONE, studies: null }, id: 'withdrawn-1' },
+  ]);
+  const after = await eventually('four reports more', async () => {
+    const events = await kit.events('ctstream.research.v1.ErasureDone');
+    return events.length >= before.length + 4 && events;
+  });
+  expect(idsOf(after)).toEqual([...before, ...before].sort());
+}, 60_000);

@@ -143,6 +143,21 @@ test('events that are queued together have one sequence after the other, without
   expect(await db.highest()).toBe(4n);
 });
 
+test('an event that is told again goes out once more with its id and number, but not what an erasure has blanked', async () => {
+  const db = await open({ url: await freshUrl() });
+  await db.transaction((tx) => tx.enqueue([excluded('a'), excluded('b'), excluded('c')]));
+  const told = await db.next(10);
+  await db.markSent(told.map((r) => r.sequence));
+  await db.transaction((tx) => tx.forget(['b']));
+  const again = ['a', 'b', 'd'].map((study) => ({ ...excluded(study), again: true }));
+  await db.transaction((tx) => tx.enqueue([...again, excluded('c')]));
+  expect((await db.next(10)).map((r) => [r.sequence, r.key])).toEqual([
+    [1n, 'a'],
+    [4n, 'd'],
+  ]);
+  expect((await db.next(1))[0]).toEqual(told[0]);
+});
+
 test('of statements that are called together one that fails undoes them all, and the connection goes on', async () => {
   const db = await open({ poolSize: 1 });
   const add = (tx: Transaction, study: string): Promise<unknown> => tx.query('insert into tasks (study) values ($1)', [study]);

@@ -2,15 +2,17 @@
 // time, the same answers, an archive that goes on where it was, and stages that start on it and make nothing twice.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { execFile } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import pg from 'pg';
 import { storeUser } from '../../deploy/local/provision.ts';
 import { kafkaLogWriter } from '../../services/adapters/kafka-log-writer.ts';
 import { applyTopics } from '../../services/adapters/kafka-topics.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { avroCodec } from '../../services/adapters/avro-codec.ts';
+import { postgresDatabase, type OutboxTable } from '../../services/adapters/postgres-database.ts';
 import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
 import { archivedPartitions } from '../../services/event-log/archived-log.ts';
 import { archiveOnce, newState } from '../../services/event-log/archive.ts';
@@ -18,7 +20,9 @@ import { openDuckDb } from '../../services/event-log/parquet.ts';
 import { createViews, mirrorLog, runQuery } from '../../services/event-log/query.ts';
 import { restoreLog, type Restored } from '../../services/event-log/restore.ts';
 import { Fault } from '../../services/kernel/fault.ts';
+import type { ResearchRevision, ResearchStudyId } from '../../services/kernel/ids.ts';
 import { typeOfTopic } from '../../services/kernel/route.ts';
+import type { QueuedEvent } from '../../services/ports/database.ts';
 import type { BusRecord, EventBus } from '../../services/ports/event-bus.ts';
 import { createLog } from '../../services/runtime/log.ts';
 import { sendPhantom, startPipeline, until, type Pipeline } from './pipeline.ts';
@@ -128,6 +132,39 @@ const objectsOf = async (): Promise<string[]> => {
   return found;
 };
 
+/** Events of select after the last that was archived: one told, one told and erased since, one not told yet. */
+async function lostInSelect(): Promise<OutboxTable> {
+  const log = createLog('test', 'silent');
+  const database = await postgresDatabase({ url: p.provisioned.databases.select, codec: avroCodec(), source: 'select', log });
+  ends.push(() => database.close());
+  const revision = 'r' as ResearchRevision;
+  const excluded = (study: string): QueuedEvent => ({
+    type: 'ctstream.research.v1.StudyExcluded',
+    value: { studyId: study as ResearchStudyId, revision, cohort: 'late', round: 9, code: 'COHORT_FULL', detail: '' },
+    cause: study,
+  });
+  await database.transaction((tx) => tx.enqueue(['told and lost', 'told and erased'].map(excluded)));
+  await database.markSent((await database.next(100)).map((row) => row.sequence));
+  await database.transaction((tx) => tx.forget(['told and erased']));
+  await database.transaction((tx) => tx.enqueue(excluded('not told yet')));
+  return database;
+}
+
+/** The statements of docs/replay.md in select's database; the copy is psql's, so its rows are inserted here. */
+async function markUnarchived(dir: string): Promise<void> {
+  const text = await readFile(resolve(import.meta.dirname, '../../docs/replay.md'), 'utf8');
+  const indented = (start: string): string => new RegExp(`^    ${start}(?:.*\\n)(?:      .*\\n)*`, 'm').exec(text)?.[0] ?? `no ${start}`;
+  const ids = /query --csv "(.*)" > archived.csv/.exec(text)?.[1] ?? 'no query';
+  await createViews(db, dir);
+  const archived = (await runQuery(db, ids)).rows.map((row) => row['event_id']);
+  const client = new pg.Client({ connectionString: p.provisioned.databases.select });
+  await client.connect();
+  await client.query(indented('create temp table archived'));
+  await client.query('insert into archived select unnest($1::text[])', [archived]);
+  await client.query(indented('update outbox'));
+  await client.end();
+}
+
 test('the restored log is the lost one, and what starts on it makes nothing twice', async () => {
   const [pacs] = p.pacs;
   if (pacs === undefined) throw new Error('no PACS');
@@ -153,6 +190,7 @@ test('the restored log is the lost one, and what starts on it makes nothing twic
     (['centre-gateway', 'ingest', 'anonymise', 'assess', 'select', 'archiver-research'] as const).map((s) => p.stages.kill(s, 'SIGTERM')),
   );
   const objects = await objectsOf();
+  const select = await lostInSelect();
 
   // The first run is killed on its way; the command goes on.
   await applyTopics({ ...access(AGAIN), centres: p.provisioned.centres, partitionsOverride: PARTITIONS });
@@ -187,6 +225,10 @@ test('the restored log is the lost one, and what starts on it makes nothing twic
   const dirAgain = join(p.dir, 'archive-again');
   await mirrorLog(copy, dirAgain);
   expect(await answers(dirAgain)).toEqual(await answers(dir));
+
+  // What the archive never had, select tells again when it starts.
+  await markUnarchived(dir);
+  expect((await select.next(100)).map((row) => row.key)).toEqual(['told and lost', 'not told yet']);
 
   // The groups' offsets are gone with the lost log: assess begins at the start.
   await p.stages.start('assess', { TOPIC_PREFIX: AGAIN });

@@ -74,7 +74,8 @@ export interface Refused extends LostPlace {
 
 const REFUSALS: Readonly<Record<AcceptRefusal, string>> = {
   RESTORE_INSTEAD: 'the event log has these records. Restore them: ctstream log restore (docs/replay.md).',
-  WITHDRAWALS: 'a withdrawal that is lost is never erased. Tell the privacy role first; then name the topic with --topic.',
+  WITHDRAWALS:
+    'withdrawals may be among what is lost. Tell the privacy role first, whose receipts show what is not erased yet; then name the topic with --topic.',
 };
 
 function tableOf(places: readonly LostPlace[]): string {

@@ -80,6 +80,7 @@ function textOf({ partitions, shifts, notRestored }: Restored): string {
           'Start archiver-research with ARCHIVE_ANEW_BEFORE and the time of now: it archives these anew, and a later restore takes --newest-log (docs/replay.md).',
         ]),
     ...(parked === 0 ? [] : [`Not restored: ${parked} retry and dead letters, which are archived as metadata only.`]),
+    'Before select, label-queue and release start: what they had told and the archive lacks is sent again by a statement in their databases (docs/replay.md, "What the archive lacks").',
     'Start the stages: they read from the start of the log and publish what stands again, with the same ids.',
   ].join('\n');
 }

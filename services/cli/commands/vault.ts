@@ -37,7 +37,8 @@ interface CorrectOptions extends VaultOptions, PersonOptions {
 
 async function withCorrections<T>(place: VaultPlace, work: (corrections: VaultCorrections) => Promise<T>): Promise<T> {
   const { connectionString, key, access } = place;
-  // The event of an erasure is encoded with the ids of schemas/ids.json, or of the deployment's registry.
+  // The event of an erasure is encoded with the ids of schemas/ids.json, or of the deployment's registry. anonymise publishes it
+  // under its own.
   const codec = await openCodec(access?.registryUrl);
   const corrections = await openVaultCorrections({ connectionString, key, ids: RESEARCH_IDS, codec, log: pino({ level: 'silent' }) });
   try {

@@ -34,7 +34,7 @@ interface WithdrawOptions extends VaultOptions, Partial<PersonOptions> {
 const POLL_MS = 1000;
 
 async function withWithdrawals<T>(place: VaultPlace, work: (withdrawals: Withdrawals) => Promise<T>): Promise<T> {
-  // The event is encoded with the ids of schemas/ids.json, or of the deployment's registry.
+  // The event is encoded with the ids of schemas/ids.json, or of the deployment's registry. anonymise publishes it under its own.
   const withdrawals = await openPostgresWithdrawals({
     connectionString: place.connectionString,
     key: place.key,
