@@ -32,8 +32,7 @@ export async function claimStudy(store: ObjectStore, manifest: ClinicalManifest,
 
 /** Marks what a published manifest holds. Before its event goes out, so that every stored revision gets its mark. */
 export async function markStored(store: ObjectStore, { study, facts }: ClinicalManifest, signal: AbortSignal): Promise<void> {
-  const options = { ifNoneMatch: true, contentType: 'application/json', signal };
-  await store.put(CLINICAL_BUCKET, contentKeyOf(study, facts.contentDigest), claimBytes(study, facts.centre), options);
+  await createMark(store, contentKeyOf(study, facts.contentDigest), { study, centre: facts.centre }, signal);
 }
 
 /**
@@ -46,14 +45,21 @@ export async function markAgain(
   sequence: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const options = { ifNoneMatch: true, contentType: 'application/json', signal };
-  await store.put(CLINICAL_BUCKET, againKeyOf(study, facts.centre, sequence), claimBytes(study, facts.centre), options);
+  await createMark(store, againKeyOf(study, facts.centre, sequence), { study, centre: facts.centre }, signal);
+}
+
+async function createMark(
+  store: ObjectStore,
+  key: string,
+  { study, centre }: { readonly study: string; readonly centre: string },
+  signal: AbortSignal,
+): Promise<'created' | 'exists'> {
+  return await store.put(CLINICAL_BUCKET, key, claimBytes(study, centre), { ifNoneMatch: true, contentType: 'application/json', signal });
 }
 
 async function ownerOf(store: ObjectStore, study: string, centre: string, signal: AbortSignal): Promise<string> {
   const key = claimKeyOf(study);
-  const options = { ifNoneMatch: true, contentType: 'application/json', signal };
-  if ((await store.put(CLINICAL_BUCKET, key, claimBytes(study, centre), options)) === 'created') return centre;
+  if ((await createMark(store, key, { study, centre }, signal)) === 'created') return centre;
   const standing = await store.getBytes(CLINICAL_BUCKET, key, CLAIM_LIMIT_BYTES, signal);
   // Erased between the two calls.
   if (standing === undefined) throw new Fault('STORE_UNAVAILABLE', true, 'the claim of a study was there and is gone');
