@@ -10,7 +10,7 @@ import { checkSame, readPublished, withdrawnIn } from './published.ts';
 import { SUMS_FILE, sumsText } from './sums.ts';
 import { documentFacts, type TextDeps } from './texts.ts';
 import { RELEASES } from './tombstones.ts';
-import { compareVersions, findVersion, holesBelow, isVersion, lockFacts, VERSION_LOCK, type VersionRow } from './versions.ts';
+import { allVersions, compareVersions, findVersion, holesBelow, isVersion, lockFacts, VERSION_LOCK, type VersionRow } from './versions.ts';
 
 export type AdoptDeps = TextDeps & { readonly database: Database };
 
@@ -43,9 +43,10 @@ export async function adoptPublished(deps: AdoptDeps, signal?: AbortSignal): Pro
 /** Versions in ct-releases that are neither released by this database nor a copy of an approval of it. */
 async function unknownVersions({ database, store }: AdoptDeps, signal?: AbortSignal): Promise<string[]> {
   const there = (await store.folders(RELEASES, signal)).filter(isVersion).toSorted(compareVersions);
+  const rows = new Map((await allVersions(database)).map((row) => [row.version, row]));
   const unknownOnes: string[] = [];
   for (const version of there) {
-    const row = await findVersion(database, version);
+    const row = rows.get(version);
     if (isOurs(row)) continue;
     // SHA256SUMS was copied last.
     if ((await store.head(RELEASES, `${version}/${SUMS_FILE}`, signal)) !== undefined) unknownOnes.push(version);
