@@ -1,15 +1,14 @@
 // Release's database was lost, or comes from a backup: what stands in ct-releases is known again, a withdrawal reaches it, and
 // nothing of it is removed or given another content.
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { join } from 'node:path';
 import type { EventRecord } from '../../schemas/events.gen.ts';
 import { Fault } from '../../services/kernel/fault.ts';
 import { approveRelease } from '../../services/release/approve.ts';
-import { type BuildDeps, buildRelease } from '../../services/release/build.ts';
+import { type BuildDeps, buildRelease, removePrefix } from '../../services/release/build.ts';
 import type { ErasePorts } from '../../services/release/erase.ts';
 import { releaseStage } from '../../services/release/stage.ts';
 import { systemClock } from '../../services/runtime/system.ts';
-import { digestOf, type Kit, openKit, putAssessed, selected, type StageDatabase, takenByNobody } from './research-kit.ts';
+import { digestOf, type Kit, openKit, putAssessed, selected, type StageDatabase, releaseDeps } from './research-kit.ts';
 
 const APPROVED = { approvers: ['Ada Lovelace', 'Grace Hopper'], simulated: true };
 const [FIRST, SECOND] = ['v1.0.0', 'v1.1.0'] as const;
@@ -76,14 +75,7 @@ const forgetAll = async (): Promise<void> => {
 beforeAll(async () => {
   kit = await openKit('outlives');
   database = await kit.database('release');
-  deps = {
-    database,
-    store: kit.store('release'),
-    secret: Buffer.alloc(32, 7),
-    codeVersion: '0.1.0-test',
-    stagingDir: join(kit.dir, 'staging'),
-    takenUntil: takenByNobody,
-  };
+  deps = releaseDeps(kit, database);
   for (const n of [1, 2, 3])
     await putAssessed(kit.store('assess'), selected(n, { volumeDigest: digestOf(volumeOf(n)) }).value, volumeOf(n));
 }, 300_000);
@@ -92,11 +84,7 @@ afterAll(async () => await kit?.end(), 60_000);
 
 beforeEach(async () => {
   await forgetAll();
-  for (const version of [FIRST, SECOND])
-    await deps.store.remove(
-      'ct-releases',
-      (await objects(version)).map((file) => `${version}/${file}`),
-    );
+  for (const version of [FIRST, SECOND]) await removePrefix(deps.store, 'ct-releases', version);
   await feed(0, 4);
   await buildRelease(deps, { version: FIRST });
   await approveRelease(deps, { version: FIRST, ...APPROVED });

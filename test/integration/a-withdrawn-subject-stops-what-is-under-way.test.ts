@@ -20,7 +20,7 @@ import type { FactType } from '../../services/release/facts.ts';
 import { releaseStage } from '../../services/release/stage.ts';
 import { verifyRelease } from '../../services/release/verify.ts';
 import { systemClock, systemRandom } from '../../services/runtime/system.ts';
-import { digestOf, type Kit, openKit, putAssessed, selected, type StageDatabase, takenByNobody } from './research-kit.ts';
+import { digestOf, type Kit, openKit, putAssessed, selected, type StageDatabase, releaseDeps } from './research-kit.ts';
 
 let kit: Kit;
 let database: StageDatabase;
@@ -56,14 +56,7 @@ beforeAll(async () => {
   kit = await openKit('underway');
   database = await kit.database('release');
   outDir = join(kit.dir, 'out');
-  deps = {
-    database,
-    store: kit.store('release'),
-    secret: Buffer.alloc(32, 7),
-    codeVersion: 'test',
-    stagingDir: join(kit.dir, 'staging'),
-    takenUntil: takenByNobody,
-  };
+  deps = releaseDeps(kit, database, { codeVersion: 'test' });
   for (let n = 1; n <= 6; n += 1) await putAssessed(kit.store('assess'), select(n).value, volumeOf(n));
 }, 300_000);
 

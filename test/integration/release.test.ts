@@ -31,6 +31,7 @@ import {
   openKit,
   processContext,
   putAssessed,
+  releaseDeps,
   selected,
   sharedWithLog,
   type StageDatabase,
@@ -96,14 +97,7 @@ const refuse = (n: number, code: 'READER_REJECTED' | 'IDENTITY_VISIBLE' = 'READE
 beforeAll(async () => {
   kit = await openKit('release');
   database = await kit.database('release');
-  deps = {
-    database,
-    store: kit.store('release'),
-    secret: Buffer.alloc(32, 7),
-    codeVersion: '0.1.0-test',
-    stagingDir: join(kit.dir, 'staging'),
-    takenUntil: async () => await takenUntil(kit.bus('release')),
-  };
+  deps = releaseDeps(kit, database, { takenUntil: async () => await takenUntil(kit.bus('release')) });
   const store = kit.store('assess');
   for (let n = 1; n <= 9; n += 1) await putAssessed(store, select(n).value, volumeOf(n));
 }, 300_000);

@@ -18,6 +18,7 @@ import { sha256Hex } from '../../services/kernel/digest.ts';
 import type { ResearchRevision, ResearchStudyId, SiteId, SubjectId } from '../../services/kernel/ids.ts';
 import { topicOf } from '../../services/kernel/route.ts';
 import type { EventIn } from '../../services/kernel/stage.ts';
+import type { BuildDeps } from '../../services/release/build.ts';
 import { filesUnder } from '../../services/release/sums.ts';
 import type { TakenUntil } from '../../services/release/versions.ts';
 import type { EventBus } from '../../services/ports/event-bus.ts';
@@ -124,6 +125,19 @@ export async function openKit(name: string): Promise<Kit> {
 function idOf(e: EventRecord): string {
   const v = e.value;
   return `${e.type}|${'studyId' in v ? v.studyId : ''}|${'revision' in v ? v.revision : ''}`;
+}
+
+/** What release works with in a test, over its own database; no consumer has taken anything from the log unless `over` says so. */
+export function releaseDeps(kit: Kit, database: StageDatabase, over: Partial<BuildDeps> = {}): BuildDeps {
+  return {
+    database,
+    store: kit.store('release'),
+    secret: Buffer.alloc(32, 7),
+    codeVersion: '0.1.0-test',
+    stagingDir: join(kit.dir, 'staging'),
+    takenUntil: takenByNobody,
+    ...over,
+  };
 }
 
 /** For builds of what a test hands to release itself: no consumer has taken it from the log. */
