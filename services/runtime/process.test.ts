@@ -58,6 +58,15 @@ test('healthz, readyz, metrics; SIGTERM ends it with 0 after closing', async () 
   });
 });
 
+test('before its first check it is starting, not ready', async () => {
+  const tiny = start({ DO: 'starting' });
+  const answer = await fetch(`${await urlOf(tiny)}/readyz`);
+  expect(answer.status).toBe(503);
+  expect(await answer.json()).toEqual({ status: 'waiting', reasons: ['starting'] });
+  tiny.child.kill('SIGTERM');
+  expect(await tiny.exit).toBe(0);
+});
+
 describe('exit codes', () => {
   test.each([
     ['fail', 1, /^Error: see the log/m],

@@ -13,7 +13,7 @@ import { startTelemetry, type RunningTelemetry, type Telemetry } from './telemet
 type ProcessEnv = z.output<z.ZodObject<typeof processShape>>;
 
 export interface Health {
-  /** Adds a check of /readyz: true, or the reason why not. */
+  /** Adds a check of /readyz: true, or the reason why not. Before the first one the process is starting. */
   ready(check: () => true | string): void;
   /** Adds what /readyz tells beside its answer, while there is something to tell. */
   note(read: () => string | undefined): void;
@@ -93,7 +93,7 @@ export async function runProcess(
       await serveHealth(
         o.env,
         (request, response) => telemetry.handleMetrics(request, response),
-        () => (abort.signal.aborted ? ['stopping'] : checks.map((c) => c()).filter((a) => a !== true)),
+        () => (abort.signal.aborted ? ['stopping'] : against(checks)),
         () => notes.map((n) => n()).filter((n) => n !== undefined),
         log,
       ),
@@ -106,6 +106,10 @@ export async function runProcess(
   log.info({ exitCode }, 'ended');
   log.flush();
   process.exit(exitCode);
+}
+
+function against(checks: readonly (() => true | string)[]): string[] {
+  return checks.length === 0 ? ['starting'] : checks.map((check) => check()).filter((answer) => answer !== true);
 }
 
 function reportEnd(error: unknown, log: Logger): number {
