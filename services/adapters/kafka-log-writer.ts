@@ -8,6 +8,11 @@ import { setTimestampType, type TimestampType } from './kafka-topics.ts';
 
 const TRIES = 5;
 const PAUSE_MS = 500;
+/**
+ * A broker tells a topic's new setting before its partitions have it: tens of milliseconds on one with work to do, and
+ * other brokers may be further behind. What is written meanwhile has the wrong time for good.
+ */
+const SETTLE_MS = 3000;
 /** Records of a batch that is there only to move the partition's end. */
 const BLANKS = 1000;
 
@@ -48,11 +53,13 @@ export async function kafkaLogWriter(options: KafkaBusOptions): Promise<LogWrite
     await asked('changing whose time records get', () => setTimestampType(admin, names, type));
   };
 
+  const keepTimes = async (topics: readonly string[]): Promise<void> => {
+    for (const topic of topics) restored.add(topic);
+    await times(topics, 'CreateTime');
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  };
+
   const append = async (topic: string, partition: number, at: bigint, records: readonly LogRecord[]): Promise<void> => {
-    if (!restored.has(topic)) {
-      restored.add(topic);
-      await times([topic], 'CreateTime');
-    }
     const messages = records.map((r) => ({
       partition,
       key: r.key,
@@ -66,9 +73,11 @@ export async function kafkaLogWriter(options: KafkaBusOptions): Promise<LogWrite
       if (end !== at)
         throw new Fault('LOG_DIFFERS', false, `${topic}/${partition} ends at ${end}, not at ${at}: something else writes to it`);
       try {
-        await producer.send({ topic: options.prefix + topic, acks: -1, timeout: 30_000, messages });
+        const answers = await producer.send({ topic: options.prefix + topic, acks: -1, timeout: 30_000, messages });
+        if (restored.has(topic)) assertTimesKept(answers, `${topic}/${partition}`);
         return;
       } catch (error) {
+        if (error instanceof Fault) throw error;
         const fault = busFault(error, `restoring ${topic}`);
         if (!fault.retryable || i === TRIES) throw fault;
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
@@ -77,6 +86,7 @@ export async function kafkaLogWriter(options: KafkaBusOptions): Promise<LogWrite
   };
 
   return {
+    keepTimes,
     append,
     beginAt: async (topic, partition, offset) => {
       const now = await ends(topic, partition);
@@ -103,4 +113,9 @@ export async function kafkaLogWriter(options: KafkaBusOptions): Promise<LogWrite
       await Promise.allSettled([producer.disconnect(), admin.disconnect()]);
     },
   };
+}
+
+/** The answer to a Produce request says the time that the broker gave, or -1 when the records kept theirs. */
+function assertTimesKept(answers: readonly kafkajs.RecordMetadata[], place: string): void {
+  if (answers.some(({ logAppendTime = '-1' }) => logAppendTime !== '-1')) throw new Fault('TIMES_NOT_KEPT', false, place);
 }

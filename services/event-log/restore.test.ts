@@ -59,11 +59,14 @@ function emptyLog(topics: readonly string[] = [EXCLUDED, WITHDRAWN, RETRY]): Log
         yield* (partitions.get(`${r.topic}/${r.partition}`) ?? []).filter((x) => x.offset >= r.first && x.offset < r.end);
     },
   };
+  const kept = new Set<string>();
   const writer: LogWriter = {
+    keepTimes: async (names) => names.forEach((topic) => kept.add(topic)),
     append: async (topic, partition, at, records) => {
       if (log.batches-- <= 0) throw new Fault('BUS_UNAVAILABLE', true, 'killed');
       const list = partitions.get(`${topic}/${partition}`) ?? [];
-      for (const [i, r] of records.entries()) list.push({ ...r, topic, partition, offset: at + BigInt(i) });
+      const own = kept.has(topic) ? {} : { timestampMs: Date.now() };
+      for (const [i, r] of records.entries()) list.push({ ...r, ...own, topic, partition, offset: at + BigInt(i) });
     },
     beginAt: async (topic, partition, offset) => {
       partitions.set(`${topic}/${partition}`, []);

@@ -73,6 +73,7 @@ export async function restoreLog(ports: RestorePorts, o: RestoreOptions): Promis
   const parked = all.filter((p) => !p.isEvents && (ends.get(place(p))?.first ?? 0n) < p.end);
   await assertBlank(ports.bus, parked, ends, o.signal);
 
+  await ports.writer.keepTimes([...new Set(events.map((p) => p.topic))]);
   const total = events.reduce((sum, p) => sum + p.records, 0);
   let done = [...before.values()].reduce((sum, n) => sum + n, 0);
   for (const p of events) {

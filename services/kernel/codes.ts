@@ -384,6 +384,12 @@ const rows = {
     meaning: 'A partition holds something else than its archive, or something writes to it while it is restored.',
     remedy: 'Stop the stages; restore into a partition that is empty, or that an earlier restore has begun.',
   },
+  TIMES_NOT_KEPT: {
+    kind: 'start',
+    meaning:
+      'While the log was restored, a broker gave records its own time in place of theirs: it did not yet have the setting of their topic.',
+    remedy: 'Delete the topic that is named and restore again: it is made anew, the others go on where they are.',
+  },
   OFFSETS_WOULD_MOVE: {
     kind: 'start',
     meaning: 'The archive of a partition begins behind 0 or has gaps, so restored records would get other offsets.',

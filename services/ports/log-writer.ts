@@ -8,9 +8,11 @@ export interface LogRecord {
 }
 
 export interface LogWriter {
+  /** From here until `close` what is appended to the topics keeps its times. @throws Fault BUS_UNAVAILABLE, DENIED_BY_BROKER */
+  keepTimes(topics: readonly string[]): Promise<void>;
   /**
    * Puts the records behind the partition's end, in their order, once: `at` is the end that the caller knows.
-   * @throws Fault LOG_DIFFERS when the partition does not end there, BUS_UNAVAILABLE, DENIED_BY_BROKER
+   * @throws Fault LOG_DIFFERS when the partition does not end there, TIMES_NOT_KEPT, BUS_UNAVAILABLE, DENIED_BY_BROKER
    */
   append(topic: string, partition: number, at: bigint, records: readonly LogRecord[]): Promise<void>;
   /** Lets an empty partition begin at the offset: what comes next gets it. Again after a crash: the same. @throws as `append` */

@@ -9,7 +9,8 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { storeUser } from '../../deploy/local/provision.ts';
 import { kafkaLogWriter } from '../../services/adapters/kafka-log-writer.ts';
-import { applyTopics } from '../../services/adapters/kafka-topics.ts';
+import { kafkaClient } from '../../services/adapters/kafka-client.ts';
+import { applyTopics, setTimestampType } from '../../services/adapters/kafka-topics.ts';
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { avroCodec } from '../../services/adapters/avro-codec.ts';
 import { postgresDatabase, type OutboxTable } from '../../services/adapters/postgres-database.ts';
@@ -250,3 +251,25 @@ test('the restored log is the lost one, and what starts on it makes nothing twic
   // The old archive goes on behind its end.
   expect(await archive(bus, store(p.provisioned.bucketPrefix))).toEqual({ written: 3, failed: [] });
 }, 240_000);
+
+test('a record to which a broker gives its own time ends the restore at once, with the partition named', async () => {
+  const topic = 'ct.research.study-excluded.v1';
+  const prefix = testPrefix('times');
+  const admin = kafkaClient(access(prefix)).admin();
+  await admin.connect();
+  ends.push(() => admin.disconnect());
+  await admin.createTopics({ topics: [{ topic: prefix + topic, numPartitions: 2 }], waitForLeaders: true });
+  const writer = await kafkaLogWriter(access(prefix));
+  ends.push(() => writer.close());
+  await writer.keepTimes([topic]);
+  const record = { key: 'k', value: Buffer.from('x'), headers: {}, timestampMs: 1_600_000_000_000 };
+  await writer.append(topic, 0, 0n, [record]);
+  await setTimestampType(admin, [prefix + topic], 'LogAppendTime');
+  // Told before the partitions have it: each try is at another end until they do.
+  let at = 0n;
+  await expect(
+    (async () => {
+      for (; at < 1000n; at += 1n) await writer.append(topic, 1, at, [record]);
+    })(),
+  ).rejects.toMatchObject({ code: 'TIMES_NOT_KEPT', message: expect.stringContaining(`${topic}/1`) });
+}, 60_000);
