@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import topicsFile from '../../schemas/topics.json' with { type: 'json' };
 import { VAULT_ROLES, type Access } from '../../services/cli/access.ts';
 import { fileAccess } from '../../services/cli/deployment-file.ts';
 import { objectProblems } from '../integration/kubernetes-models.ts';
@@ -69,6 +70,13 @@ describe('deploy/compose.yaml', () => {
     expect(entrypoint).toEqual(['node', '--no-warnings', 'services/cli/main.ts']);
     expect(environment).toEqual({ CTSTREAM_DEPLOYMENT: `${SECRETS_FOLDER}deployment.json` });
     expect(volumes).toEqual([`\${SECRETS_DIR:?}/${person}:/run/ctstream:ro`]);
+  });
+
+  test('what a stage notes of the jobs under way is on a volume: a container that is restarted has an empty /tmp', () => {
+    for (const name of Object.keys(topicsFile.stages)) {
+      const s = compose.services[name];
+      expect(s?.volumes.map((v) => v.split(':')[1])).toContain(s?.environment['JOBS_FOLDER'] ?? `none of ${name}`);
+    }
   });
 
   test('volumes are declared, ports are published on loopback only', () => {
