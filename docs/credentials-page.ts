@@ -147,7 +147,8 @@ A broker whose certificate is refused is tried for about a quarter of a minute, 
 3. PostgreSQL: \`ALTER ROLE ... PASSWORD\`, write the file, restart. For an end by date, \`VALID UNTIL\`.
 4. Certificates: put the new authority beside the old one into the CA file and restart the services, then change the server's
    certificate, then take the old authority out.
-5. Someone left: the same three, then \`npm run ctstream -- up\` or your own provisioning applies the tables again.
+5. Someone left: the same three, then your own provisioning applies the tables again (a local platform is made anew by each
+   \`npm run ctstream -- up\`).
 
 The vault's key has its own rotation: [vault.md](vault.md).
 
@@ -155,7 +156,9 @@ The vault's key has its own rotation: [vault.md](vault.md).
 
 At start a process says the code on stderr and ends: 78 when its own settings are wrong (all problems at once, missing
 credentials and unreadable files among them), 1 when a server refused it. Later, what a study needs and is refused waits and is
-tried again; what Kafka refuses ends the process. No message holds a secret or a value.
+tried again; what Kafka refuses ends the process. Not so a gateway: the refusal holds up that centre alone, is tried again
+after 1 to 30 seconds, and shows in its log (\`tried again later\`, with the code) and in the events that wait to be published
+(its status page). No message holds a secret or a value.
 
 ${refusals}
 

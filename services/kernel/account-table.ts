@@ -113,7 +113,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
     state: 'waiting',
     codes: ['CONFLICTING_COPY'],
     putBy: 'a parked record of ingest (90 days): another centre has the study with other instances',
-    takenOutBy: 'the copy that is wrong is deleted in its PACS, then `ctstream dead replay`',
+    takenOutBy: 'one of both copies is corrected in its PACS (docs/revisions.md), then `ctstream dead replay`',
     acts: 'operator, with both centres',
     next: ANYWHERE,
   },

@@ -112,7 +112,11 @@ const rows = {
     meaning: 'The study changed between announcement and pull; its newer revision is on the way.',
     remedy: 'Nothing.',
   },
-  INCOMPLETE_TRANSFER: { kind: 'waiting', meaning: 'Fewer instances came than the PACS lists.', remedy: 'Nothing; it is pulled again.' },
+  INCOMPLETE_TRANSFER: {
+    kind: 'waiting',
+    meaning: 'Fewer instances came than the PACS lists.',
+    remedy: 'It is pulled again for a bit over an hour; if it lacks instances then, mend the PACS and replay the dead letter.',
+  },
   CENTRE_MISMATCH: {
     kind: 'final',
     meaning: 'The event names another centre than its topic does.',
@@ -419,7 +423,7 @@ const rows = {
   },
   BUS_UNAUTHORISED: {
     kind: 'start',
-    meaning: 'Kafka refused the user or password; the process ends.',
+    meaning: 'Kafka refused the user or password; the process ends, a gateway tries that centre again.',
     remedy: 'Correct KAFKA_USERNAME and its password (docs/credentials.md), then start again.',
   },
   BUS_UNTRUSTED: {
