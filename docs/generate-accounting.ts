@@ -26,7 +26,8 @@ revision's code:
   stands where that one stands. What readers rejected stays rejected.
 - A release stands. Whatever a later revision meets is noted, until a next version has it.
 
-A newer revision that is lost is \`unaccounted\` in every case: no release hides a loss.
+A newer revision that is lost is \`unaccounted\` in every case: no release hides a loss. One that waits, is held or lies in dead
+letters, at whatever stage, is where the study stands, and under a release it is the note.
 
 ## The table
 

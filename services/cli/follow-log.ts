@@ -1,11 +1,11 @@
 // Reads the log on from where it stopped and folds it to the account: what `account`, `status` and the demo show.
 import topicsFile from '../../schemas/topics.json' with { type: 'json' };
-import { researchStudyId } from '../anonymise/identity.ts';
+import { researchRevision, researchStudyId } from '../anonymise/identity.ts';
 import { studyOfParked } from '../kernel/account-facts.ts';
 import { account, type Account, type BadRecord, type Parked } from '../kernel/accounting.ts';
 import { censusLines } from '../kernel/census-lines.ts';
 import { isCode } from '../kernel/codes.ts';
-import { clinicalKey, type ClinicalKey, type ResearchStudyId } from '../kernel/ids.ts';
+import { clinicalKey, type ClinicalKey } from '../kernel/ids.ts';
 import { Fault } from '../kernel/fault.ts';
 import { centreOfTopic, typeOfTopic } from '../kernel/route.ts';
 import type { EventIn } from '../kernel/stage.ts';
@@ -190,9 +190,10 @@ export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
     for (const e of fresh) next.set(place(e.topic, e.partition), e.end);
   };
 
-  const lineage = async (signal: AbortSignal): Promise<Map<ClinicalKey, ResearchStudyId>> => {
-    const links = new Map<ClinicalKey, ResearchStudyId>();
-    for await (const l of ports.vault.lineages(signal)) links.set(clinicalKey(l.centre, l.studyInstanceUid), researchStudyId(l.secret));
+  /** The secret of each study that the vault links. */
+  const secrets = async (signal: AbortSignal): Promise<Map<ClinicalKey, Uint8Array>> => {
+    const links = new Map<ClinicalKey, Uint8Array>();
+    for await (const l of ports.vault.lineages(signal)) links.set(clinicalKey(l.centre, l.studyInstanceUid), l.secret);
     return links;
   };
 
@@ -201,12 +202,17 @@ export function followLog(ports: Omit<AccountPorts, 'close'>): LogFollower {
       const committed = await committedOffsets(ports.bus);
       await readNew(FIRST, signal);
       await readNew([...REST, ...PARKED_TOPICS], signal);
+      const linked = await secrets(signal);
       return account({
         events: [...events, ...censuses.events()],
         bad,
         parked,
         moved,
-        lineage: await lineage(signal),
+        lineage: new Map([...linked].map(([key, secret]) => [key, researchStudyId(secret)])),
+        researchRevision: (key, revision) => {
+          const secret = linked.get(key);
+          return secret && researchRevision(secret, revision);
+        },
         denied: await ports.vault.denied([...studies()], signal),
         committed: (group, topic, partition) => committed.get(`${group}#${place(topic, partition)}`) ?? 0n,
       });

@@ -1,6 +1,13 @@
 // What the log says, gathered for the account: by study and revision, each event once, whatever their order. Pure.
 import type { Code } from './codes.ts';
-import { clinicalKey, type ClinicalKey, type ResearchStudyId, type SubjectId } from './ids.ts';
+import {
+  clinicalKey,
+  type ClinicalKey,
+  type ClinicalRevision,
+  type ResearchRevision,
+  type ResearchStudyId,
+  type SubjectId,
+} from './ids.ts';
 import type { DrawnNumber, MovedStarts } from './outbox-gaps.ts';
 import { centreOfTopic, typeOfTopic } from './route.ts';
 import type { EventIn } from './stage.ts';
@@ -48,6 +55,8 @@ export interface AccountInput {
   readonly parked: Iterable<Parked>;
   /** Research id of each study that the vault links. */
   readonly lineage: ReadonlyMap<ClinicalKey, ResearchStudyId>;
+  /** What anonymise calls a stored revision of a study that the vault links; undefined for other studies. */
+  researchRevision(key: ClinicalKey, revision: ClinicalRevision): ResearchRevision | undefined;
   /** Studies that the vault refuses because their patients withdrew: also before that is told, and after the log forgot. */
   readonly denied: ReadonlySet<ClinicalKey>;
   /** First offset that a group has not finished: an event below a stage's must have an outcome. The group of a
@@ -67,6 +76,7 @@ export type ResearchVerdict = Of<'ctstream.research.v1.StudyRejected'> | Of<'cts
 export type Anonymised = Of<'ctstream.research.v1.StudyAnonymised'>;
 export type Assessed = Of<'ctstream.research.v1.StudyAssessed'>;
 export type Selected = Of<'ctstream.research.v1.StudySelected'>;
+export type Labelled = Of<'ctstream.research.v1.StudyLabelled'>;
 type Excluded = Of<'ctstream.research.v1.StudyExcluded'>;
 type Refused = Of<'ctstream.clinical.v1.IntakeRefused'>;
 
@@ -109,7 +119,7 @@ export interface Facts {
   readonly selectedRevisions: Map<string, Selected>;
   readonly excludedRevisions: Set<string>;
   readonly labelled: Set<string>;
-  readonly labelledRevisions: Set<string>;
+  readonly labelledRevisions: Map<string, Labelled>;
   readonly released: Set<string>;
   readonly withdrawn: Set<SubjectId>;
   /** Studies that a withdrawal named: whole, whoever their revisions were of. */
@@ -166,7 +176,7 @@ function emptyFacts(): Facts {
     selectedRevisions: new Map(),
     excludedRevisions: new Set(),
     labelled: new Set(),
-    labelledRevisions: new Set(),
+    labelledRevisions: new Map(),
     released: new Set(),
     withdrawn: new Set(),
     withdrawnStudies: new Set(),
@@ -254,8 +264,7 @@ function noteResearch(facts: Facts, e: EventIn): void {
       return;
     case 'ctstream.research.v1.StudyLabelled':
       facts.labelled.add(e.value.studyId);
-      facts.labelledRevisions.add(revisionKey(e.value.studyId, e.value.revision));
-      return;
+      return keep(facts.labelledRevisions, revisionKey(e.value.studyId, e.value.revision), e);
     case 'ctstream.research.v1.DatasetReleased':
       for (const id of e.value.studies) facts.released.add(id);
       return;

@@ -10,8 +10,10 @@ import {
   type Assessed,
   type ClinicalVerdict,
   type Facts,
+  type Labelled,
   type Parked,
   type ResearchVerdict,
+  type Selected,
 } from './account-facts.ts';
 import type { Code } from './codes.ts';
 import type { ClinicalKey, ResearchStudyId } from './ids.ts';
@@ -154,12 +156,19 @@ function withoutDecision(fold: Fold, e: Assessed, reached: Milestone): Standing 
 function heldUp(fold: Fold, e: Assessed, isSkipped: boolean, reached: Milestone): Standing | undefined {
   const at = revisionKey(e.value.studyId, e.value.revision);
   const { facts } = fold;
-  if (facts.labelledRevisions.has(at)) return undefined;
+  const labelled = facts.labelledRevisions.get(at);
   const selected = facts.selectedRevisions.get(at);
+  if (labelled !== undefined) return parkedAtRelease(fold, labelled, reached) ?? (selected && parkedAtRelease(fold, selected, reached));
   if (selected === undefined) return isSkipped || facts.excludedRevisions.has(at) ? undefined : withoutDecision(fold, e, reached);
   const queued = pending(fold, 'label-queue', selected, reached);
   // Below the commit the task stands in the readers' database: it waits for people, not for a stage.
-  return queued.state === 'unaccounted' ? undefined : queued;
+  return queued.state === 'unaccounted' ? parkedAtRelease(fold, selected, reached) : queued;
+}
+
+/** Release tells of no study before a version has it: what it could not take in would be missing in each without a word. */
+function parkedAtRelease(fold: Fold, e: Selected | Labelled, reached: Milestone): Standing | undefined {
+  const parked = openPark(fold, 'release', e);
+  return parked === undefined ? undefined : { state: 'waiting', code: parked.code, reached, dead: parked.dead };
 }
 
 function afterAssessed(fold: Fold, e: Assessed): Standing {
@@ -196,7 +205,10 @@ export function researchStanding(fold: Fold, id: ResearchStudyId, anonymised: re
   const revisions = [...new Map(anonymised.map((r) => [r.value.revision, r])).values()].toSorted(
     (a, b) => b.value.ordinal - a.value.ordinal || (a.id > b.id ? -1 : 1),
   );
-  const standing = foremost(revisions.map((r) => () => revisionStanding(fold, r))) ?? revisionStanding(fold, e);
+  // After a merge the earlier ones are of another subject, and what was erased of that one tells nothing of this study.
+  const standing =
+    foremost(revisions.filter((r) => !facts.withdrawn.has(r.value.subjectId)).map((r) => () => revisionStanding(fold, r))) ??
+    revisionStanding(fold, e);
   if (!facts.released.has(id) || (standing.state === 'unaccounted' && revisions.length > 1)) return standing;
   const isReleasedOne = revisions.length === 1 || BEFORE_RELEASE.includes(standing.code);
   return underRelease(isReleasedOne ? { ...standing, code: standing.note ?? 'RELEASED' } : standing);

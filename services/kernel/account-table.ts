@@ -79,7 +79,7 @@ export const ACCOUNT_TABLE: readonly AccountRow[] = [
     codes: ['NOT_ANNOUNCED'],
     putBy:
       '`census` lists it as pending without a time to look; or with another number of instances than was announced, for longer than two hours',
-    takenOutBy: '`study-available`',
+    takenOutBy: '`study-available`; or a whole census without it',
     acts: "gateway; operator: the gateway's status page",
     next: ANYWHERE,
   },

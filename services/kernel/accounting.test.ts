@@ -5,7 +5,7 @@ import { account, type AccountInput, type Parked, type StudyState } from './acco
 import type { Code } from './codes.ts';
 import { returnedRevision } from './digest.ts';
 import { outgoingId } from './event-ids.ts';
-import { centreId, clinicalKey, type ClinicalKey, type ResearchStudyId, type StudyInstanceUid } from './ids.ts';
+import { centreId, clinicalKey, type ClinicalKey, type ResearchRevision, type ResearchStudyId, type StudyInstanceUid } from './ids.ts';
 import { topicOf } from './route.ts';
 import type { EventIn } from './stage.ts';
 import type { EventRecord } from '../../schemas/events.gen.ts';
@@ -97,7 +97,8 @@ function way(n: number, steps: number): EventIn[] {
 
 function input(events: EventIn[], more: Partial<AccountInput> = {}): AccountInput {
   const lineage = new Map([1, 2, 3, 4, 5, 6, 7, 8].map((n) => [K(n), S(n)]));
-  return { events, bad: [], parked: [], lineage, denied: new Set(), committed: () => 0n, moved: new Map(), ...more };
+  const researchRevision: AccountInput['researchRevision'] = (_key, revision) => revision.replace('r', 'q') as ResearchRevision;
+  return { events, bad: [], parked: [], lineage, researchRevision, denied: new Set(), committed: () => 0n, moved: new Map(), ...more };
 }
 
 function stateOf(events: EventIn[], more: Partial<AccountInput> = {}): [StudyState, string] {
@@ -378,7 +379,8 @@ describe('a parked record outlives its event: 90 days and 30', () => {
     expect(at(4, older)).toMatchObject({ code: 'AWAITING_ROUND' });
     expect(at(4, newer)).toMatchObject({ code: 'CONFLICTING_COPY', dead: true });
     expect(at(7, newer)).toMatchObject({ state: 'released', note: 'CONFLICTING_COPY' });
-    expect(at(4, letter('anonymise', 'HELD_BY_VERIFIER'))).toMatchObject({ code: 'AWAITING_ROUND' });
+    expect(at(4, letter('anonymise', 'HELD_BY_VERIFIER', { timeMs: -1 }))).toMatchObject({ code: 'AWAITING_ROUND' });
+    expect(at(4, letter('anonymise', 'HELD_BY_VERIFIER'))).toMatchObject({ code: 'HELD_BY_VERIFIER', dead: true });
   });
 
   test('a record that is no good event hides no lost announcement, and a withdrawal stands', () => {
@@ -515,6 +517,62 @@ test('a release stands while a later revision is under way, and hides no loss of
   expect(stateOf([...way(1, 7), second()], finished)).toEqual(['unaccounted', 'IN_QUEUE']);
 });
 
+describe('a newer revision that is stored and has not crossed the boundary', () => {
+  const newer = [second(), event('ctstream.clinical.v1.StudyStored', clinical(1, { revision: 'r2', sequence: 9 }), { offset: 1n })];
+  const stored = newer[1] as EventIn;
+  const held = park(stored.id, { stage: 'anonymise', topic: 'ct.clinical.anonymise.dead', dead: true, code: 'HELD_BURNED_IN_TEXT' });
+
+  test.each([3, 4, 6, 7])('is lost, waits or is held whatever became of the one before: after step %i', (steps) => {
+    const events = [...way(1, steps), ...newer];
+    const at = (more: Partial<AccountInput>): unknown => only(events, more);
+    expect(at(finished)).toMatchObject({ state: 'unaccounted', code: 'IN_QUEUE', reached: 'stored' });
+    const waits = { committed: (group: string) => (group === 'anonymise' ? 1n : 10n) };
+    const isReleased = steps === 7;
+    const with_ = (code: string, dead: boolean): unknown =>
+      isReleased ? { state: 'released', note: code, dead: false } : { state: 'waiting', code, dead };
+    expect(at(waits)).toMatchObject(with_('IN_QUEUE', false) as object);
+    expect(at({ ...finished, parked: [held] })).toMatchObject(with_('HELD_BURNED_IN_TEXT', true) as object);
+    // Once it has, it counts as any other.
+    const crossed = event('ctstream.research.v1.StudyAnonymised', research(1, { revision: 'q2', ordinal: 2 }), { offset: 99n });
+    expect(only([...events, crossed], { ...finished, parked: [held] })).toMatchObject(with_('IN_QUEUE', false) as object);
+  });
+
+  test('and was skipped for a still newer one leaves the study where it is', () => {
+    const skipped = event('ctstream.clinical.v1.StudySkipped', clinical(1, { revision: 'r2', stage: 'anonymise', code: 'SUPERSEDED' }), {
+      id: outgoingId('anonymise', stored.id, 'ctstream.clinical.v1.StudySkipped', 0),
+    });
+    expect(stateOf([...way(1, 6), ...newer, skipped], finished)).toEqual(['waiting', 'AWAITING_RELEASE']);
+  });
+});
+
+test.each([
+  [6, 5, 'AWAITING_RELEASE', 'labelled'],
+  [6, 4, 'AWAITING_RELEASE', 'labelled'],
+  [5, 4, 'AWAITING_READING', 'selected'],
+])('what release could not take in is in no version: after step %i, event %i parked', (steps, at, code, reached) => {
+  const events = way(1, steps);
+  const dead = park(events[at]?.id, { stage: 'release', topic: 'ct.research.release.dead', dead: true, code: 'UNEXPECTED', key: S(1) });
+  expect(only(events, { ...finished, parked: [dead] })).toMatchObject({ state: 'waiting', code: 'UNEXPECTED', dead: true, reached });
+  expect(stateOf(events, finished)).toEqual(['waiting', code]);
+  const replay = park(events[at]?.id, { stage: 'release', topic: 'ct.research.release.retry.30s', offset: 9n, replays: 'release/0/10' });
+  expect(stateOf(events, { ...finished, parked: [dead, replay] })).toEqual(['waiting', code]);
+});
+
+test('after a merge, what is gone with the subject of an earlier revision is no loss and no withdrawal of the study', () => {
+  const merged = event('ctstream.research.v1.StudyAnonymised', research(1, { subjectId: 'P2', revision: 'q2', ordinal: 2 }), {
+    offset: 1n,
+  });
+  const tilted = event('ctstream.research.v1.StudyRejected', research(1, { revision: 'q2', stage: 'assess', code: 'GANTRY_TILT' }));
+  const gone = event('ctstream.research.v1.SubjectWithdrawn', { subjectId: 'P1' });
+  const cut = [{ topic: 'ct.research.study-assessed.v1', partition: 0, endOffset: 1 }];
+  const round = event('ctstream.research.v1.SelectionRoundClosed', { cohort: 'a', cut });
+  const events = [...way(1, 4).slice(2), merged, tilted];
+  // It never was a candidate, or it was erased from among them.
+  expect(stateOf([...way(1, 2), ...events, gone, round], finished)).toEqual(['rejected', 'GANTRY_TILT']);
+  const erased = event('ctstream.research.v1.StudyRejected', research(1, { stage: 'select', code: 'PATIENT_WITHDRAWN' }));
+  expect(stateOf([...way(1, 2), ...events, gone, erased], finished)).toEqual(['rejected', 'GANTRY_TILT']);
+});
+
 test('what readers rejected stays rejected, though an earlier revision was assessed', () => {
   const steps = [...way(1, 4), ...[2, 4].map((at) => way(1, 5)[at] as EventIn)];
   const newer = ['StudyAnonymised', 'StudyAssessed'].map((name) =>
@@ -532,6 +590,7 @@ test('a study that came and went before it was announced is rejected; listed aga
   expect(stateOf([censusAt(1, [pending]), censusAt(2, []), censusAt(3, [pending])])).toEqual(['waiting', 'NOT_YET_STABLE']);
   const later = second();
   expect(stateOf([later, vanished(later), censusAt(5, [pending])], finished)).toEqual(['waiting', 'NOT_YET_STABLE']);
+  expect(stateOf([later, vanished(later), censusAt(5, [pending]), censusAt(6, [])], finished)).toEqual(['rejected', 'STUDY_VANISHED']);
 });
 
 test('a census that lists other instances than were announced is visible once the gateway had time to look', () => {
@@ -543,6 +602,8 @@ test('a census that lists other instances than were announced is visible once th
   expect(with_(listed(HOUR, 101), listed(4 * HOUR, 101))).toEqual(['waiting', 'NOT_ANNOUNCED']);
   expect(with_(listed(HOUR, 101), listed(4 * HOUR, 102))).toEqual(['waiting', 'IN_QUEUE']);
   expect(with_(listed(HOUR, 101), listed(4 * HOUR, 100))).toEqual(['waiting', 'IN_QUEUE']);
+  // Nobody can announce what the PACS has no more.
+  expect(with_(listed(HOUR, 101), listed(4 * HOUR, 101), censusAt(5 * HOUR, []))).toEqual(['waiting', 'IN_QUEUE']);
   const released = [...way(1, 7), announced, listed(HOUR, 101), listed(4 * HOUR, 101)];
   expect(only(released)).toMatchObject({ state: 'released', note: 'NOT_ANNOUNCED' });
 });

@@ -96,7 +96,18 @@ function afterStored(fold: Fold, key: ClinicalKey, stored: Stored): Standing {
   const verdicts = verdictsOn(fold.facts, 'anonymise', key, stored.value.revision, stored, []).filter((v) => v.value.stage === 'anonymise');
   const verdict = verdictState(verdicts, 'stored');
   if (verdict?.state === 'rejected' || verdict?.state === 'withdrawn') return verdict;
-  return knownToResearch(fold, key) ?? verdict ?? pendingClinical(fold, 'anonymise', stored, 'stored');
+  const known = knownToResearch(fold, key);
+  const own = verdict ?? pendingClinical(fold, 'anonymise', stored, 'stored');
+  if (known === undefined) return own;
+  return verdict === undefined && own.code !== 'EXPIRED' && isMissingInResearch(fold, key, stored) ? own : known;
+}
+
+/** Earlier revisions of the study crossed the boundary and this one did not: they say nothing of it. */
+function isMissingInResearch({ input, facts }: Fold, key: ClinicalKey, { value }: Stored): boolean {
+  const id = input.lineage.get(key);
+  const revision = input.researchRevision(key, value.revision);
+  if (id === undefined || revision === undefined) return false;
+  return facts.anonymised.get(id)?.every((e) => e.value.revision !== revision) ?? true;
 }
 
 function statusState(s: Status): Standing {
@@ -166,8 +177,8 @@ function remembered(fold: Fold, key: ClinicalKey): Standing | undefined {
   if (parked === undefined) return known ?? lastTold(fold, key)?.standing;
   const own = parkedStanding(parked);
   if (known !== undefined) {
-    // A later revision that ingest can't take counts, as while its announcement is there; one that anonymise can't take never did.
-    if (parked.stage !== 'ingest' || parked.timeMs <= anonymisedAtMs(fold, key)) return known;
+    // A later revision that can't be taken counts, as while its event is there.
+    if (parked.timeMs <= anonymisedAtMs(fold, key)) return known;
     return known.state === 'released' ? underRelease(own) : own;
   }
   const told = lastTold(fold, key);
@@ -199,14 +210,18 @@ function leftOut({ code }: Listed): Standing {
   return code === 'STUDY_VANISHED' ? VANISHED : { state: 'outOfScope', code: code ?? 'OUT_OF_SCOPE', reached: 'sent' };
 }
 
+/** A whole census since then is without it. */
+function isGone({ wholeCensusMs }: Facts, key: ClinicalKey, { takenAtMs }: Listed): boolean {
+  return takenAtMs < (wholeCensusMs.get(parseClinicalKey(key).centre) ?? -Infinity);
+}
+
 /** A study that was never announced: what the newest census says of it. */
 function unannounced(fold: Fold, key: ClinicalKey): Standing {
   const known = remembered(fold, key);
   if (known !== undefined) return known;
   const listed = fold.facts.census.get(key);
-  const isGone = listed !== undefined && listed.takenAtMs < (fold.facts.wholeCensusMs.get(parseClinicalKey(key).centre) ?? -Infinity);
   // It came and went before its time to be announced.
-  if (isGone && listed.state === 'pending') return VANISHED;
+  if (listed?.state === 'pending' && isGone(fold.facts, key, listed)) return VANISHED;
   if (listed?.state === 'outOfScope') return leftOut(listed);
   if (listed?.state === 'pending') return { state: 'waiting', code: listed.code ?? 'NOT_YET_STABLE', reached: 'sent' };
   if (mayHaveExpired(fold, key)) return { state: 'waiting', code: 'EXPIRED', reached: 'sent' };
@@ -245,9 +260,10 @@ export const SETTLE_MS = 2 * 3_600_000;
 function listedOtherwise({ facts }: Fold, key: ClinicalKey, e: Available, standing: Standing): Standing | undefined {
   const listed = facts.census.get(key);
   if (listed === undefined || listed.takenAtMs < e.timeMs) return undefined;
+  if (standing.code === 'STUDY_CHANGED' && listed.state === 'outOfScope') return leftOut(listed);
+  if (isGone(facts, key, listed)) return undefined;
   if (standing.code === 'STUDY_VANISHED' && listed.state === 'pending')
     return { state: 'waiting', code: listed.code ?? 'NOT_YET_STABLE', reached: 'sent' };
-  if (standing.code === 'STUDY_CHANGED' && listed.state === 'outOfScope') return leftOut(listed);
   const isOther = listed.instanceCount > 0 && listed.instanceCount !== e.value.instanceCount && listed.state !== 'outOfScope';
   const sinceMs = Math.max(listed.countSinceMs, e.timeMs);
   if (!isOther || listed.takenAtMs - sinceMs <= SETTLE_MS) return undefined;

@@ -119,7 +119,16 @@ test('nor does it matter that clocks go back, counts change, pages are missing, 
   fc.assert(
     fc.property(fc.array(page, { maxLength: 40, size: 'max' }), fc.option(fc.nat(12)), (pages, keptSince) => {
       const moved = new Map(keptSince === null ? [] : [[`ct.clinical.${C}.study-available.v1/0`, keptSince * HOUR]]);
-      const input = { events: [], bad: [], parked: [], lineage: new Map(), denied: new Set<never>(), committed: () => 0n, moved };
+      const input = {
+        events: [],
+        bad: [],
+        parked: [],
+        lineage: new Map(),
+        researchRevision: () => undefined,
+        denied: new Set<never>(),
+        committed: () => 0n,
+        moved,
+      };
       expectSame(input, [announced(0), announced(1), ...censusesOf(pages)]);
     }),
     { numRuns: 300 },

@@ -9,6 +9,7 @@ import {
   clinicalKey,
   type CentreId,
   type ClinicalKey,
+  type ResearchRevision,
   type ResearchStudyId,
   type StudyInstanceUid,
 } from '../../services/kernel/ids.ts';
@@ -378,6 +379,7 @@ export function accountWorld(size: number, centres = 1): AccountWorld {
       bad: [],
       parked: parked.filter((p) => !expired.has(p)),
       lineage: new Map(lineage),
+      researchRevision: (key, revision) => (lineage.has(key) ? (`q-${revision}` as ResearchRevision) : undefined),
       denied: new Set(denied),
       committed: (group, topic) => committed.get(`${group} ${topic}`) ?? 0n,
       moved: new Map([...expired].flatMap((e) => ('type' in e ? [[`${e.topic}/0`, now - CLINICAL] as const] : []))),
