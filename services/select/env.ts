@@ -13,8 +13,18 @@ export const selectEnvSchema = z.object({
     .min(1)
     .default(new URL('./cohorts/demo.yaml', import.meta.url).pathname)
     .describe('Cohort file (YAML); its digest stands in every round.'),
-  SELECT_EVERY_STUDIES: z.coerce.number().int().min(1).default(50).describe('A round closes when so many assessed studies wait.'),
-  SELECT_EVERY_MS: z.coerce.number().int().min(100).default(600_000).describe('A round closes when an assessed study has waited so long.'),
+  SELECT_EVERY_STUDIES: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(50)
+    .describe('A round closes when so many assessed studies wait below the cut.'),
+  SELECT_EVERY_MS: z.coerce
+    .number()
+    .int()
+    .min(100)
+    .default(600_000)
+    .describe('A round closes when an assessed study below the cut has waited so long.'),
   SELECT_HOLE_WAIT_MS: z.coerce
     .number()
     .int()

@@ -24,24 +24,33 @@ export interface Assessed extends Candidate {
   readonly value: StudyAssessed;
 }
 
-const UNDECIDED = `
-  FROM candidate c JOIN progress p USING (topic, partition)
-  WHERE c.place < p.next AND NOT EXISTS (SELECT FROM decision d WHERE d.cohort = $1 AND d.study_id = c.study_id AND d.revision = c.revision)`;
+const NOT_DECIDED = 'NOT EXISTS (SELECT FROM decision d WHERE d.cohort = $1 AND d.study_id = c.study_id AND d.revision = c.revision)';
+
+/** What no round of the cohort has decided. */
+const UNDECIDED = `FROM candidate c WHERE ${NOT_DECIDED}`;
+
+/** Of that what the cut covers: a round decides nothing else. */
+const COVERED = `FROM candidate c JOIN progress p USING (topic, partition) WHERE c.place < p.next AND ${NOT_DECIDED}`;
 
 /**
  * Closes the next round of the cohort; undefined when there is nothing to decide (empty rounds are not closed).
  * `holeWaitMs`: how long an offset that did not come holds up its partition.
+ * `isDue` is asked of what the cut covers, and may put the round off. What lies behind a hole has no say: it cannot be
+ * decided, and would have every look close a round of the few studies that came since the last.
  */
 export async function closeRound(
   database: Database,
   file: CohortFile,
   holeWaitMs: number,
+  isDue?: (covered: Waiting) => boolean,
   signal?: AbortSignal,
 ): Promise<RoundResult | undefined> {
   return await database.transaction(async (tx) => {
     await lockRounds(tx);
     const { cut, holes } = await advanceCut(tx, holeWaitMs);
-    const candidates = await undecided(tx, file.cohort.name);
+    // A cut that passes over a hole is not put off: this round is the only one that can name the hole.
+    if (isDue !== undefined && holes.length === 0 && !isDue(await waitingOf(tx, COVERED, file.cohort.name))) return undefined;
+    const candidates = await covered(tx, file.cohort.name);
     if (candidates.length === 0) return undefined;
     const [earlier, withdrawn, last] = await Promise.all([
       earlierDecisions(tx, file.cohort.name),
@@ -65,9 +74,9 @@ export async function closeRound(
   }, signal);
 }
 
-async function undecided(tx: Transaction, cohort: string): Promise<Assessed[]> {
+async function covered(tx: Transaction, cohort: string): Promise<Assessed[]> {
   const rows = await tx.query<{ event_id: string; value: StudyAssessed }>(
-    `SELECT c.event_id, c.value ${UNDECIDED} ORDER BY c.study_id, c.revision`,
+    `SELECT c.event_id, c.value ${COVERED} ORDER BY c.study_id, c.revision`,
     [cohort],
   );
   return rows.map(({ event_id, value }) => assessedOf(event_id, value));
@@ -214,11 +223,15 @@ export interface Waiting {
   readonly oldestMs: number;
 }
 
-/** Appended studies that no round of the cohort has decided. */
+/** Appended studies that no round of the cohort has decided, also those behind a hole of the cut. */
 export async function waiting(database: Queryable, cohort: string): Promise<Waiting> {
+  return await waitingOf(database, UNDECIDED, cohort);
+}
+
+async function waitingOf(database: Queryable, candidates: typeof UNDECIDED | typeof COVERED, cohort: string): Promise<Waiting> {
   const [row] = await database.query<{ studies: string; oldest_ms: string }>(
     `SELECT count(*) AS studies, coalesce(extract(epoch FROM clock_timestamp() - min(c.seen_at)) * 1000, 0)::bigint AS oldest_ms
-     FROM candidate c WHERE NOT EXISTS (SELECT FROM decision d WHERE d.cohort = $1 AND d.study_id = c.study_id AND d.revision = c.revision)`,
+     ${candidates}`,
     [cohort],
   );
   return { studies: Number(row?.studies ?? 0), oldestMs: Number(row?.oldest_ms ?? 0) };

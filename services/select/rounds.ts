@@ -5,7 +5,7 @@ import { Fault } from '../kernel/fault.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Database } from '../ports/database.ts';
 import type { CohortFile } from './cohort.ts';
-import { closeRound, type RoundResult, waiting } from './round.ts';
+import { closeRound, type RoundResult, type Waiting, waiting } from './round.ts';
 
 export interface RoundRules {
   readonly everyStudies: number;
@@ -27,24 +27,28 @@ export interface RoundDeps {
 
 const LOOK_EVERY_MS = 1000;
 
-async function close(deps: RoundDeps, signal?: AbortSignal): Promise<RoundResult | undefined> {
-  const round = await closeRound(deps.database, deps.cohort, deps.rules.holeWaitMs, signal);
+type IsDue = (waits: Waiting) => boolean;
+
+async function close(deps: RoundDeps, isDue?: IsDue, signal?: AbortSignal): Promise<RoundResult | undefined> {
+  const round = await closeRound(deps.database, deps.cohort, deps.rules.holeWaitMs, isDue, signal);
   if (round !== undefined) deps.closed(round);
   return round;
 }
 
 /** Closes rounds by number and time until `signal` aborts. Faults that may pass are told and tried again. */
 export async function watchRounds(deps: RoundDeps, clock: Clock, signal: AbortSignal): Promise<void> {
+  const { everyStudies, everyMs } = deps.rules;
+  const isDue: IsDue = (w) => w.studies >= everyStudies || (w.studies > 0 && w.oldestMs >= everyMs);
   while (!signal.aborted) {
     try {
-      const w = await waiting(deps.database, deps.cohort.cohort.name);
-      if (w.studies >= deps.rules.everyStudies || (w.studies > 0 && w.oldestMs >= deps.rules.everyMs)) await close(deps, signal);
+      // Asked of all that waits it only spares the lock; whether a round closes it says of what the cut covers.
+      if (isDue(await waiting(deps.database, deps.cohort.cohort.name))) await close(deps, isDue, signal);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof Fault) || !error.retryable) throw error;
       deps.failed(error);
     }
-    await clock.sleep(Math.min(LOOK_EVERY_MS, deps.rules.everyMs), signal);
+    await clock.sleep(Math.min(LOOK_EVERY_MS, everyMs), signal);
   }
 }
 

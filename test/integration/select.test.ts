@@ -6,7 +6,7 @@ import { runOutbox } from '../../services/runtime/outbox.ts';
 import { runStage } from '../../services/runtime/stage-loop.ts';
 import { type Cohort, parseCohort } from '../../services/select/cohort.ts';
 import { closeRound, type RoundResult, waiting } from '../../services/select/round.ts';
-import { controlServer } from '../../services/select/rounds.ts';
+import { controlServer, watchRounds } from '../../services/select/rounds.ts';
 import { selectStage } from '../../services/select/stage.ts';
 import { assessed, codec, eventually, type Kit, openKit, processContext, roundTrips, type StageDatabase } from './research-kit.ts';
 
@@ -144,18 +144,18 @@ describe('rounds over the real log', () => {
 });
 
 describe('rounds on the database', () => {
-  const event = (n: number, offset: number): Parameters<typeof selectStage.handle>[0] => ({
+  const event = (n: number, offset: number, partition = 7): Parameters<typeof selectStage.handle>[0] => ({
     ...assessed(n),
     id: `event-${n}`,
     source: 'assess',
     timeMs: 0,
     topic: TOPIC,
-    partition: 7,
+    partition,
     offset: BigInt(offset),
     key: `study-${n}`,
   });
-  const handle = async (n: number, offset: number): Promise<void> =>
-    void (await selectStage.handle(event(n, offset), { database, eraseAgainAfterMs: 1000 }, AbortSignal.timeout(30_000)));
+  const handle = async (n: number, offset: number, partition?: number): Promise<void> =>
+    void (await selectStage.handle(event(n, offset, partition), { database, eraseAgainAfterMs: 1000 }, AbortSignal.timeout(30_000)));
 
   test('a record that has not come holds up what lies behind it, then the cut passes over it and names it', async () => {
     await handle(100, 0);
@@ -172,6 +172,69 @@ describe('rounds on the database', () => {
     expect((await closeRound(database, cohort(), HOUR_MS))?.considered).toBe(1);
   });
 
+  test('what waits behind a hole closes no round of what arrives meanwhile', async () => {
+    const closed: RoundResult[] = [];
+    // One look, and whatever rounds it closed.
+    const look = async (): Promise<RoundResult[]> => {
+      const stop = new AbortController();
+      const sleep = (): Promise<void> => Promise.resolve(stop.abort());
+      const fail = (error: unknown): never => {
+        throw error;
+      };
+      await watchRounds(
+        {
+          database,
+          cohort: cohort(),
+          rules: { everyStudies: 4, everyMs: HOUR_MS, holeWaitMs: 3 * HOUR_MS },
+          closed: (r) => closed.push(r),
+          failed: fail,
+        },
+        { nowMs: () => 0, sleep },
+        stop.signal,
+      );
+      return closed.splice(0);
+    };
+    const waited = async (studies: string[], hours: number): Promise<unknown> =>
+      await database.query(`UPDATE candidate SET seen_at = seen_at - $2 * interval '1 hour' WHERE study_id = ANY ($1)`, [studies, hours]);
+
+    // Offset 1 of partition 41 has not come. By time: what is behind it has waited too long, and cannot be decided.
+    await handle(300, 0, 41);
+    await handle(302, 2, 41);
+    await waited(['study-302'], 2);
+    expect(await look()).toEqual([]);
+    for (let n = 310; n < 312; n += 1) {
+      await handle(n, n - 310, 42);
+      expect(await look()).toEqual([]);
+    }
+    // By number: four wait behind the hole.
+    for (let n = 303; n < 306; n += 1) await handle(n, n - 300, 41);
+    expect(await look()).toEqual([]);
+    await handle(312, 2, 42);
+    expect((await look()).map((r) => r.considered)).toEqual([4]);
+
+    // By time: one that can be decided has waited long enough, and takes the others along.
+    for (let n = 313; n < 316; n += 1) {
+      await handle(n, n - 310, 42);
+      expect(await look()).toEqual([]);
+    }
+    await waited(['study-313'], 1);
+    expect((await look()).map((r) => r.considered)).toEqual([3]);
+
+    // The hole closes: what waited behind it is decided at once, with what filled the hole.
+    await handle(301, 1, 41);
+    expect((await look()).map((r) => [r.considered, r.holes])).toEqual([[5, []]]);
+
+    // Another does not close: the round that passes over it names it, whatever waits.
+    await handle(322, 7, 41);
+    await handle(331, 7, 42);
+    await handle(332, 8, 42);
+    await waited(['study-331'], 2);
+    expect(await look()).toEqual([]);
+    await database.query(`UPDATE seen SET seen_at = seen_at - interval '4 hours' WHERE partition = 41`);
+    expect((await look()).map((r) => [r.considered, r.holes])).toEqual([[1, [[TOPIC, 41, 6, 6]]]]);
+    expect((await closeRound(database, cohort(), 0))?.considered).toBe(2);
+  });
+
   test('two processes that close at once close one round', async () => {
     await handle(103, 3);
     const rounds = await Promise.all([closeRound(database, cohort(), HOUR_MS), closeRound(database, cohort(), HOUR_MS)]);
@@ -181,7 +244,7 @@ describe('rounds on the database', () => {
   test('a study waits for the database a few times only, and a round as often for many studies as for one', async () => {
     // A partition that every offset has come of.
     const append = (n: number): Promise<unknown> =>
-      selectStage.handle({ ...event(n, n - 200), partition: 6 }, { database, eraseAgainAfterMs: 1000 }, AbortSignal.timeout(30_000));
+      selectStage.handle(event(n, n - 200, 6), { database, eraseAgainAfterMs: 1000 }, AbortSignal.timeout(30_000));
     expect(await roundTrips(() => append(200))).toBeLessThanOrEqual(4);
     let round: RoundResult | undefined;
     const close = async (): Promise<unknown> => (round = await closeRound(database, cohort(), HOUR_MS));
