@@ -49,7 +49,7 @@ export async function closeRound(
     await lockRounds(tx);
     const { cut, holes } = await advanceCut(tx, holeWaitMs);
     // A cut that passes over a hole is not put off: this round is the only one that can name the hole.
-    if (isDue !== undefined && holes.length === 0 && !isDue(await waitingOf(tx, COVERED, file.cohort.name))) return undefined;
+    if (isDue !== undefined && holes.length === 0 && !isDue(await coveredWaiting(tx, file.cohort.name))) return undefined;
     const candidates = await covered(tx, file.cohort.name);
     if (candidates.length === 0) return undefined;
     const [earlier, withdrawn, last] = await Promise.all([
@@ -228,9 +228,17 @@ export async function waiting(database: Queryable, cohort: string): Promise<Wait
   return await waitingOf(database, UNDECIDED, cohort);
 }
 
-async function waitingOf(database: Queryable, candidates: typeof UNDECIDED | typeof COVERED, cohort: string): Promise<Waiting> {
+/**
+ * What the cut covers, as the rules of rounds count its time: none of it waits longer than since the last round. Holes that close one
+ * after another uncover old studies each time, and would have as many rounds of a few.
+ */
+async function coveredWaiting(tx: Transaction, cohort: string): Promise<Waiting> {
+  return await waitingOf(tx, COVERED, cohort, 'greatest(min(c.seen_at), (SELECT max(r.closed_at) FROM round r WHERE r.cohort = $1))');
+}
+
+async function waitingOf(database: Queryable, candidates: string, cohort: string, since = 'min(c.seen_at)'): Promise<Waiting> {
   const [row] = await database.query<{ studies: string; oldest_ms: string }>(
-    `SELECT count(*) AS studies, coalesce(extract(epoch FROM clock_timestamp() - min(c.seen_at)) * 1000, 0)::bigint AS oldest_ms
+    `SELECT count(*) AS studies, coalesce(extract(epoch FROM clock_timestamp() - ${since}) * 1000, 0)::bigint AS oldest_ms
      ${candidates}`,
     [cohort],
   );
