@@ -127,12 +127,13 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
 }
 
 /**
- * A study that waits already keeps its deadline; one that was announced is looked at when its count differs. Where nothing tells
- * that it grew, neither a count nor a change feed, one of the days that polls look at is looked at each time.
+ * A study that waits already keeps its deadline; one that was announced is looked at when its count differs, and when the last look
+ * found it gone or out of scope: what came of it meanwhile was settled with that look. Where nothing tells that it grew, neither a
+ * count nor a change feed, one of the days that polls look at is looked at each time.
  */
 function needsLook(state: State, link: CentreLink, known: StudyRow, rows: readonly FoundStudy[], isAgain: boolean): boolean {
   if (known.deadline_ms !== null) return false;
-  if (known.revision === null || isAgain) return true;
+  if (known.revision === null || known.state !== 'announced' || isAgain) return true;
   const count = saidCount(rows);
   if (count !== undefined) return count !== known.instance_count;
   return link.changes === undefined && rows.some((r) => r.studyDate >= lookBackFrom(link, state.nowMs()));

@@ -522,6 +522,83 @@ test('an instance that the change feed tells behind the word that its study is s
   expect(announcedMs.get(`c1|${BAD}`)).toBeGreaterThanOrEqual(60_000);
 });
 
+describe('a correction that leaves UIDs and number as they were', () => {
+  const announced = () => eventsOf('StudyAvailable').map((e) => e.key);
+  /** What the feed tells, one study a change; and the MD5 of each study's instance. */
+  let feed: StudyInstanceUid[];
+  let md5: Map<StudyInstanceUid, string>;
+  const fed = (): CentreLink => ({
+    ...link,
+    censusEveryMs: 3_600_000,
+    changes: {
+      since: async (sequence, limit) => {
+        // Beyond its end a feed tells its last number.
+        const uids = feed.slice(sequence, sequence + limit);
+        const last = uids.length === 0 ? feed.length : sequence + uids.length;
+        return { changes: [{ kind: 'touched', studies: uids }], last, done: last === feed.length };
+      },
+      hashes: async (uid) => new Map([[`${uid}.1.1`, md5.get(uid) ?? '']]),
+    },
+  });
+  const look = async (): Promise<void> => {
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, fed(), row, signal);
+  };
+  beforeEach(async () => {
+    [feed, md5] = [
+      [BAD, GOOD],
+      new Map([
+        [BAD, 'a'],
+        [GOOD, 'a'],
+      ]),
+    ];
+    await takeCensus(state, fed(), signal);
+    await look();
+    expect(announced()).toEqual([`c1|${BAD}`, `c1|${GOOD}`]);
+  });
+
+  test('and came with a PACS database made anew is announced, and what is as it was is looked at once', async () => {
+    state.run('UPDATE centre SET cursor = 5000');
+    md5.set(GOOD, 'b');
+    asked = [];
+    await watchUntil(() => false, 600_000, fed());
+    expect(announced().slice(2)).toEqual([`c1|${GOOD}`]);
+    expect(asked.toSorted()).toEqual([BAD, GOOD]);
+    // The one before, at the start, and since the number went backwards: in one round.
+    expect(eventsOf('Census')).toHaveLength(2);
+    expect(state.get('SELECT cursor FROM centre')).toEqual({ cursor: 2 });
+  });
+
+  test('also when the new database is empty when it is first seen, and is filled later', async () => {
+    state.run('UPDATE centre SET cursor = 5000');
+    [feed, pacs] = [[], new Set()];
+    md5.set(GOOD, 'b');
+    await watchUntil(() => false, 60_000, fed());
+    expect(state.get('SELECT cursor FROM centre')).toEqual({ cursor: 0 });
+    [feed, pacs] = [[BAD, GOOD], new Set([BAD, GOOD])];
+    stop = new AbortController();
+    await watchUntil(() => false, 60_000, fed());
+    expect(announced().slice(2)).toContain(`c1|${GOOD}`);
+  });
+
+  test.each<[string, (row: CentreLink) => CentreLink]>([
+    ['gone', (l) => ({ ...l, web: { ...web, study: async () => [] } })],
+    ['out of scope', (l) => ({ ...l, inScope: () => false })],
+  ])('and that was %s when it was looked at is announced once a census lists it', async (_, hiding) => {
+    md5.set(GOOD, 'b');
+    markTouched(state, centre, GOOD, 'change-feed', link.quiet);
+    now += 1000;
+    for (const row of dueStudies(state, centre, 10)) await announceDue(state, hiding(fed()), row, signal);
+    expect(announced()).toHaveLength(2);
+    await takeCensus(state, fed(), signal);
+    await look();
+    expect(announced().slice(2)).toEqual([`c1|${GOOD}`]);
+    // Settled by that: no census has it looked at again.
+    await takeCensus(state, fed(), signal);
+    expect(studyRow(state, centre, GOOD)).toMatchObject({ state: 'announced', deadline_ms: null });
+  });
+});
+
 describe('a clock that is set back by a year', () => {
   const YEAR_MS = 365 * 86_400_000;
   const MINUTE_MS = 60_000;

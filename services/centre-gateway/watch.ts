@@ -175,7 +175,8 @@ async function followChanges(
     const page = await changes.since(cursor, CHANGES_PER_PAGE, signal);
     if (page.last < cursor) {
       link.log('warn', { centre, cursor, last: page.last }, 'the change number of the PACS went backwards: its database was replaced');
-      state.run('UPDATE centre SET cursor = ? WHERE centre = ?', page.last, centre);
+      // From its start: what was imported again may be other bytes under the same UIDs, which no census sees. What is as it was is looked at and settled.
+      state.run('UPDATE centre SET cursor = 0 WHERE centre = ?', centre);
       return true;
     }
     state.transaction(() => {
