@@ -7,6 +7,7 @@ import {
   trace,
   type Attributes,
   type Context,
+  type ObservableCallback,
   type ObservableGauge,
   type Span,
 } from '@opentelemetry/api';
@@ -36,7 +37,7 @@ export interface Telemetry {
   span<T>(name: string, options: SpanOptions, work: (span: OpenSpan) => Promise<T>): Promise<T>;
   counter(name: string, n?: number, labels?: Labels): void;
   histogram(name: string, value: number, labels?: Labels): void;
-  /** `read` is asked at each scrape. */
+  /** `read` is asked at each scrape, in place of the one that was given before with the same name and labels. */
   gauge(name: string, read: () => number, labels?: Labels): void;
 }
 
@@ -147,6 +148,7 @@ export function apiTelemetry(name: string): Telemetry {
   const counters = new Map<string, ReturnType<typeof meter.createCounter>>();
   const histograms = new Map<string, ReturnType<typeof meter.createHistogram>>();
   const gauges = new Map<string, ObservableGauge>();
+  const readers = new Map<string, ObservableCallback>();
   return {
     span: (spanName, options, work) => {
       const attributes: Attributes = { ...options.attributes };
@@ -165,8 +167,16 @@ export function apiTelemetry(name: string): Telemetry {
     },
     counter: (metric, n = 1, labels = {}) => obtain(counters, metric, () => meter.createCounter(metric)).add(n, labels),
     histogram: (metric, value, labels = {}) => obtain(histograms, metric, () => meter.createHistogram(metric)).record(value, labels),
-    gauge: (metric, read, labels = {}) =>
-      obtain(gauges, metric, () => meter.createObservableGauge(metric)).addCallback((result) => result.observe(read(), labels)),
+    gauge: (metric, read, labels = {}) => {
+      const gauge = obtain(gauges, metric, () => meter.createObservableGauge(metric));
+      const series = JSON.stringify([metric, Object.entries(labels).toSorted(([a], [b]) => (a < b ? -1 : 1))]);
+      const former = readers.get(series);
+      // Work that is begun again names its gauges again: the one before would be asked for ever, and keep all that it holds.
+      if (former !== undefined) gauge.removeCallback(former);
+      const reader: ObservableCallback = (result) => result.observe(read(), labels);
+      gauge.addCallback(reader);
+      readers.set(series, reader);
+    },
   };
 }
 
