@@ -1,7 +1,7 @@
 // `npm test`: generated files, types, lint, unit tests, the tests on the real parts, then checks by other tools. Words after `--` go to jest.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -32,6 +32,15 @@ interface JestResult {
   numPendingTests: number;
   numFailedTestSuites: number;
   numRuntimeErrorTestSuites: number;
+}
+
+/** What one worker of the tests on the real parts takes at most: its platform, a file's own one, and all services. */
+const BYTES_OF_A_WORKER = 5 * 2 ** 30;
+
+/** Two workers, each with its platform, use the time in which one waits. Words choose files: one platform starts sooner. */
+function workersOnParts(): string {
+  const hasRoom = process.availableMemory() >= 2 * BYTES_OF_A_WORKER && availableParallelism() >= 2;
+  return words.length === 0 && hasRoom ? '2' : '1';
 }
 
 function jest(title: string, project: string, workers: string): void {
@@ -74,7 +83,7 @@ if (words.length === 0) {
   check('format', bin('oxfmt'), ['--check', '.']);
 }
 jest('unit tests', 'unit', '2');
-jest('tests on the real parts', 'integration', '1');
+jest('tests on the real parts', 'integration', workersOnParts());
 // After the platform, which installs those tools.
 jest('checks by other tools', 'oracle', '2');
 

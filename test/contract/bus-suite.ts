@@ -1,5 +1,5 @@
 // What every event bus must do: run on the one in memory and on the real broker.
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { BusRecord, EventBus, Lease, OutgoingRecord, Subscription } from '../../services/ports/event-bus.ts';
 import { until } from '../shared/test-context.ts';
 
@@ -38,7 +38,6 @@ async function takeFor(s: Subscription, ms: number): Promise<Lease[]> {
 /** The suite. `make` gives a world of its own. */
 export function busSuite(name: string, make: () => Promise<BusWorld>): void {
   // Real parts on a busy machine: a limit, not an expectation.
-  jest.setTimeout(60_000);
   describe(`event bus: ${name}`, () => {
     let world: BusWorld;
     let n = 0;

@@ -15,7 +15,7 @@ export function heldSuite(name: string, open: () => Promise<HeldUnderTest>): voi
     let under: HeldUnderTest;
     beforeAll(async () => {
       under = await open();
-    }, 120_000);
+    });
     afterAll(async () => under?.close());
 
     const noteOf = (heldId: string, digest: string): HeldNote => ({

@@ -1,5 +1,5 @@
 // What every object store must do: run on the one in memory and on a real S3 server.
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { canonicalJson, momentNow, publishManifest } from '../../services/kernel/manifest.ts';
 import { sha256Hex } from '../../services/kernel/digest.ts';
@@ -34,7 +34,6 @@ async function listed(infos: AsyncIterable<ObjectInfo>): Promise<string[]> {
 /** The suite. `make` gives a store with a bucket of its own. */
 export function storeSuite(name: string, make: () => Promise<StoreWorld>): void {
   // Real parts on a busy machine: a limit, not an expectation.
-  jest.setTimeout(60_000);
   describe(`object store: ${name}`, () => {
     let world: StoreWorld;
     beforeAll(async () => {

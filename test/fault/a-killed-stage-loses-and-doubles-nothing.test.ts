@@ -13,12 +13,12 @@ let p: Pipeline;
 
 beforeAll(async () => {
   p = await startPipeline({ name: 'kill', centres: 2 });
-}, 240_000);
+});
 
 afterAll(async () => {
   await p.stop();
   await releasePlatform();
-}, 60_000);
+});
 
 // When a stage has certainly something to do: the milestone before its own.
 const WORKS_AFTER: Readonly<Partial<Record<StageName, 'available' | 'stored' | 'anonymised' | 'assessed' | 'selected'>>> = {
@@ -55,7 +55,7 @@ test('each stage is killed once while it works', async () => {
   expect(new Set(research.map((m) => m.study)).size).toBe(sent);
   expect(await wrongHashes(root, 'ct-clinical', clinical)).toEqual([]);
   expect(await wrongHashes(root, 'ct-research', research)).toEqual([]);
-}, 600_000);
+});
 
 test('a deleted outbox row makes the account say what is missing', async () => {
   const pacs = p.pacs[0];
@@ -86,7 +86,7 @@ test('a deleted outbox row makes the account say what is missing', async () => {
   const seen = await until(p, (a) => a.missing.length > 0 || a.totals.unaccounted > 0);
   expect(seen.missing.length).toBe(1);
   expect(seen.totals.unaccounted).toBe(1);
-}, 240_000);
+});
 
 async function untilRow(file: string, centre: string, after: number): Promise<void> {
   for (let i = 0; i < 300; i += 1) {

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startPlatform } from '../../deploy/local/platform.ts';
-import { testPlatform } from '../integration/support.ts';
+import { isPlatformOfRun, testPlatform } from '../integration/support.ts';
 import { breakConnections } from './connections/run.ts';
 
 /** One of each kind, each at another place. */
@@ -13,7 +13,7 @@ const FAULTS = 5;
 test('broken connections lose and double nothing', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'ctstream-broken-'));
   // The run's platform has Toxiproxy; one that a file starts for itself has not.
-  const isShared = process.env['CTSTREAM_TEST_PLATFORM'] !== undefined;
+  const isShared = isPlatformOfRun();
   const platform = isShared ? await testPlatform() : await startPlatform({ dir, centres: [], with: ['toxiproxy'], handleSignals: false });
   try {
     const result = await breakConnections({ platform, seed: 6, most: FAULTS, say: () => undefined });
@@ -23,4 +23,4 @@ test('broken connections lose and double nothing', async () => {
     if (!isShared) await platform.stop();
   }
   await rm(dir, { recursive: true, force: true });
-}, 400_000);
+});

@@ -44,4 +44,4 @@ test('random faults lose and double nothing', async () => {
   expect(result.kills).toBeGreaterThanOrEqual(OPTIONS.kills);
   expect(result.studies).toBeGreaterThan(0);
   await rm(dir, { recursive: true, force: true });
-}, 300_000);
+});

@@ -86,7 +86,7 @@ beforeAll(async () => {
       },
     },
   });
-}, 300_000);
+});
 
 afterAll(async () => {
   await p?.stop();
@@ -94,7 +94,7 @@ afterAll(async () => {
   if (mounted !== undefined) execFileSync('umount', [mounted]);
   if (dir !== undefined) await rm(dir, { recursive: true, force: true });
   await releasePlatform();
-}, 60_000);
+});
 
 function storeOn(bucketPrefix: string): S3Store {
   return s3Store({ endpoint, ...credentials, bucketPrefix });

@@ -40,4 +40,4 @@ test('copies of replays that were killed go, those of running ones and of other 
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
-}, 180_000);
+});

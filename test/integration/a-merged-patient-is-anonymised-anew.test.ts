@@ -26,12 +26,12 @@ beforeAll(async () => {
   await symlink(p.platform.dir, platformDir(p.dir));
   const urls = Object.fromEntries(STAGES.map((name) => [name, p.stages.url(name)]));
   await writeDeployment(p.dir, { centres: p.provisioned.centres, prefix: p.provisioned.prefix, readers: 0, urls, apiUrls: {} });
-}, 240_000);
+});
 
 afterAll(async () => {
   await p?.stop();
   await releasePlatform();
-}, 60_000);
+});
 
 const anonymised = async (): Promise<EventIn<'ctstream.research.v1.StudyAnonymised'>['value'][]> =>
   (await recordsOf(p, 'ct.research.study-anonymised.v1')).flatMap((record) => {
@@ -93,4 +93,4 @@ test('both studies stand under one pseudonym, and the account stays whole', asyn
   expect(await objects('ct-clinical')).toEqual(originals);
   const account = await until(p, (a) => a.reached.anonymised === 2);
   expect(account.totals).toMatchObject({ sent: 2, unaccounted: 0, withdrawn: 0, rejected: 0 });
-}, 240_000);
+});

@@ -78,9 +78,9 @@ beforeAll(async () => {
   deps = releaseDeps(kit, database);
   for (const n of [1, 2, 3])
     await putAssessed(kit.store('assess'), selected(n, { volumeDigest: digestOf(volumeOf(n)) }).value, volumeOf(n));
-}, 300_000);
+});
 
-afterAll(async () => await kit?.end(), 60_000);
+afterAll(async () => await kit?.end());
 
 beforeEach(async () => {
   await forgetAll();

@@ -41,12 +41,12 @@ beforeAll(async () => {
   pool = new pg.Pool({ connectionString: url, max: 2 });
   // `end` does not wait for the sockets, and the platform's stop may come first.
   pool.on('error', () => undefined);
-}, 180_000);
+});
 
 afterAll(async () => {
   await Promise.all([vault.close(), withdrawals.close(), pool.end()]);
   await releasePlatform();
-}, 60_000);
+});
 
 const seen = async (patientId: string): Promise<SubjectKeys> => {
   const found = await vault.subject(person(patientId));

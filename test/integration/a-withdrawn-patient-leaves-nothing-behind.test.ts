@@ -56,12 +56,12 @@ beforeAll(async () => {
     urls: urls(p.stages.url),
     apiUrls: urls(p.stages.apiUrl),
   });
-}, 240_000);
+});
 
 afterAll(async () => {
   await p.stop();
   await releasePlatform();
-}, 60_000);
+});
 
 const send = (index: number, more: { defect?: Defect } = {}): Promise<PhantomTruth> => {
   const [pacs] = p.pacs;
@@ -257,4 +257,4 @@ test('released, queued and retrying studies of a withdrawn patient all go; nothi
   expect(await ctstream('withdraw', 'receipt', complete.requestId ?? '')).toEqual(complete);
   expect(await withdraw('--patient', patient)).toMatchObject({ requestId: null, state: 'denied' });
   expect(p.exits).toEqual([]);
-}, 600_000);
+});

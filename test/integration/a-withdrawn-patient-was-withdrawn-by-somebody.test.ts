@@ -12,12 +12,12 @@ let under: TestVault;
 
 beforeAll(async () => {
   under = await emptyVault();
-}, 180_000);
+});
 
 afterAll(async () => {
   under.dispose();
   await releasePlatform();
-}, 60_000);
+});
 
 const withdrawals = (): Promise<Record<string, unknown>[]> =>
   under.query("select action, detail::json ->> 'by' as by from audit where action in ('withdrawn', 'denied') order by audit_id");
@@ -36,7 +36,7 @@ test('without token, role or people file nobody is withdrawn', async () => {
   expect(await subjectOf(vault, 'STAYS')).toEqual(before);
   expect(await withdrawals()).toEqual([]);
   await vault.close();
-}, 60_000);
+});
 
 test('a city-wide id is known as the anonymiser knows it; the audit says who; the denials are a file; a receipt needs no token', async () => {
   const vault = await under.open();
@@ -67,7 +67,7 @@ test('a city-wide id is known as the anonymiser knows it; the audit says who; th
   expect(await under.withdraw(['--patient', 'H:NEVER-SEEN', '--yes', ...by])).toMatchObject({ code: 0 });
   expect((await withdrawals()).at(-1)).toEqual({ action: 'denied', by: 'anna' });
   await vault.close();
-}, 60_000);
+});
 
 test('a folder vault is not asked for what it can not know', async () => {
   const asked = ['--vault', join(under.dir, 'v.db'), '--patient', 'H:1', '--yes'];

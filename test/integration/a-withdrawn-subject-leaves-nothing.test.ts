@@ -168,14 +168,14 @@ beforeAll(async () => {
     },
   });
   runStages();
-}, 300_000);
+});
 
 afterAll(async () => {
   for (const r of running) r.stop();
   await Promise.all(running.map((r) => r.done));
   await server?.close();
   await kit?.end();
-}, 120_000);
+});
 
 interface Task {
   taskId: string;
@@ -317,7 +317,7 @@ test('the world before: a study of the subject in every state', async () => {
   expect(registry.sort()).toEqual([own.study(studyOf('g6')), own.study(studyOf('s1'))].sort());
   const exclusions = fromCsv(await readFile(join(exported, 'exclusions.csv'), 'utf8')).map((r) => String(r['study_id']));
   expect(exclusions.sort()).toEqual(['g7', 'g8', 's8'].map((n) => own.study(studyOf(n))).sort());
-}, 300_000);
+});
 
 test('all four stages erase, erase again after the longest job, and report once with what they removed', async () => {
   const began = Date.now();
@@ -353,7 +353,7 @@ test('all four stages erase, erase again after the longest job, and report once 
   expect(countsOf('label-queue')).toMatchObject({ rows: 5 + 10 + 6 });
   expect(countsOf('release')?.rows).toBeGreaterThan(0);
   expect(await kit.events('ctstream.research.v1.ErasureDone')).toHaveLength(4);
-}, 120_000);
+});
 
 test('nothing of the subject is left in buckets and tables, and everything of the others is', async () => {
   const ids = NAMES.flatMap((n) => [studyOf(n), revisionOf(n)]);
@@ -445,7 +445,7 @@ test('a rebuild gives the tombstoned version byte for byte; the candidate that h
   expect(await verifyRelease(approved.dir ?? '')).toMatchObject({ ok: true, studies: 2, withdrawn: 0 });
   const { problems } = await verifyRelease(approved.dir ?? '');
   expect(problems).toEqual([]);
-}, 60_000);
+});
 
 test('what comes late, from a retry or a replay, yields nothing', async () => {
   // The label of s3 is still on its way.
@@ -486,7 +486,7 @@ test('what comes late, from a retry or a replay, yields nothing', async () => {
   expect([...research.keys()].filter((key) => /studyg\d/.test(key) || key.includes(GONE))).toEqual([`withdrawn/${GONE}`]);
   expect(await closeRound(databases.select, COHORT, 3_600_000)).toBeUndefined();
   expect(await claimAll('clara')).toEqual([]);
-}, 60_000);
+});
 
 test('a withdrawal that is told again, since the reports of it were lost, is reported again by every stage under the same id', async () => {
   const idsOf = (events: readonly { id: string; value: { stage: string } }[]): string[] =>
@@ -500,4 +500,4 @@ test('a withdrawal that is told again, since the reports of it were lost, is rep
     return events.length >= before.length + 4 && events;
   });
   expect(idsOf(after)).toEqual([...before, ...before].sort());
-}, 60_000);
+});

@@ -58,9 +58,9 @@ beforeAll(async () => {
   outDir = join(kit.dir, 'out');
   deps = releaseDeps(kit, database, { codeVersion: 'test' });
   for (let n = 1; n <= 6; n += 1) await putAssessed(kit.store('assess'), select(n).value, volumeOf(n));
-}, 300_000);
+});
 
-afterAll(async () => await kit?.end(), 60_000);
+afterAll(async () => await kit?.end());
 
 beforeEach(async () => {
   await database.query('TRUNCATE fact, seen, inbox, outbox, version, withdrawn, withdrawn_study');
@@ -127,7 +127,7 @@ test('a build that began before is refused at its end, and what it uploaded goes
     code: 'SUBJECT_WITHDRAWN',
   });
   expect(await buildRelease(deps, { version: 'v1.0.0', outDir })).toMatchObject({ studies: 2 });
-}, 60_000);
+});
 
 test('a build that died after its upload leaves nothing behind the erasure', async () => {
   const store = before('ct-release-candidates', /SHA256SUMS$/, () => Promise.reject(new Error('killed')));
@@ -135,7 +135,7 @@ test('a build that died after its upload leaves nothing behind the erasure', asy
   expect((await keysOf('ct-release-candidates')).length).toBeGreaterThan(5);
   await handle(withdrawal(1));
   expect(await keysOf('ct-release-candidates')).toEqual([]);
-}, 60_000);
+});
 
 test.each([
   ['of a candidate', /^UPDATE version SET state = 'candidate'/],
@@ -181,7 +181,7 @@ test('what killed builds and approvals left is gone, also where the refusal of t
   expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 2, withdrawn: 1 });
   const told = await database.query("SELECT key FROM outbox WHERE topic LIKE '%dataset-released%'");
   expect(told).toEqual([{ key: '' }]);
-}, 60_000);
+});
 
 test('an approval that is copying is refused, and what it copied goes', async () => {
   await buildRelease(deps, { version: 'v1.0.0', outDir });
@@ -191,7 +191,7 @@ test('an approval that is copying is refused, and what it copied goes', async ()
   expect([await keysOf('ct-releases'), await keysOf('ct-release-candidates')]).toEqual([[], []]);
   expect(await isThere(join(outDir, 'v1.0.0'))).toBe(false);
   expect((await database.query<{ n: string }>("SELECT count(*) AS n FROM outbox WHERE topic LIKE '%dataset-released%'"))[0]?.n).toBe('0');
-}, 60_000);
+});
 
 test('an erasure of a published version that is cut short at any file ends whole the next time', async () => {
   for (const [n, name] of [/tombstones\.csv$/, /registry\.csv$/, /release\.json$/, /SHA256SUMS$/].entries()) {
@@ -211,7 +211,7 @@ test('an erasure of a published version that is cut short at any file ends whole
     const rebuilt = await buildRelease(deps, { version, outDir: join(kit.dir, 'rebuilt') });
     expect(rebuilt.sumsSha256).toBe(await sumsOf(version));
   }
-}, 120_000);
+});
 
 test('a late selection of a withdrawn subject, cut short while it erases, ends the erasure when it comes again', async () => {
   await handle(withdrawal(4));
@@ -226,13 +226,13 @@ test('a late selection of a withdrawn subject, cut short while it erases, ends t
   await expect(handle(late, store)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
   await handle(late);
   expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 2, withdrawn: 1, problems: [] });
-}, 60_000);
+});
 
 test('two subjects at once: both are gone, and the version is whole', async () => {
   await publish('v1.0.0');
   await Promise.all([handle(withdrawal(1)), handle(withdrawal(2))]);
   expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 1, withdrawn: 2 });
-}, 60_000);
+});
 
 test('another secret does not rewrite what is published', async () => {
   await publish('v1.0.0');
@@ -241,7 +241,7 @@ test('another secret does not rewrite what is published', async () => {
   await expect(releaseStage.handle(withdrawal(1), other, signal())).rejects.toMatchObject({ code: 'UNEXPECTED' });
   expect(await sumsOf('v1.0.0')).toBe(before);
   expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 3 });
-}, 60_000);
+});
 
 test('a version that can not be written anew keeps nobody in the next one, and both are whole once it can', async () => {
   await publish('v1.0.0');
@@ -257,7 +257,7 @@ test('a version that can not be written anew keeps nobody in the next one, and b
     expect(await verifyRelease(join(outDir, version))).toMatchObject({ ok: true, studies: 2, withdrawn: 1 });
     expect((await buildRelease(deps, { version })).sumsSha256).toBe(await sumsOf(version));
   }
-}, 60_000);
+});
 
 test('a fact that comes while its subject is erased is either erased or refused', async () => {
   await database.query('TRUNCATE fact, seen, inbox, withdrawn, withdrawn_study');
@@ -272,7 +272,7 @@ test('a fact that comes while its subject is erased is either erased or refused'
   const all = [...facts.slice(0, 20), withdrawal(1), ...facts.slice(20)];
   await Promise.all(all.map(async (event) => await handle(event as EventIn<FactType>)));
   expect((await database.query<{ n: string }>('SELECT count(*) AS n FROM fact'))[0]?.n).toBe('0');
-}, 60_000);
+});
 
 test('submissions that race a withdrawal count or are told so; afterwards nothing of the subject is left', async () => {
   const queue = await kit.database('label_queue');
@@ -310,4 +310,4 @@ test('submissions that race a withdrawal count or are told so; afterwards nothin
   expect(outcomes.filter((o) => !['read', 'accept', 'SUBJECT_WITHDRAWN'].includes(o))).toEqual([]);
   for (const table of ['study', 'task', 'reading'])
     expect([table, (await queue.query<{ n: string }>(`SELECT count(*) AS n FROM ${table}`))[0]?.n]).toEqual([table, '0']);
-}, 60_000);
+});

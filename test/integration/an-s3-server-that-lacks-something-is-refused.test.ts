@@ -1,12 +1,10 @@
 // The start-up check of the object store on the real MinIO, and on the same server behind a proxy that takes one feature
 // away each time: every lack is named and ends the start, and a server that is away is not blamed for one.
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Platform } from '../../deploy/local/platform.ts';
 import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
-
-jest.setTimeout(60_000);
 
 const prefix = testPrefix('conform');
 const servers: Server[] = [];
@@ -15,7 +13,7 @@ let platform: Platform;
 beforeAll(async () => {
   platform = await testPlatform();
   await storeAt(platform.minio.url).ensureBuckets(['suite']);
-}, 120_000);
+});
 
 afterAll(async () => {
   for (const server of servers) {

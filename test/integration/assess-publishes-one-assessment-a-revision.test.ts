@@ -40,7 +40,7 @@ beforeAll(async () => {
   const { endPoint, port, accessKey, secretKey } = platform.minio;
   store = s3Store({ endpoint: `http://${endPoint}:${port}`, accessKey, secretKey, bucketPrefix: prefix });
   await store.ensureBuckets([BUCKET]);
-}, 300_000);
+});
 
 afterAll(async () => {
   process_?.kill('SIGKILL');
@@ -181,4 +181,4 @@ test('killed with SIGKILL while it works: nothing lost, nothing doubled', async 
   const ended = new Promise((resolve) => process_?.on('exit', resolve));
   process_.kill('SIGTERM');
   expect(await ended).toBe(0);
-}, 240_000);
+});

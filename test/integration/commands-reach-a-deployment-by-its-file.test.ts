@@ -117,7 +117,7 @@ beforeAll(async () => {
   const record = await eventually('a broker that has just started takes its first reader', announced);
   const fault = new Fault('JOB_TIMEOUT', false, 'for the test');
   await kit.bus('ingest').publish([afterFailure({ stage: ingestStage, record, fault, nowMs: Date.now() }).record]);
-}, 120_000);
+});
 
 afterAll(() => kit?.end());
 
@@ -133,14 +133,14 @@ test('account with the Kafka user account and the vault role account', async () 
     missing: [],
     bad: [],
   });
-}, 120_000);
+});
 
 test('lag with the Kafka user account alone', async () => {
   const file = await deploymentFile('lag.json', { kafka: await kafkaAs('account') });
   const ran = await ctstream(file, 'lag', '--json');
   expect([ran.code, ran.stderr]).toEqual([0, '']);
   expect(JSON.parse(ran.stdout)).toContainEqual(expect.objectContaining({ stage: 'ingest' }));
-}, 120_000);
+});
 
 test('dead list and show with the Kafka user account alone; replay names the one that it needs, and works with it', async () => {
   const file = await deploymentFile('dead.json', { kafka: await kafkaAs('account') });
@@ -158,7 +158,7 @@ test('dead list and show with the Kafka user account alone; replay names the one
   const operators = await deploymentFile('replay.json', { kafka: await kafkaAs('account', 'operator') });
   const replayed = await ctstream(operators, 'dead', 'replay', id, '--json');
   expect([replayed.code, JSON.parse(replayed.stdout)]).toEqual([0, { dryRun: false, replayed: [id], refused: [] }]);
-}, 240_000);
+});
 
 test('query with the user analyst of the store alone', async () => {
   const { provisioned, platform } = kit;
@@ -167,7 +167,7 @@ test('query with the user analyst of the store alone', async () => {
   const store = { endpoint: platform.minio.url, bucketPrefix: provisioned.bucketPrefix, users: { analyst } };
   const ran = await ctstream(await deploymentFile('query.json', { store }), 'query', 'select count(*) as n from events', '--json');
   expect([ran.code, ran.stderr, JSON.parse(ran.stdout)]).toMatchObject([0, '', [{ n: expect.anything() }]]);
-}, 120_000);
+});
 
 test('held list with what the security role has', async () => {
   const { provisioned, platform } = kit;
@@ -181,7 +181,7 @@ test('held list with what the security role has', async () => {
     vault: { urlFiles: { security: await secretFile('held-url', provisioned.vaultAs.security) } },
   });
   expect(await ctstream(file, 'held', 'list', '--json')).toMatchObject({ code: 0, stdout: '[]\n', stderr: '' });
-}, 120_000);
+});
 
 test('vault commands with the vault of its owner; Kafka is asked for where studies are handed over', async () => {
   const vault = { ...(await vaultOfAccount()), urlFiles: { privacy: await secretFile('owner-url', kit.provisioned.databases.vault) } };
@@ -193,7 +193,7 @@ test('vault commands with the vault of its owner; Kafka is asked for where studi
   });
   const whole = await deploymentFile('whole.json', { kafka: await kafkaAs('account', 'operator'), vault });
   expect(await ctstream(whole, 'vault', 'reanonymise', '--json')).toMatchObject({ code: 0, stderr: '' });
-}, 120_000);
+});
 
 test('a wrong password and what others may read have their codes, and no secret is said', async () => {
   const wrong = 'not-the-right-secret';
@@ -213,7 +213,7 @@ test('a wrong password and what others may read have their codes, and no secret 
   await writeFile(join(kit.dir, 'open.json'), '{}', { mode: 0o644 });
   const open = await ctstream(join(kit.dir, 'open.json'), 'dead', 'list');
   expect(open).toMatchObject({ code: 78, stderr: expect.stringMatching(/^BAD_CONFIG: deployment file: others may read .+: chmod 600\n$/) });
-}, 240_000);
+});
 
 test('log restore names what it needs: the administrator of Kafka, and the archive', async () => {
   const file = await deploymentFile('restore.json', { kafka: await kafkaAs('operator') });
@@ -222,7 +222,7 @@ test('log restore names what it needs: the administrator of Kafka, and the archi
     stdout: '',
     stderr: expect.stringMatching(/kafka\.users\.admin is missing.+store\.users\.analyst is missing, and 'log restore' needs it/),
   });
-}, 120_000);
+});
 
 // The last one: it deletes what the others read.
 test('log accept-loss with the own user of the stage that lost something, and no other', async () => {
@@ -254,4 +254,4 @@ test('log accept-loss with the own user of the stage that lost something, and no
     expect.arrayContaining(deleted.map(({ topic, partition, end }) => ({ topic, partition, offset: end }))),
   );
   await offsets.close();
-}, 240_000);
+});

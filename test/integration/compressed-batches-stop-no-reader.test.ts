@@ -1,6 +1,6 @@
 // A centre's gateway may pack what it writes, and a broker may be set to: what can be read is read, and what would take all
 // memory or can't be unpacked stops neither broker nor reader.
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import kafkajs from 'kafkajs';
 import pino from 'pino';
@@ -11,7 +11,6 @@ import { adminClient } from './kafka-bus-suite.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
 // On a busy machine packing 300 MiB and two readers take most of two minutes.
-jest.setTimeout(240_000);
 
 const MIB = 1 << 20;
 const prefix = testPrefix('packed');

@@ -1,6 +1,6 @@
 // Wrong, expired, disabled and missing credentials: one clear code each, an end without endless tries, and neither data nor
 // a secret in what is said.
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -22,8 +22,6 @@ import { CODES, isCode } from '../../services/kernel/codes.ts';
 import { Fault } from '../../services/kernel/fault.ts';
 import type { EventBus } from '../../services/ports/event-bus.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
-
-jest.setTimeout(90_000);
 
 const root = join(import.meta.dirname, '../..');
 const prefix = testPrefix('wrong');
@@ -48,7 +46,7 @@ beforeAll(async () => {
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:*"],"Resource":["arn:aws:s3:::*"]}]}',
   );
   await disableMinioUser(platform.minio, `${prefix}disabled`);
-}, 120_000);
+});
 
 afterAll(async () => {
   await Promise.all(closing.map((close) => close()));

@@ -1,5 +1,5 @@
 // A stage's database on the real PostgreSQL: effect, inbox and outbox in one transaction, sequences without a gap.
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,6 @@ import { testContext, until } from '../shared/test-context.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
 // Real parts on a busy machine: a limit, not an expectation.
-jest.setTimeout(90_000);
 
 type TestDatabase = Awaited<ReturnType<typeof postgresDatabase>>;
 

@@ -71,7 +71,7 @@ beforeAll(async () => {
   if (done.code !== 0) throw new Error(`the demo ended with ${done.code}: ${done.stderr}`);
   report = JSON.parse(await readFile(json, 'utf8')) as DemoReport;
   dataset = report.dataset;
-}, 400_000);
+});
 
 afterAll(async () => {
   await rm(dir, { recursive: true, force: true });

@@ -57,12 +57,12 @@ beforeAll(async () => {
       await writeFile(path, JSON.stringify(centres), { mode: 0o600 });
     },
   });
-}, 300_000);
+});
 
 afterAll(async () => {
   await (lab as Lab | undefined)?.close();
   await releasePlatform();
-}, 60_000);
+});
 
 const announcementsOf = async (centre: string, study: string): Promise<Awaited<ReturnType<typeof availableOf>>> =>
   (await availableOf(lab, centre)).filter((e) => e.value.studyInstanceUid === study);
@@ -128,7 +128,7 @@ describe('announcing', () => {
     await put(lab.orthanc(A), study.files.slice(3));
     await sleep(2500);
     expect(await announcementsOf(A, study.study)).toHaveLength(2);
-  }, 90_000);
+  });
 
   test('a PACS without a change feed is found by QIDO-RS', async () => {
     const study = smallStudy({ slices: 2 });
@@ -137,7 +137,7 @@ describe('announcing', () => {
     expect(first?.value).toMatchObject({ instanceCount: 2, noticedBy: 'poll' });
     await put(lab.orthanc(POLLED), smallStudy({ study: study.study, slices: 1, first: 3 }).files);
     expect((await announced(POLLED, study.study, 2))[1]?.value.instanceCount).toBe(3);
-  }, 90_000);
+  });
 
   test("what the centre's rule leaves out is counted and never announced", async () => {
     const ultrasound = smallStudy({ modality: 'US', slices: 1 });
@@ -154,7 +154,7 @@ describe('announcing', () => {
       expect(await announcementsOf(A, study)).toEqual([]);
     }
     expect((await reportOf(A)).outOfScope).toBe(2);
-  }, 90_000);
+  });
 
   test('a study that is announced again is told again with the same event id, and stored once', async () => {
     const study = smallStudy({ slices: 2 });
@@ -175,7 +175,7 @@ describe('announcing', () => {
       return toAnnounceAgain === 0 && waiting === 0 ? true : undefined;
     });
     expect(await announcementsOf(A, study.study)).toHaveLength(2);
-  }, 90_000);
+  });
 
   test('a study that a census did not list, and that is back unchanged, is announced once more and stored once', async () => {
     const study = smallStudy({ slices: 2 });
@@ -194,7 +194,7 @@ describe('announcing', () => {
       ?.value.studies.find((s) => s.studyInstanceUid === study.study);
     expect(line?.state).toBe('announced');
     expect(await announcementsOf(A, study.study)).toHaveLength(2);
-  }, 120_000);
+  });
 
   test('a study that vanished before the pull and comes back is announced again and stored', async () => {
     await lab.stages.kill('ingest', 'SIGTERM');
@@ -211,7 +211,7 @@ describe('announcing', () => {
     await eventually('no refusal on the status page any more', async () =>
       (await reportOf(A)).reasons['STUDY_VANISHED'] === undefined ? true : undefined,
     );
-  }, 120_000);
+  });
 });
 
 describe('killed', () => {
@@ -229,7 +229,7 @@ describe('killed', () => {
       expect(new Set(events.map((e) => e.id)).size).toBe(1);
       expect(events[0]?.value.instanceCount).toBe(3);
     }
-  }, 120_000);
+  });
 
   test('Orthanc with SIGKILL between the last slice and stability: the study is announced all the same', async () => {
     const study = smallStudy({ slices: 3 });
@@ -238,7 +238,7 @@ describe('killed', () => {
     const [event] = await announced(A, study.study);
     expect(event?.value.instanceCount).toBe(3);
     await eventually('stored', async () => (await storedOf(lab)).find((e) => e.value.studyInstanceUid === study.study));
-  }, 120_000);
+  });
 
   test("both at once, and the gateway's database lost: the census at its start finds every study", async () => {
     const study = smallStudy({ slices: 2 });
@@ -251,7 +251,7 @@ describe('killed', () => {
     expect(event?.value).toMatchObject({ instanceCount: 2, noticedBy: 'census' });
     // Numbers go on above the old ones, so that nothing looks superseded.
     expect(event?.value.sequence).toBeGreaterThan(before);
-  }, 120_000);
+  });
 });
 
 describe('a PACS that was replaced', () => {
@@ -299,7 +299,7 @@ describe('a PACS that was replaced', () => {
     stop.abort();
     await running;
     state.close();
-  }, 60_000);
+  });
 });
 
 describe('telling', () => {
@@ -316,7 +316,7 @@ describe('telling', () => {
     expect(page).toContain('PACS_UNAUTHORISED');
     expect(page).not.toContain('Planted');
     expect(page).not.toContain('PLANTED');
-  }, 60_000);
+  });
 
   test('sent = acknowledged + waiting + refused, and acknowledgements come from ingest', async () => {
     const study = smallStudy({ slices: 1 });
@@ -328,7 +328,7 @@ describe('telling', () => {
     });
     expect(report.sent).toBe(report.acknowledged + report.waiting + report.refused);
     expect(report.acknowledged).toBeGreaterThan(0);
-  }, 60_000);
+  });
 
   test('a refusal at intake is published once, and only with the token', async () => {
     async function* files(): AsyncGenerator<{ path: string; bytes: Uint8Array }> {
@@ -358,7 +358,7 @@ describe('telling', () => {
         detail: expect.stringContaining('NOT_DICOM'),
       },
     ]);
-  }, 60_000);
+  });
 
   test('outbox sequences are contiguous per source and the census names the highest', async () => {
     await censusNow(lab);
@@ -375,7 +375,7 @@ describe('telling', () => {
       expect([...numbers].sort((a, b) => Number(a - b))).toEqual(Array.from({ length: numbers.size }, (_, n) => BigInt(n + 1)));
     const last = (await eventsOf(lab, 'ctstream.clinical.v1.Census', TOPICS.census(A))).at(-1);
     expect(BigInt(last?.value.outboxSequence ?? 0)).toBe(last?.sequence);
-  }, 60_000);
+  });
 
   test('a full outbox stops the cursor and says so; nothing is dropped', async () => {
     await lab.stages.kill('centre-gateway', 'SIGTERM');
@@ -388,7 +388,7 @@ describe('telling', () => {
     await lab.stages.kill('centre-gateway', 'SIGKILL');
     await lab.stages.start('centre-gateway', limited);
     for (const s of studies) await announced(A, s.study);
-  }, 120_000);
+  });
 
   test('without Kafka the outbox keeps what was noticed; a row deleted from it leaves a gap that the census shows', async () => {
     await lab.stages.kill('centre-gateway', 'SIGTERM');
@@ -421,7 +421,7 @@ describe('telling', () => {
         seen.add(event.sequence);
     }
     expect(seen.size).toBe((census?.value.outboxSequence ?? 0) - 1);
-  }, 120_000);
+  });
 });
 
 describe('the broker', () => {
@@ -440,7 +440,7 @@ describe('the broker', () => {
     await expect(own.ends([TOPICS.status(POLLED)])).rejects.toMatchObject({ code: 'DENIED_BY_BROKER' });
     expect((await own.ends([TOPICS.status(A)])).length).toBeGreaterThan(0);
     await own.close();
-  }, 60_000);
+  });
 });
 
 describe('the PACS port', () => {
@@ -466,7 +466,7 @@ describe('the PACS port', () => {
         .update(one?.files[0] ?? '')
         .digest('hex'),
     ]);
-  }, 60_000);
+  });
 
   test('failures have codes: no connection, wrong password, wrong address; a study that is not there is empty', async () => {
     const pacs = lab.orthanc(A);
@@ -485,7 +485,7 @@ describe('the PACS port', () => {
     expect(await web({}).study(study, signal)).toEqual([]);
     expect(await web({}).instances(study, signal)).toEqual([]);
     expect(await web({}).retrieveSeries(study, '1.2.3.1', signal)).toBeUndefined();
-  }, 60_000);
+  });
 
   test('STOW-RS and POST /instances store the same; a refusal names its HTTP code', async () => {
     const pacs = lab.orthanc(POLLED);
@@ -506,5 +506,5 @@ describe('the PACS port', () => {
       ['bad', false, 400],
     ]);
     expect(await dicomWebClient({ ...pacs }).instances(study.study as StudyInstanceUid, signal)).toHaveLength(1);
-  }, 60_000);
+  });
 });

@@ -1,4 +1,4 @@
-// Stops the platform that global-setup.ts started.
+// Stops the platforms that global-setup.ts started.
 export default async function teardown(): Promise<void> {
-  await globalThis.ctstreamTestPlatform?.stop();
+  await Promise.all((globalThis.ctstreamTestPlatforms ?? []).map((platform) => platform.stop()));
 }

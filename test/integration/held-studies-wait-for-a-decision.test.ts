@@ -72,14 +72,14 @@ beforeAll(async () => {
   ports = await heldPorts(localAccess(p.platform, p.provisioned));
   const { tokenFile } = p.provisioned.people.find(({ roles }) => roles.includes('security')) ?? { tokenFile: '' };
   person = personOf(readPeopleFile(p.provisioned.file('people.json')), readTokenFile(tokenFile), 'security');
-}, 180_000);
+});
 
 afterAll(async () => {
   await ports?.close();
   await p?.stop();
   await rm(dir, { recursive: true, force: true });
   await releasePlatform();
-}, 60_000);
+});
 
 test(
   'both are held, and listed without anything that names the patient',

@@ -61,12 +61,12 @@ beforeAll(async () => {
       }
     },
   });
-}, 300_000);
+});
 
 afterAll(async () => {
   await (lab as Lab | undefined)?.close();
   await releasePlatform();
-}, 60_000);
+});
 
 async function manifestOf(key: string): Promise<ClinicalManifest> {
   const bytes = await lab.store.getBytes('ct-clinical', key, 1 << 24);
@@ -134,7 +134,7 @@ describe('bytes', () => {
       (await eventsOf(lab, 'ctstream.clinical.v1.StudyStatus', TOPICS.status(A))).find((e) => e.value.revision === event.value.revision),
     );
     expect(status.value).toMatchObject({ state: 'stored', code: null, instanceCount: 7 });
-  }, 90_000);
+  });
 
   test('the files of each transfer syntax are stored byte for byte, each under a revision of its own', async () => {
     if (!existsSync(SYNTAXES)) {
@@ -170,7 +170,7 @@ describe('bytes', () => {
     expect(wrong).toEqual([]);
     // Cut off in its pixel data; dcmtk says so too.
     expect(refused).toEqual(['no-pixel-spacing.dcm']);
-  }, 300_000);
+  });
 
   test('a corrected instance with the same UIDs and count is a new revision, and both stand', async () => {
     const first = smallStudy({ slices: 2, seed: 1 });
@@ -182,7 +182,7 @@ describe('bytes', () => {
     expect(after.value.sequence).toBeGreaterThan(before.value.sequence);
     expect((await storedHashes(before.value.manifestKey)).byRange).toEqual(first.files.map(md5).sort());
     expect((await storedHashes(after.value.manifestKey)).byRange).toEqual(second.files.map(md5).sort());
-  }, 90_000);
+  });
 
   test('a study that was corrected and set back is stored a third time, later than the correction', async () => {
     const first = smallStudy({ slices: 2, seed: 1 });
@@ -203,7 +203,7 @@ describe('bytes', () => {
       const told = await eventsOf(lab, 'ctstream.clinical.v1.StudyStatus', TOPICS.status(A));
       return told.filter((e) => e.value.revision === last?.value.revision && e.value.state === 'stored').length >= 2 ? true : undefined;
     });
-  }, 90_000);
+  });
 });
 
 /** Writes an announcement past the gateway, as a forged or late one would be. */
@@ -238,7 +238,7 @@ describe('what ends with a code', () => {
     await announce(A, { centre: A, study: vanished, revision: revision(), instanceCount: 3 });
     const event = await eventually('rejection', async () => (await rejectedOf(lab)).find((e) => e.value.studyInstanceUid === vanished));
     expect(event.value).toMatchObject({ centre: A, stage: 'ingest', code: 'STUDY_VANISHED' });
-  }, 90_000);
+  });
 
   test("an announcement on another centre's topic is rejected under the topic's own centre", async () => {
     const study = smallStudy({ slices: 1 });
@@ -247,7 +247,7 @@ describe('what ends with a code', () => {
     expect(event.value).toMatchObject({ centre: A, code: 'CENTRE_MISMATCH' });
     const told = await eventsOf(lab, 'ctstream.clinical.v1.StudyStatus', TOPICS.status(WRONG));
     expect(told.filter((e) => e.value.studyInstanceUid === study.study)).toEqual([]);
-  }, 90_000);
+  });
 
   test('two patients in one study are rejected, whatever the PACS makes of them', async () => {
     const one = smallStudy({ slices: 2, patientId: 'PLANTED-A' });
@@ -256,7 +256,7 @@ describe('what ends with a code', () => {
     const event = await eventually('rejection', async () => (await rejectedOf(lab)).find((e) => e.value.studyInstanceUid === one.study));
     expect(event.value.code).toBe('MIXED_PATIENTS');
     expect(JSON.stringify(event.value)).not.toContain('PLANTED');
-  }, 90_000);
+  });
 
   test('an announcement that is not what the PACS has is skipped, and the right one is stored', async () => {
     const study = smallStudy({ slices: 3 });
@@ -268,7 +268,7 @@ describe('what ends with a code', () => {
     expect(skipped.value.code).toBe('STUDY_CHANGED');
     const stored = await storedAnew(study.study, new Set());
     expect(stored.value.instanceCount).toBe(3);
-  }, 90_000);
+  });
 
   test('an older revision after a newer one is superseded; the same one again gives the same event id', async () => {
     const study = smallStudy({ slices: 2 });
@@ -286,7 +286,7 @@ describe('what ends with a code', () => {
     });
     expect(new Set(twice.map((e) => e.id)).size).toBe(1);
     expect(twice[1]?.value).toEqual(twice[0]?.value);
-  }, 90_000);
+  });
 });
 
 /** The first record of a study that waits for another try. */
@@ -310,7 +310,7 @@ describe('what waits', () => {
     await put(lab.orthanc(A), other.files);
     await storedAnew(other.study, new Set());
     expect((await storedOf(lab)).some((e) => e.value.studyInstanceUid === waiting.study)).toBe(false);
-  }, 90_000);
+  });
 
   test('a PACS that is down holds its study; when it is back the study is stored', async () => {
     const study = smallStudy({ slices: 2 });
@@ -329,7 +329,7 @@ describe('what waits', () => {
       (await eventsOf(lab, 'ctstream.clinical.v1.StudySkipped', TOPICS.skipped)).find((e) => e.value.revision === later),
     );
     expect(outcome.value.code).toBe('STUDY_CHANGED');
-  }, 120_000);
+  });
 
   test('killed with SIGKILL while it works: nothing lost, nothing doubled', async () => {
     const studies = Array.from({ length: 12 }, (_, n) => smallStudy({ slices: 4, seed: n }));
@@ -353,5 +353,5 @@ describe('what waits', () => {
       expect((await storedHashes(manifests[0] ?? '')).byRange).toEqual(s.files.map(md5).sort());
       expect(new Set((await storedOf(lab)).filter((e) => e.value.studyInstanceUid === s.study).map((e) => e.id)).size).toBe(1);
     }
-  }, 180_000);
+  });
 });

@@ -1,5 +1,5 @@
 // What every client of the real Kafka must do: the contract of the event bus, and what only a real broker can show.
-import { afterAll, expect, jest, test } from '@jest/globals';
+import { afterAll, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import kafkajs from 'kafkajs';
 import pino from 'pino';
@@ -45,7 +45,6 @@ export async function adminClient(): Promise<kafkajs.Admin> {
 /** The world of a test file. @param usual the client of a bus for which none is named */
 export function busWorld(usual: BusClient): BusWorld {
   // Real parts on a busy machine: a limit, not an expectation.
-  jest.setTimeout(90_000);
   const prefix = testPrefix('bus');
   const opened: EventBus[] = [];
   afterAll(async () => {

@@ -95,7 +95,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     if (skipped) return;
     objects = await rendered(overlay);
     workloads = objects.filter((o) => o.kind === 'Deployment' || o.kind === 'StatefulSet').map((o) => workload.parse(o));
-  }, 300_000);
+  });
 
   const configMap = (name: string): Record<string, string> => {
     const found = objects.find((o) => o.kind === 'ConfigMap' && o.metadata.name === name);
@@ -260,7 +260,7 @@ test("a second gateway is the gateway alone, in a namespace of its own, so its S
   ]);
   const namespaces = objects.map((o) => (o.kind === 'Namespace' ? o.metadata.name : o.metadata.namespace));
   expect(new Set(namespaces)).toEqual(new Set(['ctstream-gateway-2']));
-}, 300_000);
+});
 
 test('the cohort of the base is the demo cohort', () => {
   expect(text('k8s/base/cohort.yaml')).toBe(text('services/select/cohorts/demo.yaml'));

@@ -38,13 +38,13 @@ beforeAll(async () => {
     env: { anonymise: { LOG_LEVEL: 'debug' } },
   });
   held = openPostgresHeld(kit.provisioned.databases.vault);
-}, 300_000);
+});
 
 afterAll(async () => {
   await held?.close();
   await stages?.stop();
   await kit?.end();
-}, 120_000);
+});
 
 interface StoredStudy {
   event: EventRecord;
@@ -180,4 +180,4 @@ test('no identity crosses the boundary, and every study crosses once or is refus
     if (told.includes(word.toLowerCase())) throw new Error(`a research event holds ${word}`);
     if (word.length >= 6 && log.includes(word.toLowerCase()) && !clinicalIds.includes(word)) throw new Error(`the log holds ${word}`);
   }
-}, 240_000);
+});

@@ -36,14 +36,14 @@ beforeAll(async () => {
     ['ct-research', 'ct-releases', 'ct-release-candidates', 'ct-event-log'].map((bucket) => objectPieces(p, bucket)),
   );
   words = wordsOfPieces([...records.map((r) => recordPiece(p, r)), ...objects.flat()]);
-}, 420_000);
+});
 
 afterAll(async () => {
   await closeCorpus();
   await run?.p.stop();
   await run?.spans.close();
   await releasePlatform();
-}, 60_000);
+});
 
 interface Ids {
   readonly study: string;
@@ -132,7 +132,7 @@ test('without it nothing that can be computed is there; what a careless design p
     expect([...planted].filter((id) => !found.has(id))).toEqual([]);
     expect(tries).toBeGreaterThan(300_000);
   }
-}, 240_000);
+});
 
 test('another vault gives other ids to the same studies, under the same key file too', async () => {
   const { platform, provisioned } = run.p;

@@ -97,14 +97,14 @@ beforeAll(async () => {
   identity = { ...needles, numbers: new Set([...numbers].filter((n) => !MODEL_NUMBERS.has(n))) };
   const ids = clinical.flatMap((r) => [r.headers['ce_id'] ?? '', ...(r.headers['ct-stage'] === undefined ? ownIds(r) : [])]);
   clinicalOnly = exactNeedles([...ids, ...clinicalTraces(), ...p.provisioned.centres].filter((id) => id !== '' && id !== OF_NOTHING));
-}, 420_000);
+});
 
 afterAll(async () => {
   await closeCorpus();
   await run?.p.stop();
   await run?.spans.close();
   await releasePlatform();
-}, 60_000);
+});
 
 const piecesOf = (name: string): Piece[] => pieces.get(name) ?? [];
 

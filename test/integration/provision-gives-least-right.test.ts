@@ -34,7 +34,7 @@ beforeAll(async () => {
   for (const bucket of ['ct-clinical', 'ct-research', 'ct-releases', 'ct-quarantine', 'ct-release-candidates'])
     await root.putObject(prefix + bucket, ATTEMPT, 'x');
   for (const key of [CLINICAL, RESEARCH]) await root.putObject(`${prefix}ct-event-log`, key, 'x');
-}, 120_000);
+});
 
 afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
@@ -166,7 +166,7 @@ describe('object store', () => {
       if (service.startsWith('archiver-')) expect(new Set(Object.values(row))).toEqual(new Set(['-']));
     }
     expect(found).toEqual(MATRIX);
-  }, 60_000);
+  });
 
   test('nobody without a key reads anything, and no user makes or removes a bucket', async () => {
     // How the world gets at ct-releases (a mirror, a public bucket) is the operator's choice.
@@ -335,4 +335,4 @@ test('provisioning again after a run that failed half-way keeps what is there an
   expect(await readFile(p.file('vault-key'), 'utf8')).toBe('of a rotation');
   expect(await query(again.databases.vault, 'SELECT one FROM kept')).toEqual([{ one: 1 }]);
   await expect(platform.postgres.createDatabase(role, { user: `${role}_other`, password: 'x' })).rejects.toThrow(/belongs to another role/);
-}, 60_000);
+});

@@ -28,12 +28,12 @@ const ends: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
   kit = await openKit('registry');
-}, 120_000);
+});
 
 afterAll(async () => {
   for (const end of ends.toReversed()) await end();
   await kit?.end();
-}, 60_000);
+});
 
 test("every schema is published once, mapped to the registry's id, and records carry that id", async () => {
   const { registryUrl } = await testPlatform();
@@ -55,7 +55,7 @@ test("every schema is published once, mapped to the registry's id, and records c
   const answer = (await (await fetch(`${registryUrl}/schemas/ids/${id}`)).json()) as { schema: string };
   expect(answer.schema).toBe(schemaTexts().get('research/subject-withdrawn.v1.1.avsc'));
   expect(codec.decode({ ...out, partition: 0, offset: 0n, timestampMs: 0 })).toMatchObject(event);
-}, 60_000);
+});
 
 /** A registry that gives every schema the id 1, and behind it another text. */
 async function startLiar(): Promise<{ url: string; stop(): Promise<void> }> {
@@ -103,7 +103,7 @@ test('a registry whose text behind an id is another ends the start', async () =>
   expect(await endOfStage(liar.url)).toMatchObject({ code: 78, said: expect.stringContaining('publish the schemas again') });
   await liar.stop();
   await expect(registryIds(liar.url)).rejects.toMatchObject({ code: 'BAD_CONFIG', message: expect.stringContaining('does not answer') });
-}, 60_000);
+});
 
 /** A registry of this file alone, which a test may restart. */
 async function ownRegistry(): Promise<{ url: string; restart(): Promise<void> }> {
@@ -227,4 +227,4 @@ test('a registry that restarted gives other ids: new processes take those, and o
   await restored.stop();
   expect(restored.handled).toEqual(['old']);
   expect(await recordsOf(deadTopic('clinical', 'ingest'))).toEqual([]);
-}, 180_000);
+});

@@ -100,11 +100,11 @@ beforeAll(async () => {
   deps = releaseDeps(kit, database, { takenUntil: async () => await takenUntil(kit.bus('release')) });
   const store = kit.store('assess');
   for (let n = 1; n <= 9; n += 1) await putAssessed(store, select(n).value, volumeOf(n));
-}, 300_000);
+});
 
-afterEach(async () => await stopAll(), 60_000);
+afterEach(async () => await stopAll());
 
-afterAll(async () => await kit?.end(), 60_000);
+afterAll(async () => await kit?.end());
 
 const ports = (): ErasePorts => ({ ...deps, clock: systemClock, eraseAgainAfterMs: 1000 });
 
@@ -182,7 +182,7 @@ describe('a version', () => {
       simulatedReaders: true,
     });
     expect(await readFile(join(first, 'datasheet.md'), 'utf8')).toMatch(/Gap: no study of CT-2, CT-3[\s\S]*/);
-  }, 120_000);
+  });
 
   test('holds no research id, no event id and no centre or reader of the log', async () => {
     const ids = (await kit.events(...TYPES)).flatMap((e) => [e.id, e.value.studyId, e.value.revision]);
@@ -226,7 +226,7 @@ describe('a version', () => {
     for (const e of events.toReversed()) await releaseStage.handle(e, ports(), AbortSignal.timeout(30_000));
     const rebuilt = await buildRelease(deps, { version: 'v1.0.0', cut, outDir: join(kit.dir, 'rebuilt') });
     expect(await contents(rebuilt.dir ?? '')).toBe(before);
-  }, 120_000);
+  });
 
   test('is released by two different people only, once, and told once although the publisher was killed', async () => {
     await expect(approveRelease(deps, { version: 'v1.0.0', approvers: ['Anna', ' anna '], simulated: false })).rejects.toMatchObject({
@@ -259,7 +259,7 @@ describe('a version', () => {
       sha256sumsSha256: approved.sumsSha256,
       codeVersion: '0.1.0-test',
     });
-  }, 120_000);
+  });
 
   test('a later one keeps ids and splits, and says what changed', async () => {
     const next = await buildRelease(deps, { version: 'v1.1.0', outDir: join(kit.dir, 'out') });
@@ -273,7 +273,7 @@ describe('a version', () => {
     expect(await readFile(join(next.dir ?? '', 'CHANGELOG.md'), 'utf8')).toContain(
       'Against v1.0.0: 1 added, 0 relabelled, 0 no longer in it.',
     );
-  }, 60_000);
+  });
 
   test('waits for what is tried again, also where nothing came behind it', async () => {
     const away: typeof releaseStage = {
@@ -296,7 +296,7 @@ describe('a version', () => {
     consume();
     await facts(13);
     expect((await buildRelease(deps, { version: 'v1.2.0' })).studies).toBe(3);
-  }, 60_000);
+  });
 });
 
 describe('gates', () => {
@@ -328,7 +328,7 @@ describe('gates', () => {
     await expect(buildRelease(deps, { version: 'v2.0.0' })).rejects.toMatchObject({ code: 'GATE_FAILED' });
     await kit.store('assess').remove('ct-research', [select(9).value.volumeKey]);
     await expect(buildRelease(deps, { version: 'v2.0.0' })).rejects.toMatchObject({ code: 'VOLUME_MISSING' });
-  }, 60_000);
+  });
 
   test('offsets that have not come stop the build, unless accepted and then named; what comes late changes nothing', async () => {
     await forget();
@@ -344,7 +344,7 @@ describe('gates', () => {
     await handle(label(2, 1), 51, 2);
     expect((await buildRelease(deps, { version: 'v2.1.0' })).sumsSha256).toBe(built.sumsSha256);
     expect((await buildRelease(deps, { version: 'v2.2.0' })).studies).toBe(2);
-  }, 60_000);
+  });
 
   test('a version with more studies than one event can name is not built; fewer can be told', async () => {
     await forget();
@@ -370,7 +370,7 @@ describe('gates', () => {
     await kit.publish('release', [{ type: 'ctstream.research.v1.DatasetReleased', value: told, id: 'a-large-one' }]);
     const events = await kit.events('ctstream.research.v1.DatasetReleased');
     expect(events.find((e) => e.id === 'a-large-one')?.value.studies).toHaveLength(800_000);
-  }, 60_000);
+  });
 
   test('nothing graded: no version, and the name stays free', async () => {
     await forget();
@@ -379,7 +379,7 @@ describe('gates', () => {
     await handle(label(1, 1), 52, 1);
     expect((await buildRelease(deps, { version: 'v3.0.0' })).studies).toBe(1);
     await expect(buildRelease(deps, { version: '../v3' })).rejects.toMatchObject({ code: 'BAD_VERSION' });
-  }, 60_000);
+  });
 
   test('a candidate that somebody touched is not released', async () => {
     const store = kit.store('release');
@@ -434,7 +434,7 @@ test('over HTTP: build, approve, look; refusals have codes', async () => {
     ).statusCode,
   ).toBe(403);
   await server.close();
-}, 60_000);
+});
 
 test('a subject withdraws while the store does not remove: a build without studies leaves the row, and the files go later', async () => {
   await database.query('TRUNCATE fact, seen, inbox, version');
@@ -461,4 +461,4 @@ test('a subject withdraws while the store does not remove: a build without studi
   expect(await files()).toBe(0);
   await expect(buildRelease(deps, { version: 'v3.1.0' })).rejects.toMatchObject({ code: 'NO_STUDIES' });
   expect(await database.query("SELECT 1 FROM version WHERE version = 'v3.1.0'")).toEqual([]);
-}, 60_000);
+});

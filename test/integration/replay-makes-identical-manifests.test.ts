@@ -23,12 +23,12 @@ beforeAll(async () => {
   source = store(p.provisioned.bucketPrefix);
   target = store(INTO + p.provisioned.bucketPrefix);
   await attachable(p);
-}, 240_000);
+});
 
 afterAll(async () => {
   await p.stop();
   await releasePlatform();
-}, 60_000);
+});
 
 /** Sends a study without its last files, and those later: a second revision. */
 async function sendInTwoParts(between: () => Promise<unknown>): Promise<void> {
@@ -111,4 +111,4 @@ test('what all stages made is made again, byte for byte', async () => {
       ['event', 'extra'],
     ]),
   );
-}, 240_000);
+});

@@ -24,14 +24,14 @@ beforeAll(async () => {
     only: STAGES,
     env: { select: { SELECT_EVERY_STUDIES: '5', SELECT_EVERY_MS: '1000' } },
   });
-}, 300_000);
+});
 
 afterAll(async () => {
   readers.abort();
   await Promise.all(reading);
   await stages?.stop();
   await kit?.end();
-}, 120_000);
+});
 
 async function releases(): Promise<{ ready: { studies: number } } | undefined> {
   return await fetch(`${stages.apiUrl('release')}/releases.json`).then(
@@ -106,4 +106,4 @@ test('nothing is lost or doubled', async () => {
     const sequences = new Set(events.filter((e) => e.source === source).map((e) => Number(e.sequence)));
     expect([...sequences].sort((a, b) => a - b)).toEqual(Array.from({ length: sequences.size }, (_, i) => i + 1));
   }
-}, 240_000);
+});

@@ -28,14 +28,14 @@ beforeAll(async () => {
   });
   dir = await mkdtemp(join(tmpdir(), 'ctstream-copies-'));
   second = await startStages({ platform, provisioned: lab.provisioned, dir, only: ['ingest'], env: { ingest: INGEST } });
-}, 300_000);
+});
 
 afterAll(async () => {
   await (second as RunningStages | undefined)?.stop();
   await (lab as Lab | undefined)?.close();
   if (dir !== undefined) await rm(dir, { recursive: true, force: true });
   await releasePlatform();
-}, 60_000);
+});
 
 async function manifestsOf(study: string): Promise<string[]> {
   const keys: string[] = [];
@@ -68,7 +68,7 @@ test('equal copies that come to both centres at once: one is stored, the other i
     expect(await manifestsOf(study)).toEqual([stored.value.manifestKey]);
     expect(new Set((await storedOf(lab)).filter((e) => e.value.studyInstanceUid === study).map((e) => e.value.centre)).size).toBe(1);
   }
-}, 150_000);
+});
 
 /** The dead letter of a study, as ingest left it. */
 function deadOf(study: string): Promise<BusRecord> {
@@ -99,4 +99,4 @@ test('another copy is held as a dead letter and nothing of it is stored; once th
   });
   expect(skipped?.value.centre).toBe(B);
   expect((await manifestsOf(first.study)).every((key) => key.startsWith(`${A}/`))).toBe(true);
-}, 120_000);
+});

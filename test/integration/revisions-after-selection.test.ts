@@ -57,9 +57,9 @@ beforeAll(async () => {
   };
   const entries = NAMES.map((id) => ({ id, token: sha256Hex(id), simulated: false, lead: id === 'elena' }));
   readers = new Map((await registerReaders(entries, queue, systemRandom)).map((r) => [r.id, r]));
-}, 300_000);
+});
 
-afterAll(async () => await kit?.end(), 60_000);
+afterAll(async () => await kit?.end());
 
 const signal = (): AbortSignal => AbortSignal.timeout(30_000);
 
@@ -197,7 +197,7 @@ test('selected and claimed by nobody, another volume: the tasks move to it', asy
   expect(await grades('anna', 1)).toBe('read');
   expect(await grades('boris', 1)).toBe('accept');
   expect(await memberOf(1)).toBe('revision-1-2');
-}, 60_000);
+});
 
 test('selected, the same volume: only the lineage is noted, and what is read counts for the study', async () => {
   await comes(2, 1, 'one');
@@ -210,7 +210,7 @@ test('selected, the same volume: only the lineage is noted, and what is read cou
   await comes(2, 3, 'one');
   expect(await studiesOf(2)).toEqual(['revision-2-1 labelled']);
   expect(await memberOf(2)).toBe('revision-2-1');
-}, 60_000);
+});
 
 test('claimed, another volume: the task stays with its reader, is stale, and new tasks open', async () => {
   await comes(3, 1, 'one');
@@ -232,7 +232,7 @@ test('claimed, another volume: the task stays with its reader, is stale, and new
   expect(await grades('anna', 4)).toBe('read');
   expect(await grades('boris', 4)).toBe('accept');
   expect(await memberOf(3)).toBe('revision-3-2');
-}, 60_000);
+});
 
 test('graded, another volume: grade and readings stay, are stale, and the next version takes the newer one once it is read', async () => {
   await comes(4, 1, 'one');
@@ -247,7 +247,7 @@ test('graded, another volume: grade and readings stay, are stale, and the next v
   expect(await memberOf(4)).toBe('revision-4-2');
   expect(await toldOf(4)).toEqual(['StudyLabelled', 'revision-4-1 READING_STALE', 'StudyLabelled']);
   expect(await rowsOf(queue, "SELECT 1 FROM reading r JOIN task t USING (task_id) WHERE t.study_id = 'study-4'")).toHaveLength(4);
-}, 60_000);
+});
 
 test('a newer revision of what was graded waits for the outbox before it takes the audit, as a submission does', async () => {
   await comes(8, 1, 'one');
@@ -267,7 +267,7 @@ test('a newer revision of what was graded waits for the outbox before it takes t
   await entering;
   expect(await studiesOf(8)).toEqual(['revision-8-1 labelled stale by revision-8-2', 'revision-8-2 reading']);
   await close(8);
-}, 60_000);
+});
 
 test('a selection that comes back late does not move the task back', async () => {
   const first = await comes(5, 1, 'one');
@@ -280,7 +280,7 @@ test('a selection that comes back late does not move the task back', async () =>
   expect(await studiesOf(5)).toEqual(['revision-5-3 reading']);
   expect(await toldOf(5)).toEqual(['revision-5-1 SUPERSEDED', 'revision-5-2 SUPERSEDED']);
   await close(5);
-}, 60_000);
+});
 
 test('a candidate that comes back late is superseded at select, and reaches no reader', async () => {
   await comes(6, 2, 'two');
@@ -291,7 +291,7 @@ test('a candidate that comes back late is superseded at select, and reaches no r
   ]);
   expect(await studiesOf(6)).toEqual(['revision-6-2 reading']);
   await close(6);
-}, 60_000);
+});
 
 test('a withdrawal erases what is known of every revision', async () => {
   await comes(7, 1, 'one');
@@ -307,7 +307,7 @@ test('a withdrawal erases what is known of every revision', async () => {
     .catch((error: unknown) => expect(error).toMatchObject({ code: 'ERASURE_PENDING' }));
   for (const table of ['study', 'task', 'lineage'])
     expect(await rowsOf(queue, `SELECT 1 FROM ${table} WHERE study_id = 'study-7'`)).toEqual([]);
-}, 60_000);
+});
 
 // A patient is merged in the PACS: the files name another, and the volume is the same.
 
@@ -416,7 +416,7 @@ test('merged patient after selection, claimed by nobody: the tasks move to the o
   const labelled = (await outboxOf(queue, 'study-11')).find((e) => e.type === 'ctstream.research.v1.StudyLabelled');
   expect(labelled?.value).toMatchObject({ revision: 'revision-11-2', subjectId: 'other-11' });
   expect(await memberOf(11)).toBe('revision-11-2');
-}, 60_000);
+});
 
 test('merged patient, graded: nothing is released under the former, and the study comes back under the other once it is read', async () => {
   await comes(12, 1, 'one');
@@ -427,7 +427,7 @@ test('merged patient, graded: nothing is released under the former, and the stud
   expect(await memberOf(12)).toBeUndefined();
   await gradedBy(2);
   expect(await memberOf(12)).toBe('revision-12-2');
-}, 60_000);
+});
 
 test('merged patient, both revisions at once, one of them from a retry topic: the newer one alone is read', async () => {
   const numbers = Array.from({ length: 8 }, (_, i) => 40 + i);
@@ -441,7 +441,7 @@ test('merged patient, both revisions at once, one of them from a retry topic: th
     expect(await tasksOf(n)).toEqual([`revision-${n}-2 grade-1 open`, `revision-${n}-2 grade-2 open`]);
     await close(n);
   }
-}, 60_000);
+});
 
 test("the former subject withdraws after a merge: the other's study goes on, and what was released as the former's is withdrawn", async () => {
   await comes(13, 1, 'one');
@@ -472,7 +472,7 @@ test("the former subject withdraws after a merge: the other's study goes on, and
   await withdraws('subject-14');
   expect(await verifyRelease(join(outDir, 'v1.0.0'))).toMatchObject({ ok: true, studies: 0, withdrawn: 2 });
   expect(await verifyRelease(join(outDir, 'v2.0.0'))).toMatchObject({ ok: true, studies: 1, withdrawn: 1 });
-}, 120_000);
+});
 
 test("the former subject withdraws, and assess had refused a revision that nobody selected: what was released as the former's is withdrawn", async () => {
   await comes(31, 1, 'one');
@@ -497,7 +497,7 @@ test("the former subject withdraws, and assess had refused a revision that nobod
   await withdraws('subject-32');
   expect(await verifyRelease(join(outDir, 'v2.1.0'))).toMatchObject({ ok: true, withdrawn: 2 });
   expect(await verifyRelease(join(outDir, 'v2.2.0'))).toMatchObject({ ok: true, withdrawn: 1 });
-}, 120_000);
+});
 
 test("the other subject withdraws, whose revision showed an identity, and the study is the former's again: the older images stay out", async () => {
   await comes(33, 1, 'one');
@@ -512,7 +512,7 @@ test("the other subject withdraws, whose revision showed an identity, and the st
   await withdraws('other-33');
   expect(await factsOf(33)).toEqual(['StudySelected revision-33-3 subject-33']);
   await close(33);
-}, 60_000);
+});
 
 test('the former subject withdraws before the merged revision is selected: it is read and kept all the same', async () => {
   await comes(15, 1, 'one');
@@ -524,7 +524,7 @@ test('the former subject withdraws before the merged revision is selected: it is
   expect(await tasksOf(15)).toEqual(['revision-15-2 grade-1 open', 'revision-15-2 grade-2 open']);
   expect(await factsOf(15)).toEqual(['StudySelected revision-15-2 other-15']);
   await close(15);
-}, 60_000);
+});
 
 test('the other subject withdraws after a merge: nothing of the images stays, and nothing that comes late brings it back', async () => {
   const first = await comes(16, 1, 'one');
@@ -547,7 +547,7 @@ test('the other subject withdraws after a merge: nothing of the images stays, an
   });
   for (const event of [...(selection === undefined ? [] : [selection]), ...late]) await inRelease(event);
   expect(await factsOf(16)).toEqual([]);
-}, 60_000);
+});
 
 /** What anonymise does first when a study's patient withdraws. */
 async function erasesImages(n: number): Promise<void> {
@@ -591,7 +591,7 @@ test('the other subject withdraws, whose revision never left anonymise: the stud
   }
   expect([await rowsOfQueue(17), await factsOf(17)]).toEqual([0, []]);
   expect(await rowsOf(select, "SELECT 1 FROM candidate WHERE study_id = 'study-17'")).toEqual([]);
-}, 120_000);
+});
 
 test("the other subject's withdrawal overtakes the former's revision: it opens nothing and is no candidate", async () => {
   // With the studies named, and of an earlier version that names none: then by the revisions that went.
@@ -610,7 +610,7 @@ test("the other subject's withdrawal overtakes the former's revision: it opens n
     await selectStage.handle(eventIn(record, 'ct.research.study-assessed.v1'), { database: select, eraseAgainAfterMs: 1000 }, signal());
     expect([n, await rowsOf(select, 'SELECT 1 FROM candidate WHERE study_id = $1', [`study-${n}`])]).toEqual([n, []]);
   }
-}, 60_000);
+});
 
 test("the former subject withdraws, whose revision was never selected: that revision alone goes, and the other's stays published", async () => {
   await waits(21, 1, 'one');
@@ -636,7 +636,7 @@ test("the former subject withdraws, whose revision was never selected: that revi
   await tellsWithdrawn(21, 3, 'assess');
   expect(await factsOf(21)).toEqual([]);
   expect(await verifyRelease(join(outDir, 'v6.0.0'))).toMatchObject({ ok: true, studies: studies - 1, withdrawn: 1 });
-}, 120_000);
+});
 
 test('of exclusions, which name no subject, those of the revision that was told go', async () => {
   for (const ordinal of [1, 2])
@@ -653,4 +653,4 @@ test('of exclusions, which name no subject, those of the revision that was told 
     });
   await tellsWithdrawn(22, 1, 'select', 'subject-22');
   expect(await factsOf(22)).toEqual(['StudyExcluded revision-22-2']);
-}, 60_000);
+});

@@ -1,6 +1,6 @@
 // Every Kafka user against every topic and every group, asked of the broker itself: what schemas/topics.json says is
 // allowed, all else is refused by the server. A centre that leaves loses its rights.
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pino from 'pino';
 import { int32, int8, openWire, string, type Reader } from '../../deploy/local/kafka-wire.ts';
 import type { Platform } from '../../deploy/local/platform.ts';
@@ -8,8 +8,6 @@ import { applyTopics, principals, topicPlans } from '../../services/adapters/kaf
 import { kafkaBus } from '../../services/adapters/kafkajs-bus.ts';
 import { until } from '../shared/test-context.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
-
-jest.setTimeout(120_000);
 
 const CENTRES = ['c01', 'c02'];
 /** Users are the platform's, not the prefix': other files have the same names, so each login is set again before use. */

@@ -40,13 +40,13 @@ const ends: (() => Promise<void>)[] = [];
 beforeAll(async () => {
   kit = await openKit('ahead');
   operator = await operatorPorts(localAccess(kit.platform, kit.provisioned));
-}, 120_000);
+});
 
 afterAll(async () => {
   for (const end of ends) await end();
   await operator?.close();
   await kit?.end();
-}, 60_000);
+});
 
 const study = (uid: string, more: object = {}): EventRecord =>
   ({
@@ -173,4 +173,4 @@ test('a record of the next version waits, is lost for no operator, and is handle
   const [original] = (await recordsOf(AVAILABLE)).filter((r) => r.headers['ce_id'] === 'ahead');
   expect(original?.value).toEqual(waiting.value);
   await after.stop();
-}, 90_000);
+});

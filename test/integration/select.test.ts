@@ -27,16 +27,16 @@ const running: { stop: () => void; done: Promise<void> }[] = [];
 beforeAll(async () => {
   kit = await openKit('select');
   database = await kit.database('select');
-}, 300_000);
+});
 
 afterEach(async () => {
   for (const r of running.splice(0)) {
     r.stop();
     await r.done;
   }
-}, 60_000);
+});
 
-afterAll(async () => await kit?.end(), 60_000);
+afterAll(async () => await kit?.end());
 
 function consume(): void {
   const { ctx, stop } = processContext('select');
@@ -104,7 +104,7 @@ describe('rounds over the real log', () => {
     const codes = Object.values(await codesIn());
     expect(codes.filter((c) => c === 'selected')).toHaveLength(5);
     expect(codes.filter((c) => c === 'COHORT_FULL')).toHaveLength(3);
-  }, 120_000);
+  });
 
   test('the cut is the end of what was appended, and the round names it with the digest of the cohort file', async () => {
     const [closed] = await kit.events('ctstream.research.v1.SelectionRoundClosed');
@@ -135,7 +135,7 @@ describe('rounds over the real log', () => {
       'study-20/revision-20-2': 'COHORT_FULL',
       'study-20/revision-20-1': 'SUPERSEDED',
     });
-  }, 120_000);
+  });
 
   test('another cohort decides the same studies anew', async () => {
     const round = await closeRound(database, cohort({ name: 'other', size: 100 }), HOUR_MS);

@@ -1,5 +1,5 @@
 // The contract of the object store on a real S3 server, and what only a real one can show.
-import { afterAll, expect, jest, test } from '@jest/globals';
+import { afterAll, expect, test } from '@jest/globals';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTcp } from 'node:net';
 import { s3Store, type S3Store } from '../../services/adapters/s3-store.ts';
@@ -7,7 +7,6 @@ import { storeSuite } from '../contract/store-suite.ts';
 import { releasePlatform, testPlatform, testPrefix } from './support.ts';
 
 // Real parts on a busy machine: a limit, not an expectation.
-jest.setTimeout(90_000);
 
 const bucketPrefix = testPrefix('store');
 

@@ -45,14 +45,14 @@ beforeAll(async () => {
     only: ['centre-gateway', 'ingest', 'anonymise', 'assess', 'select', 'archiver-research'],
     env: { 'archiver-research': { ARCHIVE_EVERY_MS: '1000' } },
   });
-}, 240_000);
+});
 
 afterAll(async () => {
   for (const end of ends.toReversed()) await end();
   await p.stop();
   db.closeSync();
   await releasePlatform();
-}, 60_000);
+});
 
 const access = (prefix: string) => ({
   brokers: p.platform.kafka.brokers,
@@ -250,7 +250,7 @@ test('the restored log is the lost one, and what starts on it makes nothing twic
   );
   // The old archive goes on behind its end.
   expect(await archive(bus, store(p.provisioned.bucketPrefix))).toEqual({ written: 3, failed: [] });
-}, 240_000);
+});
 
 test('a record to which a broker gives its own time ends the restore at once, with the partition named', async () => {
   const topic = 'ct.research.study-excluded.v1';
@@ -272,4 +272,4 @@ test('a record to which a broker gives its own time ends the restore at once, wi
       for (; at < 1000n; at += 1n) await writer.append(topic, 1, at, [record]);
     })(),
   ).rejects.toMatchObject({ code: 'TIMES_NOT_KEPT', message: expect.stringContaining(`${topic}/1`) });
-}, 60_000);
+});

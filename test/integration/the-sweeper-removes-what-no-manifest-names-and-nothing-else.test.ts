@@ -66,14 +66,14 @@ beforeAll(async () => {
       await writeFile(file, JSON.stringify(centres), { mode: 0o600 });
     },
   });
-}, 300_000);
+});
 
 afterAll(async () => {
   await (lab as Lab | undefined)?.close();
   gate?.closeAllConnections();
   gate?.close();
   await releasePlatform();
-}, 60_000);
+});
 
 /** The store with the rights of a stage. */
 function storeOf(stage: string): S3Store {
@@ -232,7 +232,7 @@ test('only what nobody can publish any more goes, and a study only N days after 
   for (const key of [...claims, ...strangers]) expect(afterFreed).toContain(key);
   const stillNamed = await named(CLINICAL);
   for (const study of [left.waiting, left.again]) expect(stillNamed.some((k) => k.startsWith(`${A}/${study}/`))).toBe(true);
-}, 180_000);
+});
 
 test('in ct-research an attempt without a manifest goes, and nothing else', async () => {
   const store = storeOf('assess');
@@ -250,4 +250,4 @@ test('in ct-research an attempt without a manifest goes, and nothing else', asyn
   expect(await sweep({ ...options, random: systemRandom, minAgeMs: 0 }, signal)).toMatchObject({ orphans: 1, unreadable: 0 });
   expect(await namesOf(RESEARCH)).toEqual(before.filter((k) => k !== orphan));
   expect((await named(RESEARCH)).length).toBeGreaterThan(0);
-}, 60_000);
+});

@@ -23,13 +23,13 @@ beforeAll(async () => {
   corrections = await under.corrections();
   withdrawals = await under.withdrawals();
   held = openPostgresHeld(under.url);
-}, 180_000);
+});
 
 afterAll(async () => {
   await Promise.allSettled([vault.close(), corrections.close(), withdrawals.close(), held.close()]);
   under.dispose();
   await releasePlatform();
-}, 60_000);
+});
 
 const pseudonym = ({ secret }: { secret: Uint8Array }) => RESEARCH_IDS.subjectId(secret);
 const researchId = ({ secret }: { secret: Uint8Array }) => RESEARCH_IDS.studyId(secret);
@@ -100,7 +100,7 @@ test('a merge waits for a study in work, and whoever looked the old row up befor
   }
   await merging;
   await expect(vault.subjectLock(b.subjectRow)).rejects.toMatchObject({ code: 'VAULT_UNAVAILABLE', retryable: true });
-}, 30_000);
+});
 
 test('two merges of the same patients at once: one is done, the other refused, and nobody hangs', async () => {
   await subjectOf(vault, 'A3');
@@ -215,7 +215,7 @@ test('the command takes ids from files and pipes, and refuses them as arguments'
   for (const text of [merged.stdout, merged.stderr, typed.stderr]) expect(text).not.toContain('B7');
   const last = "select detail::json ->> 'by' as by from audit where action = 'merge' order by audit_id desc limit 1";
   expect(await under.query(last)).toEqual([{ by: 'anna' }]);
-}, 60_000);
+});
 
 test('a merge or split is refused to who has no role, and where no people file says who has', async () => {
   const before = [await subjectOf(vault, 'A8'), await subjectOf(vault, 'B8')];
@@ -228,4 +228,4 @@ test('a merge or split is refused to who has no role, and where no people file s
     expect(alone).toMatchObject({ code: 78, stdout: '', stderr: expect.stringContaining('tokenSha256') });
   }
   expect([await subjectOf(vault, 'A8'), await subjectOf(vault, 'B8')]).toEqual(before);
-}, 60_000);
+});

@@ -19,11 +19,11 @@ const fresh = async (key?: Buffer): Promise<TestVault> => {
   return one;
 };
 
-beforeAll(async () => void (await testPlatform()), 180_000);
+beforeAll(async () => void (await testPlatform()));
 afterAll(async () => {
   for (const one of open) one.dispose();
   await releasePlatform();
-}, 60_000);
+});
 
 /** Opens, works, closes. */
 const within = async <T>(vault: Promise<IdentityVault>, work: (vault: IdentityVault) => Promise<T>): Promise<T> => {
@@ -65,7 +65,7 @@ test('after a rotation the new key alone opens the vault; who has it open goes o
   await vault.close();
   const again = await one.cli(['rotate-key', '--new-key-file', newKeyFile]);
   expect(again.code).toBe(78);
-}, 60_000);
+});
 
 test('a rotation that is killed before its commit leaves the old key, and the new one when done again', async () => {
   const one = await fresh();
@@ -88,7 +88,7 @@ test('a rotation that is killed before its commit leaves the old key, and the ne
   expect([await opensWith(one, one.key), await opensWith(one, newKey)]).toEqual([true, false]);
   expect((await one.cli(['rotate-key', '--new-key-file', newKeyFile])).code).toBe(0);
   expect([await opensWith(one, one.key), await opensWith(one, newKey)]).toEqual([false, true]);
-}, 60_000);
+});
 
 test('two rotations at once: the vault opens with exactly one of the two new keys', async () => {
   const one = await fresh();
@@ -136,7 +136,7 @@ test('a restored vault is the vault, also under another key file and after rotat
   const again = await two.cli(['restore', backup, '--without-denials', '--old-key-file', oldKey]);
   expect(again.code).toBe(1);
   expect(again.stderr).toContain('empty');
-}, 120_000);
+});
 
 test('a backup that was cut, changed or made under another key restores nothing', async () => {
   const one = await filled();
@@ -171,7 +171,7 @@ test('a backup that was cut, changed or made under another key restores nothing'
     await expect(restoreVault(o).then(() => `restored although ${what}`)).rejects.toMatchObject({ name: 'BackupDamaged' });
     expect(await two.query("select 1 from pg_class where relname = 'patients'")).toEqual([]);
   }
-}, 120_000);
+});
 
 test('a backup from before a withdrawal does not bring the person back', async () => {
   const one = await fresh();
@@ -212,7 +212,7 @@ test('a backup from before a withdrawal does not bring the person back', async (
   const netted = await three.cli(['restore', backup, '--without-denials', '--withdrawn-file', withdrawn]);
   expect(JSON.parse(netted.stdout)).toMatchObject({ withdrawnAgain: 1 });
   await within(three.open(), async (vault) => expect(await vault.subject(idKey('GONE'))).toBe('denied'));
-}, 120_000);
+});
 
 test('a backup from before a merge does not bring the retired pseudonym back, and denies nobody', async () => {
   const one = await fresh();
@@ -231,7 +231,7 @@ test('a backup from before a merge does not bring the retired pseudonym back, an
   });
   const again = await within(two.open(), (vault) => subjectOf(vault, 'B'));
   expect(RESEARCH_IDS.subjectId(again.secret)).not.toBe(RESEARCH_IDS.subjectId((b as { secret: Uint8Array }).secret));
-}, 120_000);
+});
 
 test('a backup is of one moment, while patients come', async () => {
   const one = await fresh();
@@ -250,4 +250,4 @@ test('a backup is of one moment, while patients come', async () => {
     expect(rows['identifiers']).toBe(rows['patients']);
     expect((rows['patients'] ?? 0) - (rows['studies'] ?? 0)).toBeLessThanOrEqual(1);
   });
-}, 60_000);
+});

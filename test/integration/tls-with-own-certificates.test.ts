@@ -1,6 +1,6 @@
 // Kafka, MinIO and PostgreSQL over TLS with certificates of our own: through the adapters all three work; another
 // authority, an expired certificate and plain text are refused, by us or by the server, with a code.
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { mkdtemp, readFile, rm, writeFile as writeText } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -20,8 +20,6 @@ import { fileAccess } from '../../services/cli/deployment-file.ts';
 import { operatorPorts } from '../../services/cli/deployment.ts';
 import type { EventBus } from '../../services/ports/event-bus.ts';
 
-jest.setTimeout(120_000);
-
 let dir: string;
 let platform: Platform;
 let p: Provisioned;
@@ -36,13 +34,13 @@ beforeAll(async () => {
   p = await provision(platform, { centres: ['c01'], prefix: 'tls-', dir: join(dir, 'secrets'), partitions: 1 });
   other = await makeCertificates(join(dir, 'other'));
   otherCa = await readFile(other.caFile, 'utf8');
-}, 180_000);
+});
 
 afterAll(async () => {
   for (const close of closing) await close();
   await platform?.stop();
   await rm(dir, { recursive: true, force: true });
-}, 60_000);
+});
 
 function busAs(user: string, ca: string | undefined, brokers: readonly string[] = platform.kafka.brokers): EventBus {
   const bus = kafkaBus({

@@ -31,7 +31,7 @@ const query = async (sql: string, params: readonly unknown[] = []): Promise<Reco
   }
 };
 
-beforeAll(open, 180_000);
+beforeAll(open);
 afterAll(releasePlatform);
 
 vaultContract('PostgreSQL', async () => ({

@@ -4,7 +4,9 @@ import { Fault } from '../../services/kernel/fault.ts';
 import { ConfigError, processShape, readEnv } from '../../services/runtime/env.ts';
 import { runProcess } from '../../services/runtime/process.ts';
 
-const env = readEnv(z.object({ ...processShape, DO: z.enum(['wait', 'fail', 'config', 'fault', 'reject', 'throw', 'hang', 'linger', 'starting']) }));
+const env = readEnv(
+  z.object({ ...processShape, DO: z.enum(['wait', 'fail', 'config', 'fault', 'reject', 'throw', 'hang', 'linger', 'starting']) }),
+);
 
 await runProcess({ name: 'tiny', env }, async (ctx) => {
   if (env.DO === 'starting') while (!ctx.signal.aborted) await ctx.clock.sleep(1000, ctx.signal);
