@@ -8,8 +8,9 @@ import { countOf, saidCount } from './announce.ts';
 import { refuseUnnamed } from './intake-store.ts';
 import { lookBackFrom } from './link.ts';
 import type { CentreLink } from './link.ts';
-import type { State, StudyRow } from './state.ts';
-import { forgetWait, isInconsistent, isToAnnounceAgain, lastListed, markTouched, noteMissed, settle, studyRow } from './studies.ts';
+import type { State } from './state.ts';
+import { lastListed, markAllOutOfScope, markAllTouched, notedOf, noteMissed, notePending, settle } from './studies.ts';
+import type { Noted, NotedStudy } from './studies.ts';
 
 /** Studies of one census event: far below the broker's 1 MiB. */
 const PAGE = 500;
@@ -36,13 +37,15 @@ export async function takeCensus(state: State, link: CentreLink, signal: AbortSi
   const censusId = link.random.attempt();
   const outboxSequence = state.transaction(() => {
     for (const row of unnamed) refuseUnnamed(state, link.centre, row);
-    const studies = uids.map((uid) => censusStudy(state, link, uid, found.get(uid) ?? []));
-    const listed = new Set<string>(uids);
-    forgetUnlisted(state, link, listed);
-    noteMissed(state, link.centre, listed);
-    studies.push(...vanishedStudies(state, link, listed));
-    notePending(state, link, studies);
+    const noted = notedOf(state, link.centre);
+    const nowMs = state.nowMs();
+    const lines = uids.map((uid) => lineOf(link, noted, uid, found.get(uid) ?? [], nowMs));
+    noteListed(state, link, lines);
+    const isListed = (uid: StudyInstanceUid): boolean => found.has(uid);
+    noteUnlisted(state, link, noted, isListed);
+    const studies = [...lines.map((line) => line.study), ...vanishedStudies(noted, isListed)];
     studies.sort((a, b) => (a.studyInstanceUid < b.studyInstanceUid ? -1 : 1));
+    notePending(state, link.centre, noted.pending, new Set(studies.filter((s) => s.state === 'pending').map((s) => s.studyInstanceUid)));
     const pages = Math.max(1, Math.ceil(studies.length / PAGE));
     const common = {
       centre: link.centre,
@@ -104,26 +107,28 @@ async function addOverlooked(
   }
 }
 
-/** The study's line, after what the listing says of it was noted: new, changed, out of scope. */
-function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows: readonly FoundStudy[]): CensusStudy {
+interface Line {
+  readonly study: CensusStudy;
+  /** What the listing says of it is to be noted: it is new, changed, or out of scope since. */
+  readonly isNew: boolean;
+}
+
+/** The study's line in the census. */
+function lineOf(link: CentreLink, noted: Noted, uid: StudyInstanceUid, rows: readonly FoundStudy[], nowMs: number): Line {
   const instanceCount = countOf(rows);
+  const known = noted.studies.get(uid);
   if (!link.inScope(rows)) {
-    noteOutOfScope(state, link, uid, instanceCount);
-    return { studyInstanceUid: uid, instanceCount, state: 'outOfScope', code: 'OUT_OF_SCOPE' };
+    const isKnown = known?.state === 'outOfScope' && known.deadline_ms === null && known.instance_count === instanceCount;
+    const isAwaited = noted.asked.has(uid) || noted.inconsistent.has(uid);
+    return { study: { studyInstanceUid: uid, instanceCount, state: 'outOfScope', code: 'OUT_OF_SCOPE' }, isNew: !isKnown || isAwaited };
   }
-  const known = studyRow(state, link.centre, uid);
-  const isAgain = isToAnnounceAgain(state, link.centre, uid);
-  if (known === undefined || needsLook(state, link, known, rows, isAgain)) markTouched(state, link.centre, uid, 'census', link.quiet);
-  const now = studyRow(state, link.centre, uid);
+  const isAgain = noted.asked.has(uid) || noted.missed.has(uid);
+  const isNew = known === undefined || needsLook(link, known, rows, isAgain, nowMs);
   // The log may have lost or forgotten the announcement: until the next one the study waits.
-  if (now?.revision !== null && now?.revision !== undefined && !isAgain)
-    return { studyInstanceUid: uid, instanceCount, state: 'announced', code: null };
-  const code = isInconsistent(state, link.centre, uid)
-    ? 'PACS_INCONSISTENT'
-    : now?.deadline_ms === null
-      ? 'NOT_ANNOUNCED'
-      : 'NOT_YET_STABLE';
-  return { studyInstanceUid: uid, instanceCount, state: 'pending', code };
+  if (known?.has_revision === 1 && !isAgain)
+    return { study: { studyInstanceUid: uid, instanceCount, state: 'announced', code: null }, isNew };
+  const code = !isNew && noted.inconsistent.get(uid) === true ? 'PACS_INCONSISTENT' : 'NOT_YET_STABLE';
+  return { study: { studyInstanceUid: uid, instanceCount, state: 'pending', code }, isNew };
 }
 
 /**
@@ -131,53 +136,53 @@ function censusStudy(state: State, link: CentreLink, uid: StudyInstanceUid, rows
  * found it gone or out of scope: what came of it meanwhile was settled with that look. Where nothing tells that it grew, neither a
  * count nor a change feed, one of the days that polls look at is looked at each time.
  */
-function needsLook(state: State, link: CentreLink, known: StudyRow, rows: readonly FoundStudy[], isAgain: boolean): boolean {
+function needsLook(link: CentreLink, known: NotedStudy, rows: readonly FoundStudy[], isAgain: boolean, nowMs: number): boolean {
   if (known.deadline_ms !== null) return false;
-  if (known.revision === null || known.state !== 'announced' || isAgain) return true;
+  if (known.has_revision === 0 || known.state !== 'announced' || isAgain) return true;
   const count = saidCount(rows);
   if (count !== undefined) return count !== known.instance_count;
-  return link.changes === undefined && rows.some((r) => r.studyDate >= lookBackFrom(link, state.nowMs()));
+  return link.changes === undefined && rows.some((r) => r.studyDate >= lookBackFrom(link, nowMs));
 }
 
-function noteOutOfScope(state: State, link: CentreLink, uid: StudyInstanceUid, instanceCount: number): void {
-  state.run(
-    `INSERT INTO study (centre, uid, first_seen_ms, noticed_by, state, instance_count) VALUES (?, ?, ?, 'census', 'outOfScope', ?)
-     ON CONFLICT (centre, uid) DO UPDATE SET state = 'outOfScope', instance_count = excluded.instance_count, deadline_ms = NULL`,
+/** Writes what is new: the most of a large PACS is as it was. */
+function noteListed(state: State, link: CentreLink, lines: readonly Line[]): void {
+  const isNew = lines.filter((line) => line.isNew).map((line) => line.study);
+  const toLookAt = isNew.filter((s) => s.state !== 'outOfScope').map((s) => s.studyInstanceUid);
+  markAllTouched(state, link.centre, toLookAt, 'census', link.quiet);
+  markAllOutOfScope(
+    state,
     link.centre,
-    uid,
-    state.nowMs(),
-    instanceCount,
+    isNew.filter((s) => s.state === 'outOfScope'),
   );
-  forgetWait(state, link.centre, uid);
+}
+
+/**
+ * Studies that are not in the PACS any more have nothing to wait for; of one that ingest found changed it is still to be told, and
+ * one with a deadline is looked for then: a listing may miss what is there. Those that were announced are kept as missed.
+ */
+function noteUnlisted(state: State, link: CentreLink, noted: Noted, isListed: (uid: StudyInstanceUid) => boolean): void {
+  const unlisted = noted.studies
+    .values()
+    .filter(({ uid }) => !isListed(uid))
+    .toArray();
+  for (const row of unlisted) {
+    const isAwaited = row.state === 'pending' || row.state === 'outOfScope';
+    if (isAwaited && row.deadline_ms === null && row.is_changed === 0) settle(state, link.centre, row, 'unlisted', null);
+  }
+  const missed = unlisted.filter(({ uid, has_revision }) => has_revision === 1 && !noted.missed.has(uid));
+  noteMissed(
+    state,
+    link.centre,
+    missed.map(({ uid }) => uid),
+  );
 }
 
 /**
  * Studies that an earlier census listed as pending and that are gone before they were announced: told once more, as
  * nothing that comes, or their account would wait for ever.
  */
-function vanishedStudies(state: State, link: CentreLink, listed: ReadonlySet<string>): CensusStudy[] {
-  return state
-    .all<{ uid: StudyInstanceUid }>('SELECT uid FROM census_pending WHERE centre = ?', link.centre)
-    .filter(({ uid }) => !listed.has(uid) && studyRow(state, link.centre, uid)?.sequence == null)
-    .map(({ uid }) => ({ studyInstanceUid: uid, instanceCount: 0, state: 'outOfScope', code: 'STUDY_VANISHED' }));
-}
-
-/** Keeps the studies that this census calls pending, for the next one. */
-function notePending(state: State, link: CentreLink, studies: readonly CensusStudy[]): void {
-  state.run('DELETE FROM census_pending WHERE centre = ?', link.centre);
-  for (const s of studies)
-    if (s.state === 'pending') state.run('INSERT INTO census_pending (centre, uid) VALUES (?, ?)', link.centre, s.studyInstanceUid);
-}
-
-/**
- * Studies that are not in the PACS any more have nothing to wait for; of one that ingest found changed it is still to be told, and
- * one with a deadline is looked for then: a listing may miss what is there.
- */
-function forgetUnlisted(state: State, link: CentreLink, listed: ReadonlySet<string>): void {
-  for (const row of state.all<StudyRow>(
-    "SELECT * FROM study WHERE centre = ? AND state IN ('pending', 'outOfScope') AND deadline_ms IS NULL AND status_code IS NOT 'STUDY_CHANGED'",
-    link.centre,
-  )) {
-    if (!listed.has(row.uid)) settle(state, link.centre, row, 'unlisted', null);
-  }
+function vanishedStudies(noted: Noted, isListed: (uid: StudyInstanceUid) => boolean): CensusStudy[] {
+  return [...noted.pending]
+    .filter((uid) => !isListed(uid) && noted.studies.get(uid)?.has_sequence !== 1)
+    .map((uid) => ({ studyInstanceUid: uid, instanceCount: 0, state: 'outOfScope', code: 'STUDY_VANISHED' }));
 }

@@ -18,17 +18,44 @@ const LOOKS_ALIKE = 3;
 
 /** Something of the study came: (re)start its deadline. */
 export function markTouched(state: State, centre: CentreId, uid: StudyInstanceUid, by: NoticedBy, quiet: Quiet): void {
+  markAllTouched(state, centre, [uid], by, quiet);
+}
+
+/** The same of many studies: two statements, however many they are. */
+export function markAllTouched(state: State, centre: CentreId, uids: readonly StudyInstanceUid[], by: NoticedBy, quiet: Quiet): void {
   const now = state.nowMs();
   state.run(
-    `INSERT INTO study (centre, uid, first_seen_ms, noticed_by, deadline_ms, state) VALUES (?, ?, ?, ?, ?, 'pending')
+    `INSERT INTO study (centre, uid, first_seen_ms, noticed_by, deadline_ms, state) SELECT ?, value, ?, ?, ?, 'pending' FROM json_each(?) WHERE true
      ON CONFLICT (centre, uid) DO UPDATE SET deadline_ms = excluded.deadline_ms, noticed_by = excluded.noticed_by, tries = 0`,
     centre,
-    uid,
     now,
     by,
     now + quiet.stableAfterMs,
+    JSON.stringify(uids),
   );
-  forgetInconsistent(state, centre, uid);
+  forgetInconsistent(state, centre, uids);
+}
+
+/** A census finds that the centre's rule leaves these studies out: nothing of them is waited for. */
+export function markAllOutOfScope(
+  state: State,
+  centre: CentreId,
+  studies: readonly { readonly studyInstanceUid: StudyInstanceUid; readonly instanceCount: number }[],
+): void {
+  const pairs = studies.map((s) => [s.studyInstanceUid, s.instanceCount]);
+  state.run(
+    `INSERT INTO study (centre, uid, first_seen_ms, noticed_by, state, instance_count)
+     SELECT ?, value ->> 0, ?, 'census', 'outOfScope', value ->> 1 FROM json_each(?) WHERE true
+     ON CONFLICT (centre, uid) DO UPDATE SET state = 'outOfScope', instance_count = excluded.instance_count, deadline_ms = NULL`,
+    centre,
+    state.nowMs(),
+    JSON.stringify(pairs),
+  );
+  forgetWaits(
+    state,
+    centre,
+    studies.map((s) => s.studyInstanceUid),
+  );
 }
 
 /** The server calls the study stable: that only shortens a deadline. */
@@ -100,12 +127,8 @@ export function noteInconsistent(state: State, centre: CentreId, uid: StudyInsta
 export const IS_INCONSISTENT = `(deadline_ms IS NOT NULL
   AND EXISTS (SELECT 1 FROM inconsistent i WHERE i.centre = study.centre AND i.uid = study.uid AND i.looks >= ${LOOKS_ALIKE}))`;
 
-export function isInconsistent(state: State, centre: CentreId, uid: StudyInstanceUid): boolean {
-  return state.get(`SELECT 1 FROM study WHERE centre = ? AND uid = ? AND ${IS_INCONSISTENT}`, centre, uid) !== undefined;
-}
-
-function forgetInconsistent(state: State, centre: CentreId, uid: StudyInstanceUid): void {
-  state.run('DELETE FROM inconsistent WHERE centre = ? AND uid = ?', centre, uid);
+function forgetInconsistent(state: State, centre: CentreId, uids: readonly StudyInstanceUid[]): void {
+  state.run('DELETE FROM inconsistent WHERE centre = ? AND uid IN (SELECT value FROM json_each(?))', centre, JSON.stringify(uids));
 }
 
 /** The PACS answers, and fails on this study or contradicts itself: each time later, so that it holds up the others less and less. */
@@ -127,7 +150,7 @@ function backoffMs(tries: number, quiet: Quiet): number {
 export function settle(
   state: State,
   centre: CentreId,
-  row: StudyRow,
+  row: Pick<StudyRow, 'uid' | 'deadline_ms'>,
   as: 'announced' | 'outOfScope' | 'unlisted',
   instanceCount: number | null,
 ): void {
@@ -179,18 +202,61 @@ export function markAnnounced(
   state.run('DELETE FROM census_missed WHERE centre = ? AND uid = ?', centre, row.uid);
 }
 
-/**
- * Keeps which announced studies a census does not list. One that comes back is announced again although its revision is known:
- * the log may have forgotten the announcement of before by then, and shows a study that came after that census.
- */
-export function noteMissed(state: State, centre: CentreId, listed: ReadonlySet<string>): void {
-  const before = 'SELECT uid FROM census_missed WHERE centre = ?';
-  const announced = state.all<StudyRow>(
-    `SELECT uid FROM study WHERE centre = ? AND revision IS NOT NULL AND uid NOT IN (${before})`,
-    centre,
+/** What a census needs to know of a study, and no more: there may be very many of them. */
+export interface NotedStudy extends Pick<StudyRow, 'uid' | 'deadline_ms' | 'state' | 'instance_count'> {
+  readonly has_revision: 0 | 1;
+  /** It was announced at some time. */
+  readonly has_sequence: 0 | 1;
+  /** Ingest said last that it found it changed. */
+  readonly is_changed: 0 | 1;
+}
+
+/** What is noted of all studies of a centre. */
+export interface Noted {
+  readonly studies: ReadonlyMap<StudyInstanceUid, NotedStudy>;
+  /** Somebody asked that they are announced again. */
+  readonly asked: ReadonlySet<StudyInstanceUid>;
+  /** Announced, and a census did not list them since. */
+  readonly missed: ReadonlySet<StudyInstanceUid>;
+  /** The PACS did not agree with itself on them, and: they stood still all the same. */
+  readonly inconsistent: ReadonlyMap<StudyInstanceUid, boolean>;
+  /** The last census listed them as pending. */
+  readonly pending: ReadonlySet<StudyInstanceUid>;
+}
+
+/** Reads all of it at once: statements for each study of a large PACS would hold up every centre of the process for seconds. */
+export function notedOf(state: State, centre: CentreId): Noted {
+  const uidsIn = (table: 'announce_again' | 'census_missed' | 'census_pending'): Set<StudyInstanceUid> =>
+    new Set(state.all<{ uid: StudyInstanceUid }>(`SELECT uid FROM ${table} WHERE centre = ?`, centre).map(({ uid }) => uid));
+  const studies = state.all<NotedStudy>(
+    `SELECT uid, deadline_ms, state, instance_count, revision IS NOT NULL AS has_revision, sequence IS NOT NULL AS has_sequence,
+       status_code IS 'STUDY_CHANGED' AS is_changed FROM study WHERE centre = ?`,
     centre,
   );
-  for (const { uid } of announced) if (!listed.has(uid)) state.run('INSERT INTO census_missed (centre, uid) VALUES (?, ?)', centre, uid);
+  const inconsistent = state.all<{ uid: StudyInstanceUid; looks: number }>('SELECT uid, looks FROM inconsistent WHERE centre = ?', centre);
+  return {
+    studies: new Map(studies.map((s) => [s.uid, s])),
+    asked: uidsIn('announce_again'),
+    missed: uidsIn('census_missed'),
+    inconsistent: new Map(inconsistent.map(({ uid, looks }) => [uid, looks >= LOOKS_ALIKE])),
+    pending: uidsIn('census_pending'),
+  };
+}
+
+/**
+ * Keeps that a census does not list these announced studies. One that comes back is announced again although its revision is known:
+ * the log may have forgotten the announcement of before by then, and shows a study that came after that census.
+ */
+export function noteMissed(state: State, centre: CentreId, uids: readonly StudyInstanceUid[]): void {
+  state.run('INSERT INTO census_missed (centre, uid) SELECT ?, value FROM json_each(?)', centre, JSON.stringify(uids));
+}
+
+/** Keeps which studies a census calls pending, for the next one. */
+export function notePending(state: State, centre: CentreId, before: ReadonlySet<string>, pending: ReadonlySet<string>): void {
+  const added = [...pending].filter((uid) => !before.has(uid));
+  const ended = [...before].filter((uid) => !pending.has(uid));
+  state.run('INSERT INTO census_pending (centre, uid) SELECT ?, value FROM json_each(?)', centre, JSON.stringify(added));
+  state.run('DELETE FROM census_pending WHERE centre = ? AND uid IN (SELECT value FROM json_each(?))', centre, JSON.stringify(ended));
 }
 
 /** Studies that wait, or were announced and that the last census listed; the newest first, since a PACS forgets its oldest. */
@@ -244,9 +310,13 @@ export function toAnnounceAgain(state: State, centre: CentreId): number {
 }
 
 /** What it waited for is over: that somebody asked for it, and that the PACS did not agree with itself. */
-export function forgetWait(state: State, centre: CentreId, uid: StudyInstanceUid): void {
-  state.run('DELETE FROM announce_again WHERE centre = ? AND uid = ?', centre, uid);
-  forgetInconsistent(state, centre, uid);
+function forgetWait(state: State, centre: CentreId, uid: StudyInstanceUid): void {
+  forgetWaits(state, centre, [uid]);
+}
+
+function forgetWaits(state: State, centre: CentreId, uids: readonly StudyInstanceUid[]): void {
+  state.run('DELETE FROM announce_again WHERE centre = ? AND uid IN (SELECT value FROM json_each(?))', centre, JSON.stringify(uids));
+  forgetInconsistent(state, centre, uids);
 }
 
 export interface Told {

@@ -336,6 +336,34 @@ describe('a census whose listing lacks studies that were announced', () => {
   });
 });
 
+test('a census asks its database as little of many studies as of a few, whatever is to be noted of them', async () => {
+  const rule: CentreLink = { ...link, inScope: ([row]) => row?.studyInstanceUid.endsWith('1') !== true };
+  let statements = 0;
+  const counting: State = {
+    ...state,
+    run: (...of) => ((statements += 1), state.run(...of)),
+    get: (sql, ...of) => ((statements += 1), state.get(sql, ...of)),
+    all: (sql, ...of) => ((statements += 1), state.all(sql, ...of)),
+  };
+  const of = async (watched: CentreLink): Promise<number> => {
+    statements = 0;
+    await takeCensus(counting, watched, signal);
+    return statements;
+  };
+  const counts: number[][] = [];
+  for (const many of [3, 300]) {
+    state.run('DELETE FROM study');
+    pacs = new Set(Array.from({ length: many }, (_, n) => `1.${many}.${n}` as StudyInstanceUid));
+    const unknown = await of(rule);
+    now += 1000;
+    for (const row of dueStudies(state, centre, many)) await announceDue(state, link, row, signal);
+    const settled = await of(rule);
+    announceAgain(state, centre, 0);
+    counts.push([unknown, settled, await of({ ...link, inScope: () => false })]);
+  }
+  expect(counts[1]).toEqual(counts[0]);
+});
+
 describe('a PACS without a change feed that does not list its last days', () => {
   const refused = new Fault('PACS_ERROR', false, 'QIDO-RS studies of centre c1: HTTP 400');
   beforeEach(() => {
