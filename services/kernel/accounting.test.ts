@@ -532,7 +532,7 @@ describe('a newer revision that is stored and has not crossed the boundary', () 
       isReleased ? { state: 'released', note: code, dead: false } : { state: 'waiting', code, dead };
     expect(at(waits)).toMatchObject(with_('IN_QUEUE', false) as object);
     expect(at({ ...finished, parked: [held] })).toMatchObject(with_('HELD_BURNED_IN_TEXT', true) as object);
-    // Once it has, it counts as any other.
+    // Once it has, it counts like every other.
     const crossed = event('ctstream.research.v1.StudyAnonymised', research(1, { revision: 'q2', ordinal: 2 }), { offset: 99n });
     expect(only([...events, crossed], { ...finished, parked: [held] })).toMatchObject(with_('IN_QUEUE', false) as object);
   });
