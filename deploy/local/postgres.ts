@@ -205,7 +205,8 @@ async function connected(access: PostgresAccess): Promise<pg.Client> {
     user: access.superuser,
     password: access.password,
     database: 'postgres',
-    connectionTimeoutMillis: 3000,
+    // A server that is away refuses at once; one on a busy machine takes its time to fork.
+    connectionTimeoutMillis: 30_000,
     ...(access.caFile === undefined ? {} : { ssl: { ca: readFileSync(access.caFile, 'utf8') } }),
   });
   // A lost connection shows in the query that needs it.
