@@ -77,7 +77,6 @@ export async function kafkaLogWriter(options: KafkaBusOptions): Promise<LogWrite
         if (restored.has(topic)) assertTimesKept(answers, `${topic}/${partition}`);
         return;
       } catch (error) {
-        if (error instanceof Fault) throw error;
         const fault = busFault(error, `restoring ${topic}`);
         if (!fault.retryable || i === TRIES) throw fault;
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));

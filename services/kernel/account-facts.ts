@@ -76,7 +76,7 @@ export type ResearchVerdict = Of<'ctstream.research.v1.StudyRejected'> | Of<'cts
 export type Anonymised = Of<'ctstream.research.v1.StudyAnonymised'>;
 export type Assessed = Of<'ctstream.research.v1.StudyAssessed'>;
 export type Selected = Of<'ctstream.research.v1.StudySelected'>;
-export type Labelled = Of<'ctstream.research.v1.StudyLabelled'>;
+type Labelled = Of<'ctstream.research.v1.StudyLabelled'>;
 type Excluded = Of<'ctstream.research.v1.StudyExcluded'>;
 type Refused = Of<'ctstream.clinical.v1.IntakeRefused'>;
 

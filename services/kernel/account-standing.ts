@@ -10,10 +10,8 @@ import {
   type Assessed,
   type ClinicalVerdict,
   type Facts,
-  type Labelled,
   type Parked,
   type ResearchVerdict,
-  type Selected,
 } from './account-facts.ts';
 import type { Code } from './codes.ts';
 import type { ClinicalKey, ResearchStudyId } from './ids.ts';
@@ -45,12 +43,14 @@ export interface Fold {
   readonly outcomesKeptSinceMs: number;
 }
 
-/** The newest record that still holds the event: a dead letter, or a retry that its stage has not consumed. One that
- * was consumed has led to an outcome, to a later record, or to nothing. */
-function openPark(fold: Fold, stage: string, e: EventIn): Parked | undefined {
-  return openIn(fold, fold.facts.parked.get(parkedKey(stage, e.id)) ?? []);
+/** Where an event stands that its stage has parked; undefined when no record holds it any more. */
+function parkedAt(fold: Fold, stage: string, e: EventIn, reached: Milestone): Standing | undefined {
+  const parked = openIn(fold, fold.facts.parked.get(parkedKey(stage, e.id)) ?? []);
+  return parked && { state: 'waiting', code: parked.code, reached, dead: parked.dead };
 }
 
+/** The newest record that still holds the event: a dead letter, or a retry that its stage has not consumed. One that
+ * was consumed has led to an outcome, to a later record, or to nothing. */
 function openIn({ input }: Fold, parked: readonly Parked[]): Parked | undefined {
   const waits = parked.find((p) => !p.dead && p.offset >= input.committed(`${p.stage}.retry`, p.topic, p.partition));
   if (waits !== undefined) return waits;
@@ -78,8 +78,8 @@ export function parkedStanding({ stage, code, dead }: Parked): Standing {
 /** Where an event without an outcome stands: parked, still in the queue (a copy of it, too), or lost. */
 export function pending(fold: Fold, stage: string, e: EventIn, reached: Milestone): Standing {
   const { input, facts } = fold;
-  const parked = openPark(fold, stage, e);
-  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
+  const parked = parkedAt(fold, stage, e, reached);
+  if (parked !== undefined) return parked;
   const last = facts.lastOffset.get(eventKey(e)) ?? e.offset;
   if (last >= input.committed(stage, e.topic, e.partition)) return { state: 'waiting', code: 'IN_QUEUE', reached };
   return { state: 'unaccounted', code: facts.parked.get(parkedKey(stage, e.id))?.[0]?.code ?? 'IN_QUEUE', reached };
@@ -142,8 +142,8 @@ const RETRIED_WITHIN_MS = 2 * 3_600_000;
 /** A revision of which select has told nothing: parked or lost; undefined when it waits for its round. */
 function withoutDecision(fold: Fold, e: Assessed, reached: Milestone): Standing | undefined {
   const { facts } = fold;
-  const parked = openPark(fold, 'select', e);
-  if (parked !== undefined) return { state: 'waiting', code: parked.code, reached, dead: parked.dead };
+  const parked = parkedAt(fold, 'select', e, reached);
+  if (parked !== undefined) return parked;
   const cut = facts.cut.get(`${e.topic}/${e.partition}`);
   if (cut === undefined || e.offset >= cut.end) return undefined;
   // What came late, by a retry or a replay, is a candidate of a later round: the cut had gone over its offset before.
@@ -158,17 +158,13 @@ function heldUp(fold: Fold, e: Assessed, isSkipped: boolean, reached: Milestone)
   const { facts } = fold;
   const labelled = facts.labelledRevisions.get(at);
   const selected = facts.selectedRevisions.get(at);
-  if (labelled !== undefined) return parkedAtRelease(fold, labelled, reached) ?? (selected && parkedAtRelease(fold, selected, reached));
+  // Release tells of no study before a version has it: what it could not take in would be missing in each without a word.
+  const atRelease = [labelled, selected].map((one) => one && parkedAt(fold, 'release', one, reached)).find((one) => one !== undefined);
+  if (labelled !== undefined) return atRelease;
   if (selected === undefined) return isSkipped || facts.excludedRevisions.has(at) ? undefined : withoutDecision(fold, e, reached);
   const queued = pending(fold, 'label-queue', selected, reached);
   // Below the commit the task stands in the readers' database: it waits for people, not for a stage.
-  return queued.state === 'unaccounted' ? parkedAtRelease(fold, selected, reached) : queued;
-}
-
-/** Release tells of no study before a version has it: what it could not take in would be missing in each without a word. */
-function parkedAtRelease(fold: Fold, e: Selected | Labelled, reached: Milestone): Standing | undefined {
-  const parked = openPark(fold, 'release', e);
-  return parked === undefined ? undefined : { state: 'waiting', code: parked.code, reached, dead: parked.dead };
+  return queued.state === 'unaccounted' ? atRelease : queued;
 }
 
 function afterAssessed(fold: Fold, e: Assessed): Standing {

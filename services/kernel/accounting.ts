@@ -97,9 +97,9 @@ function afterStored(fold: Fold, key: ClinicalKey, stored: Stored): Standing {
   const verdict = verdictState(verdicts, 'stored');
   if (verdict?.state === 'rejected' || verdict?.state === 'withdrawn') return verdict;
   const known = knownToResearch(fold, key);
+  if (known !== undefined && (verdict !== undefined || !isMissingInResearch(fold, key, stored))) return known;
   const own = verdict ?? pendingClinical(fold, 'anonymise', stored, 'stored');
-  if (known === undefined) return own;
-  return verdict === undefined && own.code !== 'EXPIRED' && isMissingInResearch(fold, key, stored) ? own : known;
+  return own.code === 'EXPIRED' ? (known ?? own) : own;
 }
 
 /** Earlier revisions of the study crossed the boundary and this one did not: they say nothing of it. */
